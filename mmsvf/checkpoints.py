@@ -1,0 +1,135 @@
+"""The authors' checkpoints: their names of parameters and ours.
+
+Source: the key list of the authors' SpikeVideoFormer and Meta-SpikeFormer models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# our name -> the authors', applied in this order
+_RULES = [
+    (r'^cls_head\.fc\.', 'head.'),
+    (r'^cls_head\.', ''),
+    (r'^backbone\.', ''),
+    (r'^stages\.0\.downsample\.', 'downsample1_1.encode_'),
+    (r'^stages\.1\.downsample\.', 'downsample1_2.encode_'),
+    (r'^stages\.([234])\.downsample\.', r'downsample\1.encode_'),
+    (r'encode_norm', 'encode_bn'),
+    (r'^stages\.0\.blocks\.0\.', 'ConvBlock1_1.0.'),
+    (r'^stages\.1\.blocks\.0\.', 'ConvBlock1_2.0.'),
+    (r'^stages\.2\.blocks\.0\.', 'ConvBlock2_1.0.'),
+    (r'^stages\.2\.blocks\.1\.', 'ConvBlock2_2.0.'),
+    (r'^stages\.([34])\.blocks\.', r'block\1.'),
+    (r'\.sep_conv\.', '.Conv.'),
+    (r'\.channel_conv\.', '.'),
+    (r'(Conv\.)depthwise', r'\1dwconv'),
+    (r'(Conv\.)pointwise', r'\1pwconv'),
+    (r'^(ConvBlock.*\.)norm', r'\1bn'),
+    (r'\.attn\.units\.0\.lif', '.attn.head_lif'),
+    (r'\.attn\.units\.0\.read\.norm', '.attn.attn_bn'),
+    (r'\.attn\.units\.0\.read\.lif', '.attn.attn_lif'),
+    (r'\.attn\.units\.0\.([qkv])\.conv\.', r'.attn.\1_conv.'),
+    (r'\.attn\.units\.0\.([qkv])\.lif', r'.attn.\1_lif'),
+    (r'\.attn\.units\.0\.proj\.', '.attn.proj_conv.'),
+    (r'_conv\.pointwise1', '_conv.0.body.0'),
+    (r'_conv\.norm1', '_conv.0.body.1.bn'),
+    (r'_conv\.depthwise', '_conv.0.body.2.0'),
+    (r'_conv\.pointwise2', '_conv.0.body.2.1'),
+    (r'_conv\.norm2', '_conv.0.body.2.2'),
+    (r'_conv\.norm3', '_conv.1'),
+    (r'\.mlp\.fc([12])', r'.mlp.fc\1_conv'),
+    (r'\.mlp\.norm([12])', r'.mlp.fc\1_bn'),
+    (r'\.mlp\.lif([12])', r'.mlp.fc\1_lif'),
+]
+
+_DOWNSAMPLES = ('1_1', '1_2', '2', '3', '4')
+
+
+def official_name(name: str) -> str:
+    """The authors' name of a parameter, buffer or module of ours (``backbone.*``, ``cls_head.*``)."""
+    for pattern, replacement in _RULES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def official_arch(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Arguments of :class:`SpikeVideoFormer` (arch, in_channels, attention) that the authors' weights fit.
+
+    The score is told by ``attn_bn``, which only Hamming attention has; the space-time design and
+    the number of heads leave no trace in the weights.
+    """
+    stems = [f'downsample{name}.encode_conv.weight' for name in _DOWNSAMPLES]
+    missing = [stem for stem in stems if stem not in state_dict]
+    if missing:
+        raise ValueError(
+            f"not the authors' model: keys {missing} are missing. Expected their names, such as {stems[0]!r}, without "
+            f'a prefix; got {_some(state_dict)}'
+        )
+    depths = [1, 1, 2]
+    for block in ('block3', 'block4'):
+        indices = [int(key.split('.')[1]) for key in state_dict if re.match(rf'{block}\.\d+\.', key)]
+        depths.append(max(indices, default=0) + 1)
+    hamming = any('.attn.attn_bn.' in key for key in state_dict)
+    return dict(
+        arch=dict(embed_dims=tuple(int(state_dict[stem].shape[0]) for stem in stems), depths=tuple(depths)),
+        in_channels=int(state_dict[stems[0]].shape[1]),
+        attention=dict(score='hamming' if hamming else 'dot'),
+    )
+
+
+def from_official(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The authors' weights under the names of a recognizer of ours.
+
+    Args:
+        state_dict: Weights and buffers under the authors' names (the ``model`` entry of their
+            file), with the classification head.
+
+    Returns:
+        The same tensors as ``backbone.*`` and ``cls_head.*``, which ``load_state_dict`` of a
+        recognizer with :class:`SpikeVideoFormer` and :class:`SpikeClsHead` takes strictly.
+
+    Raises:
+        ValueError: one message that lists every missing, extra and mis-sized key.
+    """
+    from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
+
+    settings = official_arch(state_dict)
+    width = settings['arch']['embed_dims'][-1]
+    classes = state_dict['head.bias'].shape[0] if 'head.bias' in state_dict else 0
+    with torch.device('meta'):
+        backbone = SpikeVideoFormer(**settings, heads=1)
+    expected = {f'backbone.{key}': tuple(value.shape) for key, value in backbone.state_dict().items()}
+    expected.update({'cls_head.fc.weight': (classes, width), 'cls_head.fc.bias': (classes,)})
+
+    converted, missing, sizes = {}, [], []
+    extra = set(state_dict)
+    for ours, shape in expected.items():
+        theirs = official_name(ours)
+        if theirs not in state_dict:
+            missing.append(theirs)
+            continue
+        extra.remove(theirs)
+        value = state_dict[theirs]
+        if value.dim() == 3:  # their 1x1 convolutions of the MLP are one-dimensional
+            value = value.unsqueeze(-1)
+        if tuple(value.shape) != shape:
+            sizes.append(f'{theirs}: {tuple(state_dict[theirs].shape)} instead of {shape}')
+        converted[ours] = value
+    if missing or extra or sizes:
+        raise ValueError(
+            f"the weights do not fit the authors' model of widths {settings['arch']['embed_dims']} and depths "
+            f"{settings['arch']['depths']}:\n"
+            f'missing ({len(missing)}): {missing}\nextra ({len(extra)}): {sorted(extra)}\n'
+            f'mis-sized ({len(sizes)}): {sizes}'
+        )
+    return converted
+
+
+def _some(keys: Mapping[str, Any], count: int = 3) -> str:
+    return ', '.join(list(keys)[:count]) + (', ...' if len(keys) > count else '')

@@ -1,0 +1,227 @@
+"""Bridges over broken upstream releases, each with its reason and when to delete it.
+
+A bridge is tied to the module it concerns and is put in place while that module is imported, so
+that ``import mmsvf`` imports none of them. Each looks for the defect itself, not for a version,
+and logs once that it did something.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from importlib.abc import MetaPathFinder
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+Bridge = Callable[[ModuleType], AbstractContextManager[None]]
+
+_logged: set[str] = set()
+
+
+def _log_once(message: str, level: int = logging.INFO) -> None:
+    if message not in _logged:
+        _logged.add(message)
+        from mmengine.logging import print_log
+
+        print_log(f'mmsvf: {message}', logger='current', level=level)
+
+
+class _ImportHook(MetaPathFinder):
+    """Runs a bridge around the import of a module."""
+
+    def __init__(self) -> None:
+        self.bridges: dict[str, Bridge] = {}
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        bridge = self.bridges.pop(fullname, None)
+        if bridge is None:
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is self else finder.find_spec(fullname, path, target)
+            if spec is not None and spec.loader is not None:
+                execute = spec.loader.exec_module
+
+                def exec_module(module: ModuleType) -> None:
+                    with bridge(module):
+                        execute(module)
+
+                spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+                return spec
+        return None
+
+
+_hook = _ImportHook()
+
+
+def on_import(name: str, bridge: Bridge) -> None:
+    """Run ``bridge(module)`` around the execution of module ``name``; now, if it is imported already."""
+    if name in sys.modules:
+        with bridge(sys.modules[name]):
+            return
+    _hook.bridges[name] = bridge
+
+
+def install() -> None:
+    """Put all bridges in place; called once by ``import mmsvf``."""
+    if _hook in sys.meta_path:
+        return
+    sys.meta_path.insert(0, _hook)
+    on_import('mmengine.registry', register_mmsvf)
+    on_import('mmengine.runner.checkpoint', load_checkpoints_safely)
+    on_import('mmcv.ops', stub_mmcv_ops)
+    on_import('mmaction.models.localizers', stub_mmaction_drn)
+
+
+@contextlib.contextmanager
+def register_mmsvf(module: ModuleType) -> Iterator[None]:
+    """Not a bridge, but the same mechanism: our entries join MMEngine's registries once these exist."""
+    yield
+    if find_spec('mmengine') is not None:
+        importlib.import_module('mmsvf.registry')
+
+
+@contextlib.contextmanager
+def load_checkpoints_safely(module: ModuleType) -> Iterator[None]:
+    """Every checkpoint MMEngine loads goes through the allow list of ``mmsvf.safe_pickle``.
+
+    Reason: mmengine 0.10.7 calls ``torch.load`` without ``weights_only``; torch >= 2.6 then
+    refuses MMEngine's own checkpoints (HistoryBuffer), torch < 2.6 runs any code in them.
+    onedl-mmengine falls back to running it. The name ``torch`` of the module is replaced, since
+    each of its loaders calls ``torch.load``. Delete when MMEngine loads its checkpoints with
+    ``weights_only=True``.
+    """
+    yield
+    from . import safe_pickle
+
+    torch = module.torch
+
+    class SafeTorch(ModuleType):
+        load = staticmethod(safe_pickle.load_checkpoint)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(torch, name)
+
+    module.torch = SafeTorch('torch')  # type: ignore[attr-defined]
+    module.load_url = load_url  # type: ignore[attr-defined]
+
+
+def load_url(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True, **_: Any) -> Any:
+    """``torch.utils.model_zoo.load_url`` through the allow list; the file name's hash is checked."""
+    import torch.hub
+
+    from .safe_pickle import load_checkpoint
+
+    model_dir = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
+    os.makedirs(model_dir, exist_ok=True)
+    path = os.path.join(model_dir, os.path.basename(url.split('?')[0]))
+    if not os.path.exists(path):
+        match = torch.hub.HASH_REGEX.search(os.path.basename(path))
+        torch.hub.download_url_to_file(url, path, match.group(1) if match else None, progress)
+    return load_checkpoint(path, map_location)
+
+
+class _MissingOps(ModuleType):
+    """Stands for mmcv's compiled extension: importable, but an op that is called says what is missing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__'):
+            raise AttributeError(name)
+
+        def op(*_: Any, **__: Any) -> Any:
+            raise RuntimeError(
+                f'the mmcv op {name!r} needs the compiled mmcv; this is mmcv-lite. Add it with: '
+                'pip uninstall -y mmcv-lite && mim install "mmcv>=2.0.0,<2.2.0"'
+            )
+
+        return op
+
+
+@contextlib.contextmanager
+def stub_mmcv_ops(module: ModuleType) -> Iterator[None]:
+    """Let ``mmcv.ops`` be imported where mmcv has no compiled extension (mmcv-lite).
+
+    Reason: mmaction, mmseg, mmpose and mmdet import ``mmcv.ops`` unguarded. The stand-in is taken
+    away again, since MMEngine looks for ``mmcv._ext`` to tell mmcv from mmcv-lite. Delete when
+    the frameworks guard that import.
+    """
+    if find_spec('mmcv._ext') is not None:
+        yield
+        return
+    sys.modules['mmcv._ext'] = _MissingOps('mmcv._ext')
+    try:
+        yield
+    finally:
+        del sys.modules['mmcv._ext']
+    _log_once('mmcv has no compiled ops (mmcv-lite): a stand-in lets the frameworks import; calling an op says so')
+
+
+@contextlib.contextmanager
+def stub_mmaction_drn(module: ModuleType) -> Iterator[None]:
+    """Supply ``mmaction.models.localizers.drn``, which the mmaction2 1.2.0 wheel left out.
+
+    Reason: open-mmlab/mmaction2#2714. Delete when a fixed wheel is on the package index.
+    """
+    if not any(os.path.isdir(os.path.join(path, 'drn')) for path in module.__path__):
+
+        class DRN:
+            def __init__(self, *_: Any, **__: Any) -> None:
+                raise ImportError(
+                    'DRN is missing from this mmaction2 wheel; it is in mmaction2 from its git repository '
+                    '(pip install -v -e .)'
+                )
+
+        names = f'{module.__name__}.drn', f'{module.__name__}.drn.drn'
+        for name in names:
+            sys.modules.setdefault(name, ModuleType(name))
+        sys.modules[names[1]].DRN = DRN  # type: ignore[attr-defined]
+        _log_once('the mmaction2 wheel lacks localizers/drn (mmaction2#2714): a stand-in lets it import')
+    yield
+
+
+def setup_cpu_distributed(cfg: Any) -> None:
+    """Start gloo and choose the CPU wrapper for a multi-process run without a GPU.
+
+    Reason: MMEngine calls ``torch.cuda.set_device`` with any backend, and hands DDP a device id.
+    Delete when ``Runner`` runs on several CPU processes by itself.
+    """
+    import torch
+    import torch.distributed as dist
+
+    if cfg.get('launcher', 'none') != 'pytorch' or torch.cuda.is_available():
+        return
+    if not dist.is_initialized():
+        dist.init_process_group('gloo')
+    cfg.setdefault('model_wrapper_cfg', dict(type='mmsvf.CPUDistributedDataParallel'))
+    _log_once('no GPU: several processes train on CPU over gloo')
+
+
+def check_environment() -> None:
+    """Stop early, with the fix, where an installed package cannot work.
+
+    Raises:
+        RuntimeError: a torchvision that does not fit torch (it would break every Runner), or no
+            ``pkg_resources`` for an MMEngine that needs it.
+    """
+    try:
+        importlib.import_module('torchvision')
+    except ModuleNotFoundError:
+        pass
+    except Exception as error:  # a mismatched build fails in many ways
+        raise RuntimeError(
+            f'torchvision does not fit the installed torch ({error}); install the matching build, or, without a GPU: '
+            'pip install --no-deps torchvision==0.16.2'
+        ) from error
+    package_utils = find_spec('mmengine.utils.package_utils')
+    if package_utils is not None and package_utils.origin and find_spec('pkg_resources') is None:
+        with open(package_utils.origin, encoding='utf-8') as source:
+            if 'import pkg_resources' in source.read():
+                raise RuntimeError(
+                    'this MMEngine needs pkg_resources, which setuptools >= 81 dropped; fix: '
+                    'pip install setuptools==80.10.2'
+                )

@@ -1,0 +1,55 @@
+"""The OpenMMLab packages mmsvf plugs into, and what to say when one is missing."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import NamedTuple
+
+
+class Framework(NamedTuple):
+    """One framework: its distribution and the extra of mmsvf that has its dependencies."""
+
+    distribution: str
+    extra: str
+
+
+FRAMEWORKS = {
+    'mmaction': Framework('mmaction2==1.2.0', 'action'),
+    'mmseg': Framework('mmsegmentation==1.2.2', 'seg'),
+    'mmpose': Framework('mmpose==1.3.2 mmdet==3.3.0', 'pose'),
+    'mmdet': Framework('mmdet==3.3.0', 'pose'),
+    'mmpretrain': Framework('mmpretrain==1.2.0', 'pretrain'),
+}
+OTHERS = {
+    'mmengine': 'mmengine==0.10.7',
+    'mmcv': 'mmcv-lite==2.1.0',
+    'spikingjelly': 'spikingjelly==2.0.0',
+    'torchvision': 'torchvision==0.16.2',
+}
+
+
+def pip_command(package: str) -> str:
+    """The command that adds an import package without touching the installed torch."""
+    if package in FRAMEWORKS:
+        distribution, extra = FRAMEWORKS[package]
+        return f'pip install --no-deps {distribution} mmcv-lite==2.1.0 && pip install "mmsvf[{extra}]"'
+    return f'pip install --no-deps {OTHERS[package]}' if package in OTHERS else f'pip install {package}'
+
+
+def is_installed(package: str) -> bool:
+    """Whether a top-level package can be found, without importing it."""
+    return find_spec(package) is not None
+
+
+def require(package: str, what: str) -> None:
+    """Raise ImportError with the pip command if ``package``, which ``what`` needs, is missing."""
+    if not is_installed(package):
+        raise ImportError(f'{what} needs {package}, which is not installed; add it with: {pip_command(package)}')
+
+
+def missing_framework(error: ImportError, what: str) -> ImportError:
+    """An ImportError that says what needs the missing package and how to add it."""
+    package = (error.name or '').split('.')[0]
+    if not package or is_installed(package):
+        return ImportError(f'{what} cannot be loaded: {error}')
+    return ImportError(f'{what} needs {package}, which is not installed; add it with: {pip_command(package)}')

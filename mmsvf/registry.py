@@ -1,0 +1,76 @@
+"""Registries of mmsvf: children of MMEngine's roots, scope 'mmsvf', mirrored into the roots.
+
+The mirror makes both ``type='SpikeVideoFormer'`` and ``type='mmsvf.SpikeVideoFormer'`` build
+under the default scope of every OpenMMLab framework. Entries are declared by name here and
+their modules load when a config first asks for them, so a missing framework matters only to
+the configs that need it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Callable
+
+import mmengine.registry as root
+from mmengine.registry import Registry
+
+from .frameworks import missing_framework
+
+
+class PluginRegistry(Registry):
+    """A child registry whose entries also stand in its parent, and may be declared before they are loaded."""
+
+    def __init__(self, name: str, parent: Registry) -> None:
+        super().__init__(name, parent=parent, scope='mmsvf')
+        self._declared: dict[str, str] = {}
+
+    def declare(self, module: str, *names: str) -> None:
+        """Register ``names`` of ``module``, which is imported when one of them is first asked for."""
+        for name in names:
+            self._declared[name] = module
+            self._register_module(self._builder(name), name)
+
+    def _builder(self, name: str) -> Callable[..., Any]:
+        def build(*args: Any, **kwargs: Any) -> Any:
+            return self._load(name)(*args, **kwargs)
+
+        build.__name__ = name
+        build.__module__ = self._declared[name]
+        return build
+
+    def _load(self, name: str) -> type:
+        module = self._declared[name]
+        try:
+            import_module(module)  # its decorators replace the declared entries by the classes
+        except ImportError as error:
+            raise missing_framework(error, name) from error
+        return self._module_dict[name]
+
+    def _register_module(self, module: Any, module_name: Any = None, force: bool = False) -> None:
+        name = module_name or module.__name__
+        declared = isinstance(name, str) and self._declared.get(name) == module.__module__
+        super()._register_module(module, module_name, force or declared)
+        assert self.parent is not None
+        self.parent._register_module(module, module_name, force or declared)
+
+    def get(self, key: str) -> Any:
+        """As ``Registry.get``, but a declared entry is loaded, so that the result is the class."""
+        name = key[len('mmsvf.') :] if key.startswith('mmsvf.') else key
+        if name in self._declared:
+            self._load(name)
+            return self._module_dict[name]
+        return super().get(key)
+
+
+MODELS = PluginRegistry('model', root.MODELS)
+DATASETS = PluginRegistry('dataset', root.DATASETS)
+TRANSFORMS = PluginRegistry('transform', root.TRANSFORMS)
+HOOKS = PluginRegistry('hook', root.HOOKS)
+MODEL_WRAPPERS = PluginRegistry('model_wrapper', root.MODEL_WRAPPERS)
+
+MODELS.declare('mmsvf.models.backbones.spike_video_former', 'SpikeVideoFormer')
+MODELS.declare('mmsvf.models.heads.spike_cls_head', 'SpikeClsHead')
+DATASETS.declare('mmsvf.datasets.video_clips', 'VideoClipDataset')
+TRANSFORMS.declare('mmsvf.datasets.transforms', 'SampleClip')
+HOOKS.declare('mmsvf.engine.video_visualization', 'VideoVisualizationHook')
+MODEL_WRAPPERS.declare('mmsvf.engine.cpu_distributed', 'CPUDistributedDataParallel')

@@ -1,0 +1,123 @@
+"""Loading files without running what they contain: one allow-list unpickler.
+
+A pickle may name any function of any package and have it called. Here only the names in
+:data:`ALLOWED` can be called (rebuilding tensors, arrays and plain containers); any other name
+is refused, and the error says which. The module can be handed to ``torch.load`` as its
+``pickle_module``; :func:`load` does so for checkpoints.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Callable
+from importlib import import_module
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+__all__ = ['Unpickler', 'UnpicklingError', 'load', 'load_checkpoint']
+
+_TORCH_TYPES = {
+    name
+    for name in dir(torch)
+    if name.endswith('Storage') or isinstance(getattr(torch, name), (torch.dtype, torch.layout, torch.memory_format))
+}
+_NUMPY_TYPES = {'bool', 'bool_', 'str_', 'bytes_', 'float16', 'float32', 'float64', 'complex64', 'complex128'}
+_NUMPY_TYPES |= {f'{sign}int{bits}' for sign in ('', 'u') for bits in (8, 16, 32, 64)}
+
+ALLOWED: dict[str, set[str]] = {
+    'collections': {'OrderedDict', 'defaultdict', 'deque', 'Counter'},
+    'builtins': {'set', 'frozenset', 'slice', 'range', 'complex', 'bytearray', 'int', 'float', 'bool', 'str', 'list'}
+    | {'dict', 'tuple', 'bytes', 'object'},
+    'copyreg': {'_reconstructor'},
+    '_codecs': {'encode'},  # how pickle protocol 2 writes bytes
+    'argparse': {'Namespace'},  # options of a training script
+    'torch': {'Size', 'device', 'Tensor', 'Generator', *_TORCH_TYPES},
+    'torch.storage': {'TypedStorage', 'UntypedStorage'},
+    'torch.nn.parameter': {'Parameter', 'Buffer'},
+    'torch.serialization': {'_get_layout'},
+    'torch._tensor': {'_rebuild_from_type_v2'},
+    'torch._utils': {
+        '_rebuild_tensor',
+        '_rebuild_tensor_v2',
+        '_rebuild_tensor_v3',
+        '_rebuild_parameter',
+        '_rebuild_parameter_with_state',
+        '_rebuild_qtensor',
+        '_rebuild_sparse_tensor',
+        '_rebuild_meta_tensor_no_storage',
+    },
+    'numpy': {'ndarray', 'dtype', *_NUMPY_TYPES},
+    'numpy.core.multiarray': {'_reconstruct', 'scalar'},
+    'numpy._core.multiarray': {'_reconstruct', 'scalar'},
+    'mmengine.logging.history_buffer': {'HistoryBuffer'},
+    'mmengine.config.config': {'ConfigDict'},
+}
+# names that a pickle of Python 2 uses for the same things
+_PYTHON2 = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}
+
+
+def _getattr(owner: Any, name: str) -> Any:
+    """``builtins.getattr`` for the one use a checkpoint has: HistoryBuffer's statistics methods."""
+    if getattr(owner, '__module__', '') == 'mmengine.logging.history_buffer' and not name.startswith('_'):
+        return getattr(owner, name)
+    raise UnpicklingError(f'refused to load: the file asks for attribute {name!r} of {owner!r}')
+
+
+def _rebuild_from_type(function: Callable, kind: type, arguments: tuple, state: Any) -> Any:
+    """``torch._tensor._rebuild_from_type_v2`` for plain tensors; subclasses are refused."""
+    if kind not in (torch.Tensor, torch.nn.Parameter):
+        raise UnpicklingError(f'refused to load: the file asks for the tensor subclass {kind!r}')
+    from torch._tensor import _rebuild_from_type_v2
+
+    return _rebuild_from_type_v2(function, kind, arguments, state)
+
+
+_REPLACED: dict[tuple[str, str], Any] = {
+    ('builtins', 'getattr'): _getattr,
+    ('torch._tensor', '_rebuild_from_type_v2'): _rebuild_from_type,
+}
+
+
+class Unpickler(pickle.Unpickler):
+    """``pickle.Unpickler`` that finds only what :data:`ALLOWED` lists."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        module = _PYTHON2.get(module, module)
+        if (module, name) in _REPLACED:
+            return _REPLACED[module, name]
+        if name in ALLOWED.get(module, ()):
+            return getattr(import_module(module), name)
+        raise UnpicklingError(
+            f'refused to load: the file asks for {module}.{name}, which is not on the list of harmless names '
+            '(mmsvf/safe_pickle.py, ALLOWED). A checkpoint of OpenMMLab needs none but these; if you trust the file, '
+            "rewrite its weights alone with torch.save({'state_dict': ...}, ...) in the program that made it"
+        )
+
+
+def load(file: Any, **kwargs: Any) -> Any:
+    """``pickle.load`` through the allow list (``torch.load`` calls it for files of torch < 1.6)."""
+    return Unpickler(file, **kwargs).load()
+
+
+def load_checkpoint(file: Any, map_location: Any = None, **_: Any) -> Any:
+    """``torch.load`` through the allow list.
+
+    Args:
+        file: Path or binary file.
+        map_location: As in ``torch.load``.
+
+    Raises:
+        UnpicklingError: the file asks for a name that is not allowed, or is TorchScript (a program).
+    """
+    if zipfile.is_zipfile(file):
+        with zipfile.ZipFile(file) as archive:
+            if any(name.endswith('/constants.pkl') for name in archive.namelist()):
+                raise UnpicklingError(f'refused to load {file}: it is a TorchScript program, not a checkpoint')
+    if hasattr(file, 'seek'):
+        file.seek(0)
+    import sys
+
+    return torch.load(file, map_location=map_location, pickle_module=sys.modules[__name__], weights_only=False)

@@ -1,0 +1,28 @@
+"""The parts of SpikeVideoFormer in plain PyTorch and spikingjelly."""
+
+from .attention import SpikeAttention
+from .blocks import SpikeConvBlock, SpikeTransformerBlock
+from .hamming import dot_attention, hamming_attention, hamming_similarity, hamming_similarity_bilinear
+from .layers import ChannelConv, ChannelMLP, Downsample, RepConv, SepConv
+from .neuron import LIF, IntegerLIF, LearnableLIF, build_neuron, sum_sub_steps, unroll_integer_spikes
+
+__all__ = [
+    'LIF',
+    'ChannelConv',
+    'ChannelMLP',
+    'Downsample',
+    'IntegerLIF',
+    'LearnableLIF',
+    'RepConv',
+    'SepConv',
+    'SpikeAttention',
+    'SpikeConvBlock',
+    'SpikeTransformerBlock',
+    'build_neuron',
+    'dot_attention',
+    'hamming_attention',
+    'hamming_similarity',
+    'hamming_similarity_bilinear',
+    'sum_sub_steps',
+    'unroll_integer_spikes',
+]

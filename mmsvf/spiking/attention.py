@@ -1,0 +1,210 @@
+"""Spike-driven attention: two scores, five space-time designs.
+
+Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space, ``M`` heads, ``N`` tokens,
+``D`` channels of a head (C = M * D).
+
+Source: SpikeVideoFormer Sec. 3.3, 3.4, Table 1 and App. C; defaults from the authors' code.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor, cat, nn
+
+from .hamming import dot_attention, hamming_attention
+from .layers import RepConv, over_images
+from .neuron import IntegerLIF, NeuronSpec, build_neuron
+
+
+class Score(NamedTuple):
+    """The authors' defaults of a score function: scale, BatchNorm after it, threshold of its neuron."""
+
+    attend: Any
+    scale: float | None  # None: 1 / (2 * C), C being the full width, not the head's
+    norm: bool
+    threshold: float
+
+
+SCORES = {
+    'hamming': Score(hamming_attention, scale=None, norm=True, threshold=1.0),
+    'dot': Score(dot_attention, scale=0.125, norm=False, threshold=0.5),
+}
+
+# tokens that attend to each other, one entry an attention read
+SPACE_TIME = {
+    'joint': ('clip',),
+    'hierarchical': ('frame', 'location'),
+    'factorized': ('frame', 'location'),
+    'neuron': ('frame',),
+    'spatial': ('frame',),
+}
+
+
+def split_heads(x: Tensor, tokens: str, heads: int) -> Tensor:
+    """Spikes TBCHW as tokens: clip BM(TN)D, frame TBMND, location B(HW)MTD."""
+    x = x.flatten(3).unflatten(2, (heads, -1))  # T B M D N
+    if tokens == 'clip':
+        return x.permute(1, 2, 0, 4, 3).flatten(2, 3)
+    return x.transpose(3, 4) if tokens == 'frame' else x.permute(1, 4, 2, 0, 3)
+
+
+def merge_heads(x: Tensor, tokens: str, shape: tuple[int, int, int, int]) -> Tensor:
+    """The inverse of :func:`split_heads`; ``shape`` is (T, B, H, W)."""
+    t, b, h, w = shape
+    if tokens == 'clip':
+        x = x.unflatten(2, (t, h * w)).permute(2, 0, 1, 4, 3)
+    else:
+        x = x.transpose(3, 4) if tokens == 'frame' else x.permute(3, 0, 2, 4, 1)
+    return x.reshape(t, b, -1, h, w)
+
+
+class SpikeProjection(nn.Module):
+    """RepConv -> BN -> LIF: the query, key or value spikes of a clip."""
+
+    def __init__(self, channels: int, neuron: NeuronSpec) -> None:
+        super().__init__()
+        self.conv = RepConv(channels, channels)
+        self.lif = build_neuron(neuron)
+        if isinstance(self.lif, IntegerLIF) and self.lif.max_value > 1:
+            raise ValueError(
+                f'IntegerLIF(max_value={self.lif.max_value}) cannot make attention spikes: queries, keys and values '
+                'are 0/1; give the attention another neuron, as in attention=dict(neuron="official")'
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lif(self.conv(x))
+
+
+class AttentionRead(nn.Module):
+    """Score -> scale -> [BN] -> LIF over one kind of token."""
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        tokens: str,
+        score: str,
+        scale: float | str | None,
+        norm: bool | None,
+        threshold: float | None,
+        neuron: NeuronSpec,
+    ) -> None:
+        super().__init__()
+        default = SCORES[score]
+        scale = default.scale if scale is None else scale
+        if scale is None or scale == 'width':
+            scale = 1.0 / (2 * channels)
+        elif scale == 'head':
+            scale = 1.0 / (2 * (channels // heads))
+        elif isinstance(scale, str) or not scale > 0:
+            raise ValueError(f"scale={scale!r}; a number above 0, 'width' for 1/(2C) or 'head' for 1/(2D)")
+        self.heads, self.tokens, self.score, self.scale = heads, tokens, score, float(scale)
+        self.norm = nn.BatchNorm2d(channels) if (default.norm if norm is None else norm) else None
+        self.lif = build_neuron(neuron, v_threshold=default.threshold if threshold is None else threshold)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        t, b, _, h, w = q.shape
+        tokens = [split_heads(x, self.tokens, self.heads) for x in (q, k, v)]
+        x = merge_heads(SCORES[self.score].attend(*tokens, scale=self.scale), self.tokens, (t, b, h, w))
+        return self.lif(x if self.norm is None else over_images(self.norm, x))
+
+    def extra_repr(self) -> str:
+        return f'heads={self.heads}, tokens={self.tokens!r}, score={self.score!r}, scale={self.scale:.6g}'
+
+
+class SpikeAttention(nn.Module):
+    """Spike-driven self-attention on membranes TBCHW; the residual is the block's.
+
+    Args:
+        channels: Width C, a multiple of ``heads``.
+        heads: Attention heads M.
+        score: 'hamming' (SDHA, Eq. 9) or 'dot' (Meta-SpikeFormer's, Eq. 3).
+        space_time: Which tokens meet (App. C). 'joint': all of a clip. 'hierarchical': those of
+            a frame, then those of a location over time, each with its own projections.
+            'factorized': both at once, with a shared query, concatenated. 'neuron': those of a
+            frame; only membranes carry time. 'spatial': those of a frame, and membranes
+            restart at each step, so nothing carries time.
+        scale: Factor of the score: a number, 'width' for 1/(2C) or 'head' for 1/(2D). None is
+            the authors' choice: 1/(2C) for 'hamming', 0.125 for 'dot'.
+        norm: BatchNorm between score and neuron. None is the authors' choice: with 'hamming',
+            not with 'dot'. False gives the paper's equation; since a LIF at rest 0 that sees
+            ``scale * x`` with threshold u fires as one that sees ``x`` with threshold
+            u / scale, the scale is then part of the threshold.
+        threshold: Threshold of the neuron after the score. None: 1.0 for 'hamming', 0.5 for 'dot'.
+        neuron: See :func:`mmsvf.spiking.neuron.build_neuron`.
+
+    Raises:
+        ValueError: an unknown score, design or scale, or a width that the heads do not divide.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int = 8,
+        score: str = 'hamming',
+        space_time: str = 'joint',
+        scale: float | str | None = None,
+        norm: bool | None = None,
+        threshold: float | None = None,
+        neuron: NeuronSpec = 'official',
+    ) -> None:
+        super().__init__()
+        if score not in SCORES:
+            raise ValueError(f'score={score!r}; choose one of {sorted(SCORES)}')
+        if space_time not in SPACE_TIME:
+            raise ValueError(f'space_time={space_time!r}; choose one of {sorted(SPACE_TIME)}')
+        if channels % heads:
+            raise ValueError(f'heads={heads} does not divide the width {channels}; choose a divisor of {channels}')
+        self.space_time = space_time
+        reads = SPACE_TIME[space_time]
+
+        def read(tokens: str) -> AttentionRead:
+            return AttentionRead(channels, heads, tokens, score, scale, norm, threshold, neuron)
+
+        self.units: nn.ModuleList
+        if space_time == 'factorized':
+            self.units = nn.ModuleList([_FactorizedUnit(channels, [read(t) for t in reads], neuron)])
+        else:
+            self.units = nn.ModuleList([_Unit(channels, read(t), neuron) for t in reads])
+
+    def forward(self, x: Tensor) -> Tensor:
+        t = x.shape[0]
+        if self.space_time == 'spatial':
+            x = x.reshape(1, -1, *x.shape[2:])
+        for unit in self.units:
+            x = unit(x)
+        return x.reshape(t, -1, *x.shape[2:])
+
+
+class _Unit(nn.Module):
+    """LIF -> q, k, v -> read -> RepConv: 4 D^2 parameters before norms and RepConv's extra."""
+
+    def __init__(self, channels: int, read: AttentionRead, neuron: NeuronSpec) -> None:
+        super().__init__()
+        self.lif = build_neuron(neuron)
+        self.q, self.k, self.v = (SpikeProjection(channels, neuron) for _ in range(3))
+        self.read = read
+        self.proj = RepConv(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.lif(x)
+        return self.proj(self.read(self.q(x), self.k(x), self.v(x)))
+
+
+class _FactorizedUnit(nn.Module):
+    """LIF -> shared q, a k and v for each read -> reads side by side -> RepConv: 7 D^2 (D22)."""
+
+    def __init__(self, channels: int, reads: list[AttentionRead], neuron: NeuronSpec) -> None:
+        super().__init__()
+        self.lif = build_neuron(neuron)
+        self.q = SpikeProjection(channels, neuron)
+        self.k = nn.ModuleList([SpikeProjection(channels, neuron) for _ in reads])
+        self.v = nn.ModuleList([SpikeProjection(channels, neuron) for _ in reads])
+        self.reads = nn.ModuleList(reads)
+        self.proj = RepConv(len(reads) * channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.lif(x)
+        q = self.q(x)
+        return self.proj(cat([read(q, k(x), v(x)) for read, k, v in zip(self.reads, self.k, self.v)], dim=2))

@@ -1,0 +1,55 @@
+"""Blocks of SpikeVideoFormer: membrane residuals around the layers (Eq. 1 and 2), TBCHW to TBCHW."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from .arguments import check_arguments
+from .attention import SpikeAttention
+from .layers import ChannelConv, ChannelMLP, SepConv
+from .neuron import NeuronSpec
+
+
+class SpikeConvBlock(nn.Module):
+    """x + SepConv(x), then x + ChannelConv(x) (Eq. 1)."""
+
+    def __init__(self, channels: int, expansion: int = 2, ratio: int = 4, neuron: NeuronSpec = 'official') -> None:
+        super().__init__()
+        self.sep_conv = SepConv(channels, expansion, neuron)
+        self.channel_conv = ChannelConv(channels, ratio, neuron)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.sep_conv(x)
+        return x + self.channel_conv(x)
+
+
+class SpikeTransformerBlock(nn.Module):
+    """x + SpikeAttention(x), then x + ChannelMLP(x) (Eq. 2).
+
+    Args:
+        channels: Width C.
+        heads: Attention heads.
+        mlp_ratio: Hidden width of the MLP over C.
+        neuron: Neuron of the MLP, and of the attention unless ``attention`` names its own.
+        attention: Further arguments of :class:`SpikeAttention`.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int = 8,
+        mlp_ratio: float = 4,
+        neuron: NeuronSpec = 'official',
+        attention: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        attention = {'neuron': neuron, **(attention or {})}
+        check_arguments(SpikeAttention, attention, 'attention')
+        self.attn = SpikeAttention(channels, **{'heads': heads, **attention})
+        self.mlp = ChannelMLP(channels, mlp_ratio, neuron)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(x)
+        return x + self.mlp(x)

@@ -1,0 +1,132 @@
+"""Layers of the spike-driven transformer, on membranes and spikes of shape TBCHW.
+
+Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space. Convolutions and norms see
+``T * B`` images; only neurons (and joint attention) see time.
+
+Source: SpikeVideoFormer Eq. 1 and 2, Table 7; the graph of the authors' model.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import torch
+from torch import Tensor, nn
+
+from .neuron import NeuronSpec, build_neuron
+
+
+def over_images(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a stateless image function to a clip: ``(T, B, ...)`` as ``T * B`` images."""
+    return fn(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def pointwise(in_channels: int, out_channels: int, bias: bool = False) -> nn.Conv2d:
+    """1x1 convolution."""
+    return nn.Conv2d(in_channels, out_channels, 1, bias=bias)
+
+
+class Downsample(nn.Module):
+    """[LIF] -> convolution -> BatchNorm. ``neuron=None`` for the first one, on real-valued input."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, neuron: NeuronSpec | None
+    ) -> None:
+        super().__init__()
+        self.lif = None if neuron is None else build_neuron(neuron)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x if self.lif is None else self.lif(x)
+        return over_images(lambda i: self.norm(self.conv(i)), x)
+
+
+class SepConv(nn.Module):
+    """Separable convolution (Eq. 1): LIF -> 1x1 -> BN -> LIF -> depth-wise 7x7 -> 1x1 -> BN."""
+
+    def __init__(self, channels: int, expansion: int = 2, neuron: NeuronSpec = 'official') -> None:
+        super().__init__()
+        hidden = channels * expansion
+        self.lif1 = build_neuron(neuron)
+        self.pointwise1 = pointwise(channels, hidden)
+        self.norm1 = nn.BatchNorm2d(hidden)
+        self.lif2 = build_neuron(neuron)
+        self.depthwise = nn.Conv2d(hidden, hidden, 7, padding=3, groups=hidden, bias=False)
+        self.pointwise2 = pointwise(hidden, channels)
+        self.norm2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = over_images(lambda i: self.norm1(self.pointwise1(i)), self.lif1(x))
+        return over_images(lambda i: self.norm2(self.pointwise2(self.depthwise(i))), self.lif2(x))
+
+
+class ChannelConv(nn.Module):
+    """Channel convolution (Eq. 1): LIF -> 3x3 -> BN -> LIF -> 3x3 -> BN, with ``ratio`` times the width between."""
+
+    def __init__(self, channels: int, ratio: int = 4, neuron: NeuronSpec = 'official') -> None:
+        super().__init__()
+        hidden = channels * ratio
+        self.lif1 = build_neuron(neuron)
+        self.conv1 = nn.Conv2d(channels, hidden, 3, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(hidden)
+        self.lif2 = build_neuron(neuron)
+        self.conv2 = nn.Conv2d(hidden, channels, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = over_images(lambda i: self.norm1(self.conv1(i)), self.lif1(x))
+        return over_images(lambda i: self.norm2(self.conv2(i)), self.lif2(x))
+
+
+class ChannelMLP(nn.Module):
+    """Channel MLP (Eq. 2): LIF -> linear -> BN -> LIF -> linear -> BN on every token."""
+
+    def __init__(self, channels: int, ratio: float = 4, neuron: NeuronSpec = 'official') -> None:
+        super().__init__()
+        hidden = int(channels * ratio)
+        self.lif1 = build_neuron(neuron)
+        self.fc1 = pointwise(channels, hidden, bias=True)
+        self.norm1 = nn.BatchNorm2d(hidden)
+        self.lif2 = build_neuron(neuron)
+        self.fc2 = pointwise(hidden, channels, bias=True)
+        self.norm2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = over_images(lambda i: self.norm1(self.fc1(i)), self.lif1(x))
+        return over_images(lambda i: self.norm2(self.fc2(i)), self.lif2(x))
+
+
+class RepConv(nn.Module):
+    """Re-parametrisable convolution and its BatchNorm: one dense 3x3 convolution at inference.
+
+    1x1 -> BN -> depth-wise 3x3 -> 1x1 -> BN -> BN, no bias. The border of the depth-wise
+    convolution is what the first BN makes of zero, by its running statistics and without a
+    gradient (also in training, as in the authors' code), so that the fold is exact.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.pointwise1 = pointwise(in_channels, in_channels)
+        self.norm1 = nn.BatchNorm2d(in_channels)
+        self.depthwise = nn.Conv2d(in_channels, in_channels, 3, groups=in_channels, bias=False)
+        self.pointwise2 = pointwise(in_channels, out_channels)
+        self.norm2 = nn.BatchNorm2d(out_channels)
+        self.norm3 = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return over_images(self._images, x)
+
+    def _images(self, x: Tensor) -> Tensor:
+        x = self.norm1(self.pointwise1(x))
+        n, c, h, w = x.shape
+        padded = self.zero_image().to(x.dtype).view(1, c, 1, 1).repeat(n, 1, h + 2, w + 2)
+        padded[:, :, 1:-1, 1:-1] = x
+        return self.norm3(self.norm2(self.pointwise2(self.depthwise(padded))))
+
+    @torch.no_grad()
+    def zero_image(self) -> Tensor:
+        """What ``norm1`` makes of zero: one value a channel, shape (C,)."""
+        norm = self.norm1
+        assert norm.running_mean is not None and norm.running_var is not None
+        return norm.bias - norm.running_mean * norm.weight / torch.sqrt(norm.running_var + norm.eps)
