@@ -124,7 +124,7 @@ def from_official(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if missing or extra or sizes:
         raise ValueError(
             f"the weights do not fit the authors' model of widths {settings['arch']['embed_dims']} and depths "
-            f"{settings['arch']['depths']}:\n"
+            f'{settings["arch"]["depths"]}:\n'
             f'missing ({len(missing)}): {missing}\nextra ({len(extra)}): {sorted(extra)}\n'
             f'mis-sized ({len(sizes)}): {sizes}'
         )

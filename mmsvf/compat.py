@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.util import find_spec
 from types import ModuleType
@@ -46,14 +47,14 @@ class _ImportHook(MetaPathFinder):
             spec = None if finder is self else finder.find_spec(fullname, path, target)
             if spec is not None and spec.loader is not None:
                 execute = spec.loader.exec_module
-
-                def exec_module(module: ModuleType) -> None:
-                    with bridge(module):
-                        execute(module)
-
-                spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+                spec.loader.exec_module = partial(_execute, bridge, execute)  # type: ignore[method-assign]
                 return spec
         return None
+
+
+def _execute(bridge: Bridge, execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    with bridge(module):
+        execute(module)
 
 
 _hook = _ImportHook()
@@ -197,6 +198,7 @@ def setup_cpu_distributed(cfg: Any) -> None:
         return
     if not dist.is_initialized():
         dist.init_process_group('gloo')
+    importlib.import_module('mmsvf.engine.cpu_distributed')  # registers the wrapper
     cfg.setdefault('model_wrapper_cfg', dict(type='mmsvf.CPUDistributedDataParallel'))
     _log_once('no GPU: several processes train on CPU over gloo')
 

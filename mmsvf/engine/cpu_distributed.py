@@ -15,6 +15,4 @@ class CPUDistributedDataParallel(MMDistributedDataParallel):
     """MMEngine's wrapper without a device id, and with SyncBN, which is for GPUs only, turned into BN."""
 
     def __init__(self, module: nn.Module, device_ids: Any = None, broadcast_buffers: bool = False, **kwargs: Any):
-        super().__init__(
-            revert_sync_batchnorm(module), device_ids=None, broadcast_buffers=broadcast_buffers, **kwargs
-        )
+        super().__init__(revert_sync_batchnorm(module), device_ids=None, broadcast_buffers=broadcast_buffers, **kwargs)

@@ -43,20 +43,20 @@ SPACE_TIME = {
 
 def split_heads(x: Tensor, tokens: str, heads: int) -> Tensor:
     """Spikes TBCHW as tokens: clip BM(TN)D, frame TBMND, location B(HW)MTD."""
-    x = x.flatten(3).unflatten(2, (heads, -1))  # T B M D N
+    x = x.permute(0, 1, 3, 4, 2).flatten(2, 3).unflatten(3, (heads, -1))  # T B N M D
     if tokens == 'clip':
-        return x.permute(1, 2, 0, 4, 3).flatten(2, 3)
-    return x.transpose(3, 4) if tokens == 'frame' else x.permute(1, 4, 2, 0, 3)
+        return x.permute(1, 3, 0, 2, 4).flatten(2, 3)
+    return x.transpose(2, 3) if tokens == 'frame' else x.permute(1, 2, 3, 0, 4)
 
 
 def merge_heads(x: Tensor, tokens: str, shape: tuple[int, int, int, int]) -> Tensor:
-    """The inverse of :func:`split_heads`; ``shape`` is (T, B, H, W)."""
+    """The inverse of :func:`split_heads`, with channels last in memory; ``shape`` is (T, B, H, W)."""
     t, b, h, w = shape
     if tokens == 'clip':
-        x = x.unflatten(2, (t, h * w)).permute(2, 0, 1, 4, 3)
+        x = x.unflatten(2, (t, h * w)).permute(2, 0, 3, 1, 4)
     else:
-        x = x.transpose(3, 4) if tokens == 'frame' else x.permute(3, 0, 2, 4, 1)
-    return x.reshape(t, b, -1, h, w)
+        x = x.transpose(2, 3) if tokens == 'frame' else x.permute(3, 0, 1, 2, 4)
+    return x.reshape(t, b, h, w, -1).permute(0, 1, 4, 2, 3)
 
 
 class SpikeProjection(nn.Module):

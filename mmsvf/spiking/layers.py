@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .neuron import NeuronSpec, build_neuron
@@ -119,14 +120,18 @@ class RepConv(nn.Module):
 
     def _images(self, x: Tensor) -> Tensor:
         x = self.norm1(self.pointwise1(x))
-        n, c, h, w = x.shape
-        padded = self.zero_image().to(x.dtype).view(1, c, 1, 1).repeat(n, 1, h + 2, w + 2)
-        padded[:, :, 1:-1, 1:-1] = x
-        return self.norm3(self.norm2(self.pointwise2(self.depthwise(padded))))
+        # zero padding inside the convolution, plus what the border would have added: no padded copy
+        weight = self.depthwise.weight
+        border = self.depthwise(self.zero_border(*x.shape[-2:]).to(x.dtype))
+        x = F.conv2d(x, weight, padding=1, groups=weight.shape[0]) + border
+        return self.norm3(self.norm2(self.pointwise2(x)))
 
     @torch.no_grad()
-    def zero_image(self) -> Tensor:
-        """What ``norm1`` makes of zero: one value a channel, shape (C,)."""
+    def zero_border(self, height: int, width: int) -> Tensor:
+        """An image (1, C, height + 2, width + 2) that is zero but for its border: what ``norm1`` makes of zero."""
         norm = self.norm1
         assert norm.running_mean is not None and norm.running_var is not None
-        return norm.bias - norm.running_mean * norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        value = norm.bias - norm.running_mean * norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        border = value.view(1, -1, 1, 1).repeat(1, 1, height + 2, width + 2)
+        border[:, :, 1:-1, 1:-1] = 0
+        return border

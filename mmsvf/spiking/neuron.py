@@ -18,6 +18,7 @@ from spikingjelly.activation_based import surrogate
 from torch import Tensor, nn
 
 from .arguments import check_arguments
+from .lif_clip import LIFClip
 
 Surrogate = Union[dict, Callable[[Tensor], Tensor], None]
 NeuronSpec = Union[str, dict]
@@ -185,9 +186,20 @@ class LIF(_Leaky, sj.LIFNode):
         return 1.0 / self.tau
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
-        if self.strict:
+        if x_seq.is_cuda and not self.strict:
+            return self._kernel(lambda x: sj.LIFNode.multi_step_forward(self, x), x_seq)
+        if self.store_v_seq or type(self.surrogate_function) is not surrogate.Sigmoid:
             return FromRest.multi_step_forward(self, x_seq)
-        return self._kernel(lambda x: sj.LIFNode.multi_step_forward(self, x), x_seq)
+        return LIFClip.apply(
+            x_seq,
+            self.leak(),
+            self.decay_input,
+            self.v_threshold,
+            self.v_reset,
+            self.detach_reset,
+            self.strict,
+            self.surrogate_function.alpha,
+        )
 
 
 class LearnableLIF(_Leaky, sj.ParametricLIFNode):

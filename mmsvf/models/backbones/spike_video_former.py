@@ -6,19 +6,19 @@ BCHW (image); inside TBCHW.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Iterator
+from typing import Any
 
 from mmengine.model import BaseModule
-from torch import Tensor, nn
+from torch import Tensor, channels_last, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from mmsvf.registry import MODELS
 from mmsvf.spiking.arguments import check_arguments
 from mmsvf.spiking.blocks import SpikeConvBlock, SpikeTransformerBlock
-from mmsvf.spiking.layers import Downsample
+from mmsvf.spiking.layers import Downsample, over_images
 from mmsvf.spiking.neuron import NeuronSpec
 
 DEPTHS = (1, 1, 2, 6, 2)
@@ -189,6 +189,8 @@ class SpikeVideoFormer(BaseModule):
         steps, outs = x.shape[0], {}
         if self.per_frame:
             x = x.reshape(1, -1, *x.shape[2:])
+        if x.device.type == 'cpu':  # convolutions there are several times as fast (benchmarks/layout.py)
+            x = over_images(lambda images: images.contiguous(memory_format=channels_last), x)
         for i, stage in enumerate(self.stages[: max(self.out_indices) + 1]):
             x = stage(x)
             if i in self.out_indices:

@@ -1,0 +1,63 @@
+# The embedded default (`make demo`): a tiny SpikeVideoFormer tells eight directions of motion.
+# Data: tools/dataset_converters/moving_digits.py data/moving_digits
+_base_ = ['../_base_/runtime.py', '../_base_/svf_recognizer.py']
+
+num_classes = 8
+model = dict(
+    backbone=dict(arch=dict(_delete_=True, embed_dims=(8, 16, 32, 64, 64), depths=(1, 1, 1, 1, 1))),
+    cls_head=dict(num_classes=num_classes, in_channels=64, topk=(1,)),
+)
+
+data_root = 'data/moving_digits/'
+# no flip and no wide crop: they would change the direction
+train_pipeline = [
+    dict(type='DecordInit', num_threads=1),
+    dict(type='mmsvf.SampleClip', clip_len=8, frame_interval=1, num_clips=1),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=(48, 48), keep_ratio=False),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs'),
+]
+test_pipeline = [
+    dict(type='DecordInit', num_threads=1),
+    dict(type='mmsvf.SampleClip', clip_len=8, frame_interval=1, num_clips=1, test_mode=True),
+    dict(type='DecordDecode'),
+    dict(type='Resize', scale=(48, 48), keep_ratio=False),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='PackActionInputs'),
+]
+dataset = dict(type='mmsvf.VideoClipDataset', num_classes=num_classes)
+# decoding takes little here, so no worker processes: they would compete for two cores
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        ann_file=data_root + 'train.txt',
+        data_prefix=dict(video=data_root + 'train'),
+        pipeline=train_pipeline,
+        **dataset,
+    ),
+)
+val_dataloader = dict(
+    batch_size=32,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        ann_file=data_root + 'val.txt',
+        data_prefix=dict(video=data_root + 'val'),
+        pipeline=test_pipeline,
+        test_mode=True,
+        **dataset,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='AccMetric', metric_options=dict(top_k_accuracy=dict(topk=(1,))))
+test_evaluator = val_evaluator
+
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=6, val_interval=1)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05))
+param_scheduler = dict(type='OneCycleLR', eta_max=2e-3, total_steps=6, by_epoch=True, convert_to_iter_based=True)
+randomness = dict(seed=0)

@@ -1,0 +1,173 @@
+"""What tools/train.py and tools/test.py do, for the configs of every OpenMMLab framework."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.registry import HOOKS, RUNNERS, init_default_scope
+from mmengine.runner import Runner
+
+from mmsvf.compat import check_environment, setup_cpu_distributed
+from mmsvf.frameworks import FRAMEWORKS, require
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that training and testing share."""
+    parser.add_argument('config', help='config file, or one of an installed framework, as mmaction::recognition/...py')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/CONFIG)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config values, as model.backbone.arch=small optim_wrapper.optimizer.lr=1e-4 or key="[a,b]"',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    # torch.distributed.launch hands over --local_rank, --local-rank from torch 2.0 on
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def config_path(name: str) -> Path:
+    """The file of a config; ``mmaction::recognition/...`` is looked up in the installed framework.
+
+    Raises:
+        FileNotFoundError: no such file; the message has the nearest names.
+        ImportError: the framework is not installed; the message has the pip command.
+        ValueError: an unknown framework before ``::``.
+    """
+    folder, file = Path(), name
+    if '::' in name:
+        scope, file = name.split('::', 1)
+        if scope not in FRAMEWORKS:
+            raise ValueError(f'config {name!r}: unknown framework {scope!r}; choose one of {sorted(FRAMEWORKS)}')
+        require(scope, f'config {name!r}')
+        spec = find_spec(scope)
+        assert spec is not None and spec.submodule_search_locations is not None
+        folder = Path(spec.submodule_search_locations[0]) / '.mim' / 'configs'
+    path = folder / file
+    if not path.is_file():
+        known = [p.relative_to(folder).as_posix() for p in (folder if '::' in name else path.parent).rglob('*.py')]
+        near = difflib.get_close_matches(file, known, 3)
+        raise FileNotFoundError(f'config {name!r} does not exist{f"; did you mean {near}?" if near else ""}')
+    return path
+
+
+def load_config(name: str) -> Config:
+    """Read a config and check that the frameworks it names are installed.
+
+    Raises:
+        FileNotFoundError, ImportError, ValueError: as :func:`config_path`.
+    """
+    path = config_path(name)
+    text = path.read_text(encoding='utf-8')
+    for scope in FRAMEWORKS:
+        if f'{scope}::' in text:
+            require(scope, f'config {name!r}')
+    cfg = Config.fromfile(path)
+    scope = cfg.get('default_scope')
+    if scope in FRAMEWORKS:
+        require(scope, f'config {name!r} (default_scope={scope!r})')
+    return cfg
+
+
+def prepare(args: argparse.Namespace) -> Config:
+    """Config with the common flags merged."""
+    check_environment()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = load_config(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(args.config).stem)
+    return cfg
+
+
+def run(cfg: Config, method: str) -> Any:
+    """Build the runner and call its ``train`` or ``test``."""
+    setup_cpu_distributed(cfg)
+    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    result = getattr(runner, method)()
+    if dist.is_available() and dist.is_initialized():  # without this a CPU run may abort at exit
+        dist.barrier()
+        dist.destroy_process_group()
+    return result
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train with the flags of tools/train.py."""
+    cfg = prepare(args)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+        if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+            raise ValueError(f'--amp replaces an OptimWrapper; this config has optim_wrapper.type={kind!r}')
+        if not torch.cuda.is_available():
+            raise ValueError('--amp trains in half precision on a GPU, and none is visible; leave it out')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ValueError(
+                '--auto-scale-lr needs the batch size that the learning rate was made for: set '
+                'auto_scale_lr.base_batch_size in the config or with --cfg-options'
+            )
+        cfg.auto_scale_lr.enable = True
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    randomness = cfg.setdefault('randomness', ConfigDict())
+    if args.seed is not None:
+        randomness.seed = args.seed
+    randomness.update({k: True for k in ('diff_rank_seed', 'deterministic') if getattr(args, k)})
+    run(cfg, 'train')
+
+
+def test(args: argparse.Namespace) -> dict[str, float]:
+    """Test with the flags of tools/test.py; returns the metrics."""
+    cfg = prepare(args)
+    if '://' not in args.checkpoint and not os.path.isfile(args.checkpoint):
+        raise FileNotFoundError(
+            f'checkpoint {args.checkpoint!r} does not exist; training writes them in its --work-dir'
+        )
+    cfg.load_from = args.checkpoint
+    if args.dump is not None:
+        if not args.dump.endswith(('.pkl', '.pickle')):
+            raise ValueError(f'--dump {args.dump!r}: predictions are written as a pickle; name it *.pkl')
+        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
+        cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=args.dump)]
+    if args.tta:
+        if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
+            raise ValueError('--tta needs tta_model and tta_pipeline in the config')
+        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+        cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    if args.show or args.show_dir is not None:
+        show_predictions(cfg, args)
+    return run(cfg, 'test')
+
+
+def show_predictions(cfg: Config, args: argparse.Namespace) -> None:
+    """Switch the config's visualization hook on; its options differ between the frameworks."""
+    hooks = cfg.setdefault('default_hooks', ConfigDict())
+    if cfg.get('default_scope') == 'mmaction':
+        # mmaction2's own hook takes no clips in NCTHW, and most of its configs have none
+        hooks.visualization = dict(type='mmsvf.VideoVisualizationHook')
+    if 'visualization' not in hooks:
+        raise ValueError('--show and --show-dir need default_hooks.visualization in the config (a VisualizationHook)')
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    options = inspect.signature(HOOKS.get(hooks.visualization.type).__init__).parameters
+    values = dict(enable=True, draw=True, show=args.show, interval=args.interval, wait_time=args.wait_time)
+    if args.show_dir is not None:
+        values.update(out_dir=args.show_dir, test_out_dir=args.show_dir)
+        if not {'out_dir', 'test_out_dir'} & set(options):  # mmsegmentation writes where its visualizer does
+            cfg.visualizer.save_dir = args.show_dir
+    hooks.visualization.update({k: v for k, v in values.items() if k in options})

@@ -1,0 +1,25 @@
+"""Predictions on video clips as pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmaction.engine.hooks import VisualizationHook
+from torch import Tensor
+
+from mmsvf.registry import HOOKS
+
+
+def first_view(clip: Tensor) -> Tensor:
+    """One view as (C, T, H, W), from views (M, C, T, H, W) or frames (T, C, H, W)."""
+    return clip[0] if clip.dim() == 5 else clip.transpose(0, 1)
+
+
+@HOOKS.register_module()
+class VideoVisualizationHook(VisualizationHook):
+    """mmaction2's ``VisualizationHook`` for clips in NCTHW too, of which the first view is drawn."""
+
+    def _draw_samples(self, batch_idx: int, data_batch: dict, data_samples: Any, step: int = 0) -> None:
+        if self.enable:
+            data_batch = {**data_batch, 'inputs': [first_view(clip) for clip in data_batch['inputs']]}
+            super()._draw_samples(batch_idx, data_batch, data_samples, step)

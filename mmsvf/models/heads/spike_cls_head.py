@@ -1,0 +1,56 @@
+"""Classification head on spikes, for mmaction2's recognizers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmaction.models.heads import BaseHead
+from torch import Tensor, nn
+
+from mmsvf.registry import MODELS
+from mmsvf.spiking.neuron import NeuronSpec, build_neuron
+
+
+@MODELS.register_module()
+class SpikeClsHead(BaseHead):
+    """Space mean -> LIF -> linear -> mean over time (the authors' head).
+
+    Args:
+        num_classes: Classes.
+        in_channels: Channels of the backbone's last stage.
+        neuron: See :func:`mmsvf.spiking.build_neuron`.
+        average_clips: How the scores of a video's views are averaged: 'prob' after softmax,
+            'score' before it.
+        init_cfg: MMEngine's initialisation config; the default is the authors'.
+        **kwargs: Further arguments of mmaction2's ``BaseHead`` (loss_cls, label_smooth_eps, topk).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        neuron: NeuronSpec = 'official',
+        average_clips: str = 'prob',
+        init_cfg: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        init_cfg = init_cfg or dict(type='TruncNormal', layer='Linear', std=0.02)
+        super().__init__(num_classes, in_channels, average_clips=average_clips, init_cfg=init_cfg, **kwargs)
+        self.lif = build_neuron(neuron)
+        self.fc = nn.Linear(in_channels, num_classes)
+
+    def forward(self, x: Tensor, **kwargs: Any) -> Tensor:
+        """Scores (views, num_classes) of features (views, C, T, H, W).
+
+        Raises:
+            ValueError: another rank or width.
+        """
+        if not isinstance(x, Tensor) or x.dim() != 5 or x.shape[1] != self.in_channels:
+            got = tuple(x.shape) if isinstance(x, Tensor) else f'a {type(x).__name__}'
+            raise ValueError(
+                f'SpikeClsHead(in_channels={self.in_channels}) takes one feature map (views, {self.in_channels} '
+                f"channels, time, height, width); got {got}: set cls_head.in_channels to the backbone's out_channels "
+                "and backbone.output='tensor'"
+            )
+        spikes = self.lif(x.mean((3, 4)).permute(2, 0, 1))
+        return self.fc(spikes).mean(0)

@@ -1,0 +1,75 @@
+"""Packaging of mmsvf; the tools and configs travel in the wheel as mmsvf/.mim, where MIM looks."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent.resolve()
+MIM = ('tools', 'configs', 'model-index.yml')
+
+
+class BuildWithMim(build_py):
+    """Adds mmsvf/.mim: copies in a wheel, links into the checkout in an editable install."""
+
+    def run(self) -> None:
+        super().run()
+        if getattr(self, 'editable_mode', False):
+            link = ROOT / 'mmsvf' / '.mim'
+            link.mkdir(exist_ok=True)
+            for name in MIM:
+                (link / name).unlink(missing_ok=True)
+                os.symlink(os.path.join('..', '..', name), link / name)
+            return
+        target = Path(self.build_lib) / 'mmsvf' / '.mim'
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for name in MIM:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, target / name, ignore=shutil.ignore_patterns('__pycache__'))
+            else:
+                shutil.copy(source, target / name)
+
+
+# What the frameworks need besides torch, torchvision, OpenCV and each other: installing an extra
+# must not replace a torch, an mmcv or an OpenCV that is there (README, "Install").
+MMENGINE = ['addict', 'matplotlib', 'numpy', 'packaging', 'Pillow', 'pyyaml', 'rich', 'scipy', 'termcolor', 'yapf']
+MMENGINE += ['tensorboard']
+ACTION = [*MMENGINE, 'decord>=0.4.1', 'einops', 'importlib-metadata']
+SEG = [*MMENGINE, 'ftfy', 'prettytable', 'regex']
+POSE = [*MMENGINE, 'json-tricks', 'munkres', 'numpy<2', 'pycocotools', 'shapely', 'six', 'terminaltables', 'tqdm']
+POSE += ['xtcocotools>=1.12']
+PRETRAIN = [*MMENGINE, 'einops', 'importlib-metadata', 'mat4py', 'modelindex']
+DEV = ['mypy', 'pre-commit', 'pytest', 'ruff', 'scikit-learn']
+
+setup(
+    name='mmsvf',
+    version=re.findall(r"__version__ = '(.+)'", (ROOT / 'mmsvf' / 'version.py').read_text())[0],
+    description='SpikeVideoFormer for OpenMMLab: spike-driven video transformers for mmaction2, mmseg, mmpose',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    keywords='spiking neural network, video transformer, action recognition, OpenMMLab',
+    packages=find_packages(include=['mmsvf', 'mmsvf.*']),
+    cmdclass={'build_py': BuildWithMim},
+    python_requires='>=3.9',
+    # spikingjelly is not listed: it asks for torchaudio and torchvision, which would replace torch
+    install_requires=['torch>=2.1', 'numpy', 'loguru', 'packaging'],
+    extras_require={
+        'action': ACTION,
+        'seg': SEG,
+        'pose': POSE,
+        'pretrain': PRETRAIN,
+        'dev': DEV,
+        'all': sorted({*ACTION, *SEG, *POSE, *PRETRAIN}),
+    },
+    classifiers=[
+        'License :: OSI Approved :: Apache Software License',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    ],
+)

@@ -1,0 +1,137 @@
+import pytest
+import torch
+
+from mmsvf.spiking import RepConv, SpikeAttention, SpikeTransformerBlock
+from mmsvf.spiking.attention import SPACE_TIME, merge_heads, split_heads
+from mmsvf.spiking.neuron import build_neuron
+
+DESIGNS = ['joint', 'hierarchical', 'factorized', 'neuron', 'spatial']
+SCORES = ['hamming', 'dot']
+WIDTH = 16
+
+
+def membranes(steps=4, batch=2):
+    return torch.randn(steps, batch, WIDTH, 4, 6) * 3
+
+
+def awake(attention):
+    """Spread the membranes, so that spikes pass every layer of a small random model."""
+    for module in attention.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.bias, 0.0, 2.0)
+            torch.nn.init.uniform_(module.weight, 1.0, 3.0)
+    return attention
+
+
+@pytest.mark.parametrize('neuron', ['official', 'paper'])
+@pytest.mark.parametrize('design', DESIGNS)
+@pytest.mark.parametrize('score', SCORES)
+def test_all_pairs(score, design, neuron):
+    block = awake(SpikeTransformerBlock(WIDTH, 4, 4, neuron, dict(score=score, space_time=design)))
+    x = membranes().requires_grad_()
+    y = block(x)
+    assert y.shape == x.shape
+    y.square().mean().backward()
+    dead = [name for name, p in block.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not dead, dead
+    block.eval()
+    assert torch.equal(block(x), block(x))
+
+
+@pytest.mark.parametrize('design, factor', [('joint', 4), ('hierarchical', 8), ('factorized', 7), ('neuron', 4)])
+def test_parameters(design, factor):
+    """Table 1: 4, 8 and 7 D^2, each projection counted as the matrix it folds to (D22)."""
+    attention = SpikeAttention(WIDTH, 4, space_time=design)
+    maps = [m.pointwise2.weight for m in attention.modules() if isinstance(m, RepConv)]
+    assert sum(w.numel() for w in maps) == factor * WIDTH**2
+
+
+def changed_steps(attention, at, steps=4, trials=20):
+    """Steps whose output changes, in any of some trials, with the input of step ``at``."""
+    attention = awake(attention).eval()
+    changed = torch.zeros(steps, dtype=torch.bool)
+    for _ in range(trials):
+        x = membranes(steps)
+        other = x.clone()
+        other[at] = -other[at]
+        changed |= (attention(x) != attention(other)).flatten(1).any(1)
+    return changed.nonzero().flatten().tolist()
+
+
+@pytest.mark.parametrize('score', SCORES)
+def test_what_a_step_depends_on(score):
+    assert changed_steps(SpikeAttention(WIDTH, 4, score, 'spatial'), at=1) == [1]
+    assert changed_steps(SpikeAttention(WIDTH, 4, score, 'neuron'), at=1) == [1, 2, 3]
+    for design in ('joint', 'hierarchical', 'factorized'):
+        assert changed_steps(SpikeAttention(WIDTH, 4, score, design), at=3) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize('tokens', ['clip', 'frame', 'location'])
+def test_heads_split_and_merge(tokens):
+    x = membranes()
+    y = split_heads(x, tokens, 4)
+    assert y.shape[1:] == {'clip': (4, 96, 4), 'frame': (2, 4, 24, 4), 'location': (24, 4, 4, 4)}[tokens]
+    assert torch.equal(merge_heads(y, tokens, (4, 2, 4, 6)), x)
+
+
+def test_joint_attention_is_its_definition():
+    """Eq. 9 written with loops over heads, on the tokens of the whole clip."""
+    attention = awake(SpikeAttention(WIDTH, 4)).eval()
+    unit = attention.units[0]
+    x = membranes()
+    spikes = unit.lif(x)
+    q, k, v = (getattr(unit, name)(spikes) for name in 'qkv')
+    scores = torch.zeros_like(q)
+    for b in range(2):
+        for m in range(4):
+            one = slice(4 * m, 4 * m + 4)
+            q_ND, k_ND, v_ND = (y[:, b, one].permute(0, 2, 3, 1).reshape(-1, 4) for y in (q, k, v))
+            read = ((2 * q_ND - 1) @ (2 * k_ND - 1).T) @ v_ND / (2 * WIDTH)
+            scores[:, b, one] = read.view(4, 4, 6, 4).permute(0, 3, 1, 2)
+    normed = unit.read.norm(scores.flatten(0, 1)).unflatten(0, (4, 2))
+    expected = unit.proj(build_neuron('official')(normed))
+    torch.testing.assert_close(attention(x), expected)
+
+
+def test_defaults_are_the_authors():
+    hamming, dot = SpikeAttention(64).units[0].read, SpikeAttention(64, score='dot').units[0].read
+    assert (hamming.scale, hamming.lif.v_threshold, hamming.norm is None) == (1 / 128, 1.0, False)
+    assert (dot.scale, dot.lif.v_threshold, dot.norm is None) == (0.125, 0.5, True)
+    assert SpikeAttention(64, scale='head').units[0].read.scale == 1 / 16
+    assert SpikeAttention(64, scale=1 / 512).units[0].read.scale == 1 / 512
+
+
+def test_scale_is_part_of_the_threshold():
+    """Eq. 10: without BatchNorm a scale s fires as a threshold 1/s times as high."""
+    scaled = awake(SpikeAttention(WIDTH, 4, norm=False, scale=1 / 32)).eval()
+    merged = SpikeAttention(WIDTH, 4, norm=False, scale=1.0, threshold=32.0).eval()
+    merged.load_state_dict(scaled.state_dict())
+    x = membranes()
+    assert torch.equal(scaled(x), merged(x))
+    rates = [
+        awake(SpikeAttention(WIDTH, 4, norm=False, scale=s)).units[0].read(*torch.ones(3, 4, 2, WIDTH, 4, 6)).mean()
+        for s in (1.0, 1e-4)
+    ]
+    assert rates[0] > rates[1]  # the ablation of s has an effect (D4)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(score='haming'), r"score='haming'.*\['dot', 'hamming'\]"),
+        (dict(space_time='jont'), r"space_time='jont'.*joint"),
+        (dict(scale='heads'), r"scale='heads'.*width"),
+        (dict(scale=-1), r'scale=-1'),
+        (dict(scor='dot'), r"attention has no option 'scor'; did you mean 'score'"),
+        (dict(neuron='IntegerLIF'), r'IntegerLIF\(max_value=4\) cannot make attention spikes'),
+        (dict(heads=5), r'heads=5 does not divide the width 16'),
+    ],
+    ids=str,
+)
+def test_bad_input(options, message):
+    with pytest.raises(ValueError, match=message):
+        SpikeTransformerBlock(WIDTH, 4, attention=options)
+
+
+def test_table_of_designs_is_complete():
+    assert sorted(SPACE_TIME) == sorted(DESIGNS)

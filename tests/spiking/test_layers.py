@@ -1,0 +1,53 @@
+import torch
+from torch import nn
+
+from mmsvf.spiking import Downsample, RepConv
+
+
+def test_repconv_is_one_3x3_convolution():
+    """In evaluation the padded BatchNorm makes the fold exact, borders included (protocol 6.4)."""
+    conv = RepConv(4, 6).double().eval()
+    for norm in (conv.norm1, conv.norm2, conv.norm3):
+        nn.init.uniform_(norm.running_mean, -1, 1)
+        nn.init.uniform_(norm.running_var, 0.5, 2)
+        nn.init.uniform_(norm.weight, 0.5, 2)
+        nn.init.uniform_(norm.bias, -1, 1)
+    # read the kernel off impulses, on a canvas large enough to keep clear of the border
+    offset = conv(torch.zeros(1, 1, 4, 5, 5, dtype=torch.float64))[0, 0]
+    impulses = torch.zeros(1, 4, 4, 5, 5, dtype=torch.float64)
+    impulses[0, range(4), range(4), 2, 2] = 1
+    kernel = (conv(impulses)[0] - offset)[:, :, 1:4, 1:4].flip(2, 3).transpose(0, 1)
+    x = torch.randn(2, 3, 4, 5, 7, dtype=torch.float64)
+    expected = nn.functional.conv2d(x.flatten(0, 1), kernel, offset[:, 2, 2], padding=1)
+    torch.testing.assert_close(conv(x).flatten(0, 1), expected)
+
+
+def test_repconv_border_follows_running_statistics_without_gradient():
+    """In training too, the border is what the running statistics of the first BatchNorm make of zero."""
+    conv = RepConv(4, 4)
+    conv(torch.randn(2, 2, 4, 5, 5))
+    norm = conv.norm1
+    value = norm.bias - norm.running_mean * norm.weight / (norm.running_var + norm.eps).sqrt()
+    border = conv.zero_border(5, 6)
+    assert border.shape == (1, 4, 7, 8) and not border.requires_grad
+    torch.testing.assert_close(border[0, :, 0], value.detach()[:, None].expand(4, 8))
+    assert border[:, :, 1:-1, 1:-1].abs().sum() == 0
+
+    x = torch.randn(2, 2, 4, 5, 5)
+    images = norm(conv.pointwise1(x.flatten(0, 1)))
+    padded = conv.zero_border(5, 5).repeat(4, 1, 1, 1)
+    padded[:, :, 1:-1, 1:-1] = images
+    norm.eval()  # the statistics of the line above, as the padding of the authors' code reads them
+    by_hand = conv.depthwise(padded)
+    direct = nn.functional.conv2d(images, conv.depthwise.weight, padding=1, groups=4) + conv.depthwise(
+        conv.zero_border(5, 5)
+    )
+    torch.testing.assert_close(direct, by_hand)
+
+
+def test_first_downsample_sees_real_values():
+    first, later = Downsample(3, 8, 7, 2, None), Downsample(3, 8, 3, 2, 'official')
+    x = torch.randn(2, 2, 3, 16, 16) * 0.1  # never reaches the threshold
+    assert first(x).shape == later(x).shape == (2, 2, 8, 8, 8)
+    assert not torch.allclose(first(x)[:, :, :, 1:, 1:].std((3, 4)), torch.zeros(()))
+    assert torch.allclose(later(x).std((0, 1, 3, 4)), torch.zeros(8), atol=1e-6)

@@ -1,0 +1,88 @@
+import argparse
+import collections
+import io
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from mmsvf import safe_pickle
+
+
+class Shell:
+    """A pickle that would run a command."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.marker}',)
+
+
+def saved(tmp_path, content, **kwargs):
+    path = tmp_path / 'file.pth'
+    torch.save(content, path, **kwargs)
+    return path
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+def test_refuses_code_and_names_it(tmp_path, legacy):
+    marker = tmp_path / 'ran'
+    content = {'state_dict': {'w': torch.ones(2)}, 'x': Shell(marker)}
+    path = saved(tmp_path, content, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(safe_pickle.UnpicklingError, match=r'posix\.system'):
+        safe_pickle.load_checkpoint(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize('name', ['eval', 'exec', '__import__', 'open', 'compile'])
+def test_refuses_builtins(name):
+    payload = b'cbuiltins\n' + name.encode() + b"\n(S'1'\ntR."
+    with pytest.raises(safe_pickle.UnpicklingError, match=rf'builtins\.{name}'):
+        safe_pickle.load(io.BytesIO(payload))
+
+
+def test_getattr_reaches_only_history_buffers():
+    payload = b'cbuiltins\ngetattr\n(cbuiltins\nobject\nS"__subclasses__"\ntR.'
+    with pytest.raises(safe_pickle.UnpicklingError, match='__subclasses__'):
+        safe_pickle.load(io.BytesIO(payload))
+
+
+def test_refuses_nested_checkpoints_and_programs(tmp_path):
+    with pytest.raises(safe_pickle.UnpicklingError, match='_load_from_bytes'):
+        safe_pickle.load(io.BytesIO(pickle.dumps(torch.ones(2))))
+    path = tmp_path / 'program.pt'
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)).save(str(path))
+    with pytest.raises(safe_pickle.UnpicklingError, match='TorchScript'):
+        safe_pickle.load_checkpoint(path)
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+def test_loads_what_checkpoints_hold(tmp_path, legacy):
+    from mmengine.logging import HistoryBuffer
+
+    history = HistoryBuffer()
+    history.update(1.5)
+    history.update(2.5)
+    model = torch.nn.Linear(3, 2).half()
+    optimizer = torch.optim.AdamW(torch.nn.Linear(3, 2).parameters())
+    content = dict(
+        state_dict=collections.OrderedDict(model.state_dict()),
+        parameter=torch.nn.Parameter(torch.ones(2)),
+        optimizer=optimizer.state_dict(),
+        message_hub=dict(log_scalars={'loss': history}),
+        numbers=[np.float64(1.5), np.int64(3), np.arange(6.0).reshape(2, 3), np.bool_(True)],
+        args=argparse.Namespace(lr=0.1),
+        kinds={1, 2},
+        sizes=[torch.Size([1, 2]), torch.float16, torch.device('cpu')],
+    )
+    loaded = safe_pickle.load_checkpoint(
+        saved(tmp_path, content, _use_new_zipfile_serialization=not legacy), map_location='cpu'
+    )
+    assert torch.equal(loaded['state_dict']['weight'], model.weight)
+    assert loaded['message_hub']['log_scalars']['loss'].mean() == 2.0
+    assert loaded['numbers'][2].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert loaded['args'].lr == 0.1 and loaded['kinds'] == {1, 2}
+    assert loaded['sizes'] == content['sizes'] and torch.equal(loaded['parameter'], torch.ones(2))

@@ -1,0 +1,105 @@
+#!/usr/bin/env python
+"""Write the embedded default: videos of moving handwritten digits, to be told by direction.
+
+Digits of scikit-learn move over still, textured backgrounds (crops of scikit-learn's photographs);
+the label is one of eight directions of motion. Start points are uniform and the picture wraps
+around, so no single frame tells the direction. Real mp4 files and lists in mmaction2's format:
+
+    OUT/train/*.mp4  OUT/train.txt  OUT/val/*.mp4  OUT/val.txt  OUT/classes.txt
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+from sklearn.datasets import load_digits, load_sample_images
+
+DIRECTIONS = ('east', 'south-east', 'south', 'south-west', 'west', 'north-west', 'north', 'north-east')
+
+
+def background(rng: np.random.Generator, photographs: list[np.ndarray], size: int) -> np.ndarray:
+    """A darkened, low-contrast crop of a photograph, (size, size, 3) float in [0, 110]."""
+    photograph = photographs[rng.integers(len(photographs))]
+    crop = int(rng.integers(size, 3 * size))
+    top, left = (int(rng.integers(0, side - crop)) for side in photograph.shape[:2])
+    patch = cv2.resize(photograph[top : top + crop, left : left + crop], (size, size), interpolation=cv2.INTER_AREA)
+    return patch.astype(np.float32) * (110 / 255)
+
+
+def moving_digits(
+    rng: np.random.Generator,
+    digits: np.ndarray,
+    photographs: list[np.ndarray],
+    label: int,
+    frames: int,
+    size: int,
+    count: int = 2,
+    speed: tuple[float, float] = (4.0, 6.0),
+) -> np.ndarray:
+    """A clip (frames, size, size, 3) uint8 of ``count`` digits that share one direction.
+
+    ``speed`` is in pixels a frame.
+    """
+    angle = label * np.pi / 4
+    step = rng.uniform(*speed) * np.array([np.cos(angle), np.sin(angle)])
+    layer = np.zeros((size, size), np.float32)
+    for _ in range(count):
+        side = int(rng.integers(size // 4, size * 2 // 5))
+        digit = cv2.resize(digits[rng.integers(len(digits))].astype(np.float32) / 16, (side, side))
+        patch = np.zeros_like(layer)
+        patch[:side, :side] = digit.clip(0, 1)
+        layer = np.maximum(layer, np.roll(patch, tuple(rng.integers(0, size, 2)), (0, 1)))
+    still = background(rng, photographs, size)
+    ink = rng.uniform(170, 255, 3).astype(np.float32)
+    clip = []
+    for t in range(frames):
+        x, y = np.round(t * step).astype(int)
+        alpha = np.roll(layer, (y, x), (0, 1))[..., None]
+        clip.append(still * (1 - alpha) + ink * alpha)
+    return np.stack(clip).astype(np.uint8)
+
+
+def write_video(path: Path, clip: np.ndarray, fps: float) -> None:
+    """Write frames (T, H, W, 3) as mp4."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), fps, clip.shape[2:0:-1])
+    if not writer.isOpened():
+        raise OSError(f'cannot write {path}: OpenCV has no mp4 encoder here, or the folder is not writable')
+    for frame in clip:
+        writer.write(frame)
+    writer.release()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('out', type=Path, help='folder to write')
+    parser.add_argument('--train', type=int, default=2400, help='training videos (default: %(default)s)')
+    parser.add_argument('--val', type=int, default=320, help='validation videos (default: %(default)s)')
+    parser.add_argument('--frames', type=int, default=16, help='frames a video (default: %(default)s)')
+    parser.add_argument('--size', type=int, default=64, help='height and width in pixels (default: %(default)s)')
+    parser.add_argument('--fps', type=float, default=12, help='frames a second (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0, help='random seed (default: %(default)s)')
+    args = parser.parse_args()
+
+    digits = load_digits().images
+    photographs = [image[..., ::-1] for image in load_sample_images().images]
+    halves = {'train': digits[: len(digits) // 2], 'val': digits[len(digits) // 2 :]}
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / 'classes.txt').write_text('\n'.join(DIRECTIONS) + '\n')
+    for part, (split, count) in enumerate((('train', args.train), ('val', args.val))):
+        rng = np.random.default_rng([args.seed, part])
+        (args.out / split).mkdir(exist_ok=True)
+        lines = []
+        for i in range(count):
+            label = i % len(DIRECTIONS)
+            clip = moving_digits(rng, halves[split], photographs, label, args.frames, args.size)
+            write_video(args.out / split / f'{i:05d}.mp4', clip, args.fps)
+            lines.append(f'{i:05d}.mp4 {label}')
+        (args.out / f'{split}.txt').write_text('\n'.join(lines) + '\n')
+        print(f'{count} {split} videos of {args.frames} frames in {args.out / split}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,23 @@
+#!/usr/bin/env python
+"""Test a checkpoint of any OpenMMLab framework with its config."""
+
+import argparse
+
+from mmsvf.engine.launch import add_common_arguments, test
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_arguments(parser)
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    parser.add_argument('--dump', metavar='FILE.pkl', help='write the predictions as a pickle')
+    parser.add_argument('--show-dir', help='write pictures of the predictions to this folder')
+    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument('--interval', type=int, default=1, help='show every n-th sample (default: %(default)s)')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds a window is shown (default: %(default)s)')
+    parser.add_argument('--tta', action='store_true', help="test-time augmentation (the config's tta_model)")
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    test(parse_args())
