@@ -8,7 +8,9 @@ is refused, and the error says which. The module can be handed to ``torch.load``
 
 from __future__ import annotations
 
+import io
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable
 from importlib import import_module
@@ -75,9 +77,15 @@ def _rebuild_from_type(function: Callable, kind: type, arguments: tuple, state: 
     return _rebuild_from_type_v2(function, kind, arguments, state)
 
 
+def _load_from_bytes(content: bytes) -> Any:
+    """``torch.storage._load_from_bytes``: how a plain pickle holds a tensor."""
+    return load_checkpoint(io.BytesIO(content))
+
+
 _REPLACED: dict[tuple[str, str], Any] = {
     ('builtins', 'getattr'): _getattr,
     ('torch._tensor', '_rebuild_from_type_v2'): _rebuild_from_type,
+    ('torch.storage', '_load_from_bytes'): _load_from_bytes,
 }
 
 
@@ -118,6 +126,4 @@ def load_checkpoint(file: Any, map_location: Any = None, **_: Any) -> Any:
                 raise UnpicklingError(f'refused to load {file}: it is a TorchScript program, not a checkpoint')
     if hasattr(file, 'seek'):
         file.seek(0)
-    import sys
-
     return torch.load(file, map_location=map_location, pickle_module=sys.modules[__name__], weights_only=False)

@@ -43,7 +43,7 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 import importlib.util
 find_spec = importlib.util.find_spec
-importlib.util.find_spec = lambda name, package=None: None if name.split('.')[0] in {blocked} else find_spec(name, package)
+importlib.util.find_spec = lambda n, p=None: None if n.split('.')[0] in {blocked} else find_spec(n, p)
 """
 
 
@@ -58,7 +58,7 @@ def test_any_framework_may_be_missing(scope):
             + 'from mmengine.registry import MODELS, init_default_scope\n'
             + f'init_default_scope({scope!r})\n'
             + "model = MODELS.build(dict(type='SpikeVideoFormer', arch='small'))\n"
-            + f"assert {scope!r} in sys.modules and not set(sys.modules) & set({blocked})\n"
+            + f'assert {scope!r} in sys.modules and not set(sys.modules) & set({blocked})\n'
         )
     )
 

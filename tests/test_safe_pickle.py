@@ -50,9 +50,22 @@ def test_getattr_reaches_only_history_buffers():
         safe_pickle.load(io.BytesIO(payload))
 
 
-def test_refuses_nested_checkpoints_and_programs(tmp_path):
-    with pytest.raises(safe_pickle.UnpicklingError, match='_load_from_bytes'):
-        safe_pickle.load(io.BytesIO(pickle.dumps(torch.ones(2))))
+def test_nested_checkpoints_are_checked_too(tmp_path):
+    """A plain pickle holds a tensor as a checkpoint of its own (what --dump writes)."""
+    assert torch.equal(safe_pickle.load(io.BytesIO(pickle.dumps([torch.ones(2)])))[0], torch.ones(2))
+    inner = io.BytesIO()
+    torch.save(Shell(tmp_path / 'ran'), inner)
+
+    class Outer:
+        def __reduce__(self):
+            return torch.storage._load_from_bytes, (inner.getvalue(),)
+
+    with pytest.raises(safe_pickle.UnpicklingError, match=r'posix\.system'):
+        safe_pickle.load(io.BytesIO(pickle.dumps(Outer())))
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_refuses_programs(tmp_path):
     path = tmp_path / 'program.pt'
     torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)).save(str(path))
     with pytest.raises(safe_pickle.UnpicklingError, match='TorchScript'):

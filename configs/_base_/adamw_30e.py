@@ -10,5 +10,5 @@ optim_wrapper = dict(
     paramwise_cfg=dict(norm_decay_mult=0.0, custom_keys=dict(backbone=dict(lr_mult=0.1))),
 )
 # T_max is longer than the training, so the rate ends at 0.0495 of its start (D25); the paper has no warm-up
-param_scheduler = dict(type='CosineAnnealingLR', T_max=35, by_epoch=True, begin=0, end=30)
+param_scheduler = dict(type='CosineAnnealingLR', T_max=35, by_epoch=True)
 auto_scale_lr = dict(enable=False, base_batch_size=32)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmengine.config import Config, ConfigDict, DictAction
-from mmengine.registry import HOOKS, RUNNERS, init_default_scope
+from mmengine.registry import HOOKS, RUNNERS
 from mmengine.runner import Runner
 
 from mmsvf.compat import check_environment, setup_cpu_distributed
@@ -163,8 +163,8 @@ def show_predictions(cfg: Config, args: argparse.Namespace) -> None:
         hooks.visualization = dict(type='mmsvf.VideoVisualizationHook')
     if 'visualization' not in hooks:
         raise ValueError('--show and --show-dir need default_hooks.visualization in the config (a VisualizationHook)')
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    options = inspect.signature(HOOKS.get(hooks.visualization.type).__init__).parameters
+    with HOOKS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+        options = inspect.signature(registry.get(hooks.visualization.type).__init__).parameters
     values = dict(enable=True, draw=True, show=args.show, interval=args.interval, wait_time=args.wait_time)
     if args.show_dir is not None:
         values.update(out_dir=args.show_dir, test_out_dir=args.show_dir)

@@ -65,8 +65,8 @@ class LIFClip(torch.autograd.Function):
             grad_h = grad_x_seq[t]
             if grad_v is not None:
                 if v_reset is None:
-                    grad_h += grad_v if detach_reset else torch.addcmul(
-                        grad_v, grad_v, surrogate[t], value=-v_threshold
+                    grad_h += (
+                        grad_v if detach_reset else torch.addcmul(grad_v, grad_v, surrogate[t], value=-v_threshold)
                     )
                 else:
                     grad_h.add_(torch.addcmul(grad_v, grad_v, s_seq[t], value=-1))

@@ -1,0 +1,44 @@
+# Three commands, each doing its own set-up in .venv: make demo, make test, make lint.
+# With Python 3.11 under another name: make test PYTHON=/path/to/python3.11
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+TARGETS := .targets
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.ready
+	@BIN=$(BIN) bash tools/demo.sh
+
+# the neurons and the backbone also run against the classic spikingjelly, and the tools against the
+# other MMEngine (in tests/tools), each in a folder of its own
+test: lint $(TARGETS)/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 PYTHONPATH=$(TARGETS)/spikingjelly-classic $(BIN)/python -m pytest -q \
+	    tests/spiking tests/models/backbones tests/test_checkpoints.py
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# setuptools first and exactly, then torch alone, then what must not pull another torch
+$(VENV)/.ready: requirements/build.txt requirements/torch.txt requirements/openmmlab.txt \
+                requirements/runtime.txt requirements/dev.txt setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -r requirements/build.txt
+	$(PIP) install -r requirements/torch.txt
+	$(PIP) install --no-deps -r requirements/openmmlab.txt
+	@echo "pip now names dependency conflicts of the packages installed with --no-deps: expected"
+	$(PIP) install -r requirements/runtime.txt -r requirements/dev.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(TARGETS)/.ready: $(VENV)/.ready requirements/other-mmengine.txt requirements/classic-spikingjelly.txt
+	$(PIP) install --no-deps --upgrade --target $(TARGETS)/onedl-mmengine -r requirements/other-mmengine.txt
+	$(PIP) install --no-deps --upgrade --target $(TARGETS)/spikingjelly-classic -r requirements/classic-spikingjelly.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(TARGETS) build *.egg-info

@@ -1,0 +1,136 @@
+import argparse
+
+import pytest
+from mmengine.config import Config
+
+from mmsvf.engine import launch
+
+from ..conftest import ROOT
+
+K400 = str(ROOT / 'configs' / 'svf_k400.py')
+
+
+def train_args(*argv, config=K400):
+    from importlib.util import module_from_spec, spec_from_file_location
+    from unittest import mock
+
+    spec = spec_from_file_location('train_tool', ROOT / 'tools' / 'train.py')
+    tool = module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    with mock.patch('sys.argv', ['train.py', config, *argv]):
+        return tool.parse_args()
+
+
+@pytest.fixture
+def configured(monkeypatch):
+    """The config that would be run."""
+    seen = {}
+    monkeypatch.setattr(launch, 'run', lambda cfg, method: seen.update(cfg=cfg, method=method))
+    return seen
+
+
+def test_flags_reach_the_config(configured):
+    launch.train(
+        train_args(
+            *('--seed', '7', '--deterministic', '--auto-scale-lr', '--no-validate', '--resume', 'x.pth'),
+            *('--cfg-options', 'model.backbone.arch=small', 'train_dataloader.dataset.pipeline.1.clip_len=8'),
+        )
+    )
+    cfg = configured['cfg']
+    assert (cfg.randomness.seed, cfg.randomness.deterministic) == (7, True)
+    assert cfg.auto_scale_lr.enable and cfg.val_dataloader is None and cfg.val_cfg is None
+    assert cfg.resume is True and cfg.load_from == 'x.pth'
+    assert cfg.model.backbone.arch == 'small'
+    assert cfg.train_dataloader.dataset.pipeline[1].clip_len == 8
+    assert cfg.work_dir == 'work_dirs/svf_k400'
+
+
+def test_resume_without_a_path_finds_the_last(configured):
+    launch.train(train_args('--resume', '--work-dir', 'elsewhere'))
+    assert configured['cfg'].resume is True and configured['cfg'].load_from is None
+    assert configured['cfg'].work_dir == 'elsewhere'
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'mmaction::recognition/slowonly/slowonly_imagenet-pretrained-r50_8xb16-4x16x1-steplr-150e_kinetics400-rgb.py',
+        'mmseg::sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024.py',
+        'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py',
+        'mmpretrain::resnet/resnet50_8xb32_in1k.py',
+    ],
+)
+def test_configs_of_the_frameworks(configured, name):
+    launch.train(
+        train_args(
+            '--cfg-options', 'model.backbone._delete_=True', 'model.backbone.type=mmsvf.SpikeVideoFormer', config=name
+        )
+    )
+    assert configured['cfg'].model.backbone == dict(type='mmsvf.SpikeVideoFormer')
+    assert configured['cfg'].work_dir.startswith('work_dirs/')
+
+
+def test_amp_without_a_gpu(configured, monkeypatch):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    with pytest.raises(ValueError, match='--amp trains in half precision on a GPU'):
+        launch.train(train_args('--amp'))
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    launch.train(train_args('--amp'))
+    assert configured['cfg'].optim_wrapper.type == 'AmpOptimWrapper'
+
+
+@pytest.mark.parametrize(
+    'name, error, message',
+    [
+        ('configs/svf_k40.py', FileNotFoundError, r"'configs/svf_k40\.py' does not exist; did you mean"),
+        ('mmaction::recognition/tsm/tms.py', FileNotFoundError, r'does not exist'),
+        ('mmactoin::x.py', ValueError, r"unknown framework 'mmactoin'; choose one of \['mmaction'"),
+    ],
+)
+def test_wrong_config_names(name, error, message, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(error, match=message):
+        launch.load_config(name)
+
+
+def test_auto_scale_lr_needs_its_base(configured, tmp_path):
+    Config(dict(default_scope='mmaction')).dump(tmp_path / 'c.py')
+    with pytest.raises(ValueError, match=r'auto_scale_lr\.base_batch_size'):
+        launch.train(train_args('--auto-scale-lr', config=str(tmp_path / 'c.py')))
+
+
+def test_args(**overrides):
+    values = dict(
+        config=K400, checkpoint=__file__, work_dir=None, cfg_options=None, launcher='none', local_rank=0, dump=None,
+        tta=False, show=False, show_dir=None, interval=1, wait_time=2,
+    )  # fmt: skip
+    return argparse.Namespace(**{**values, **overrides})
+
+
+test_args.__test__ = False
+
+
+def test_show_dir_switches_the_hook_on(configured):
+    launch.test(test_args(show_dir='shown', interval=3, dump='p.pkl'))
+    cfg = configured['cfg']
+    hook = cfg.default_hooks.visualization
+    assert (hook.type, hook.enable, hook.out_dir, hook.interval) == (
+        'mmsvf.VideoVisualizationHook', True, 'shown', 3,
+    )  # fmt: skip
+    assert [m['type'] for m in cfg.test_evaluator] == ['AccMetric', 'DumpResults']
+    launch.test(test_args(config='mmseg::sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024.py', show_dir='shown'))
+    cfg = configured['cfg']
+    assert cfg.default_hooks.visualization.draw is True and cfg.visualizer.save_dir == 'shown'
+
+
+@pytest.mark.parametrize(
+    'overrides, error, message',
+    [
+        (dict(checkpoint='no.pth'), FileNotFoundError, r"checkpoint 'no\.pth' does not exist"),
+        (dict(dump='p.json'), ValueError, r"--dump 'p\.json'.*\.pkl"),
+        (dict(tta=True), ValueError, r'--tta needs tta_model'),
+    ],
+)
+def test_wrong_test_flags(configured, overrides, error, message):
+    with pytest.raises(error, match=message):
+        launch.test(test_args(**overrides))

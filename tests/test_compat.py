@@ -1,0 +1,95 @@
+"""The bridges, against the installed packages."""
+
+import http.server
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+import mmsvf  # noqa: F401
+from mmsvf import compat
+
+
+def test_ops_of_mmcv_lite_say_what_is_missing():
+    pytest.importorskip('mmcv')
+    import mmcv.ops
+    from mmengine.model.utils import revert_sync_batchnorm
+
+    try:
+        from mmcv import _ext  # noqa: F401
+
+        pytest.skip('this mmcv has compiled ops')
+    except ImportError:
+        pass
+    with pytest.raises(RuntimeError, match=r'needs the compiled mmcv; this is mmcv-lite.*mim install'):
+        mmcv.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+    assert 'mmcv._ext' not in sys.modules
+    revert_sync_batchnorm(torch.nn.SyncBatchNorm(3))  # looks for mmcv._ext
+
+
+def test_frameworks_import_in_any_order_and_each_bridge_is_logged_once():
+    code = (
+        'import mmsvf\n'
+        'import mmpose.models, mmaction.models, mmseg.models\n'
+        'from mmaction.models.localizers import DRN\n'
+        'try:\n    DRN()\nexcept ImportError as error:\n    print(error)\n'
+    )
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    output = result.stdout + result.stderr
+    assert output.count('mmcv has no compiled ops') <= 1
+    if 'DRN is missing from this mmaction2 wheel' in result.stdout:
+        assert output.count('lacks localizers/drn') == 1
+
+
+class Serves(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_checkpoints_from_the_web_are_checked_too(tmp_path, monkeypatch):
+    import os
+
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    class Shell:
+        def __reduce__(self):
+            return os.system, (f'touch {tmp_path / "ran"}',)
+
+    torch.save({'w': torch.ones(2)}, tmp_path / 'good.pth')
+    torch.save({'w': Shell()}, tmp_path / 'bad.pth')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'cache'))
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Serves)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f'http://127.0.0.1:{server.server_port}'
+        assert torch.equal(CheckpointLoader.load_checkpoint(f'{url}/good.pth')['w'], torch.ones(2))
+        with pytest.raises(Exception, match=r'posix\.system'):
+            CheckpointLoader.load_checkpoint(f'{url}/bad.pth')
+        assert not (tmp_path / 'ran').exists()
+    finally:
+        server.shutdown()
+
+
+def test_broken_torchvision_stops_early(monkeypatch):
+    def broken(name):
+        raise RuntimeError('operator torchvision::nms does not exist')
+
+    monkeypatch.setattr(compat.importlib, 'import_module', broken)
+    with pytest.raises(RuntimeError, match=r'torchvision does not fit.*pip install --no-deps torchvision==0\.16\.2'):
+        compat.check_environment()
+
+
+def test_missing_pkg_resources_stops_early(monkeypatch):
+    find_spec = compat.find_spec
+    monkeypatch.setattr(compat, 'find_spec', lambda name: None if name == 'pkg_resources' else find_spec(name))
+    source = Path(find_spec('mmengine.utils.package_utils').origin).read_text()
+    if 'import pkg_resources' not in source:
+        compat.check_environment()
+        return
+    with pytest.raises(RuntimeError, match=r'pip install setuptools==80\.10\.2'):
+        compat.check_environment()

@@ -1,0 +1,146 @@
+"""The tools as a user runs them: the real Kinetics config on real clips, the demo config, resume, several processes."""
+
+import os
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmsvf import safe_pickle
+
+from ..conftest import ROOT
+
+TINY = ['model.backbone.arch._delete_=True', 'model.backbone.arch.embed_dims=[8,8,16,16,16]']
+TINY += ['model.backbone.arch.depths=[1,1,1,1,1]', 'model.cls_head.in_channels=16']
+
+
+def tool(name, *argv, launcher=(), env=None):
+    """Run a tool from the repository's root; returns its output."""
+    command = [sys.executable, *launcher, f'tools/{name}.py', *map(str, argv)]
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', **(env or {})}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env)
+    assert result.returncode == 0, f'{" ".join(command)}\n{result.stdout[-3000:]}\n{result.stderr[-6000:]}'
+    return result.stdout + result.stderr
+
+
+def kinetics_options(folder: Path, clips: Path):
+    """svf_k400.py with its data paths set to a list of real clips, and small overrides."""
+    names = ['demo.mp4', 'test.mp4']
+    (folder / 'list.txt').write_text('\n'.join(f'{name} {7 * i}' for i, name in enumerate(names)) + '\n')
+    options = ['model.backbone.arch=small', 'model.cls_head.in_channels=360', 'randomness.seed=0']
+    for part in ('train', 'val', 'test'):
+        loader = f'{part}_dataloader'
+        options += [f'{loader}.dataset.ann_file={folder / "list.txt"}', f'{loader}.dataset.data_prefix.video={clips}']
+        options += [f'{loader}.num_workers=0', f'{loader}.persistent_workers=False', f'{loader}.batch_size=1']
+        options += [f'{loader}.dataset.pipeline.1.clip_len=8']
+    options += [
+        'train_dataloader.dataset.pipeline.3.scale=(-1,72)',
+        'train_dataloader.dataset.pipeline.5.scale=(64,64)',
+    ]
+    options += ['val_dataloader.dataset.pipeline.3.scale=(-1,72)', 'val_dataloader.dataset.pipeline.4.crop_size=64']
+    options += ['test_dataloader.dataset.pipeline.3.scale=(-1,64)', 'test_dataloader.dataset.pipeline.4.crop_size=64']
+    return [*options, 'default_hooks.logger.interval=1']
+
+
+def test_kinetics_config_on_real_clips(tmp_path, real_clips):
+    options = kinetics_options(tmp_path, real_clips)
+    work_dir = tmp_path / 'work'
+    log = tool(
+        'train', 'configs/svf_k400.py', '--work-dir', work_dir, '--cfg-options', *options, 'train_cfg.max_epochs=1'
+    )
+    assert re.search(r'Epoch\(train\) +\[1\]\[2/2\] +base_lr: 6.0000e-04 lr: 6.0000e-05 +eta: .*loss: \d', log), log
+    assert re.search(r'Epoch\(val\) \[1\]\[2/2\] +acc/top1: ', log)
+    assert list(work_dir.rglob('events.out.tfevents*')), 'no TensorBoard file'
+    checkpoint = safe_pickle.load_checkpoint(work_dir / 'epoch_1.pth')
+    assert {'state_dict', 'optimizer', 'param_schedulers', 'message_hub', 'meta'} <= set(checkpoint)
+
+    log = tool(
+        *('train', 'configs/svf_k400.py', '--work-dir', work_dir, '--resume', '--cfg-options'),
+        *options,
+        'train_cfg.max_epochs=2',
+    )
+    assert 'resumed epoch: 1, iter: 2' in log and 'Epoch(train) [2][2/2]' in re.sub(' +', ' ', log)
+
+    dump = tmp_path / 'predictions.pkl'
+    log = tool(
+        *('test', 'configs/svf_k400.py', work_dir / 'epoch_2.pth', '--work-dir', work_dir, '--dump', dump),
+        *('--show-dir', tmp_path / 'shown', '--cfg-options', *options),
+    )
+    assert re.search(r'Epoch\(test\) \[2/2\] +acc/top1: ', log)
+    predictions = pickle.loads(dump.read_bytes())
+    assert len(predictions) == 2 and predictions[0]['pred_score'].shape == (400,)
+    torch.testing.assert_close(predictions[0]['pred_score'].sum(), torch.tensor(1.0))  # averaged over 4 x 3 views
+    assert len(list((tmp_path / 'shown').rglob('*.png'))) >= 16
+
+
+def demo_options(digits: Path):
+    options = [*TINY]
+    for part, split in (('train', 'train'), ('val', 'val'), ('test', 'val')):
+        dataset = f'{part}_dataloader.dataset'
+        options += [f'{dataset}.ann_file={digits / f"{split}.txt"}', f'{dataset}.data_prefix.video={digits / split}']
+        options += [f'{part}_dataloader.batch_size=4']
+    return [*options, 'param_scheduler.total_steps=4', 'train_cfg.max_epochs=4', 'default_hooks.logger.interval=1']
+
+
+def weights(path: Path):
+    return safe_pickle.load_checkpoint(path)['state_dict']
+
+
+def test_resumed_equals_uninterrupted(tmp_path, digits):
+    config, options = 'configs/demo/moving_digits.py', demo_options(digits)
+    tool('train', config, '--work-dir', tmp_path / 'whole', '--cfg-options', *options)
+    (tmp_path / 'parts').mkdir()
+    (tmp_path / 'parts' / 'epoch_2.pth').symlink_to(tmp_path / 'whole' / 'epoch_2.pth')
+    log = tool(
+        *('train', config, '--work-dir', tmp_path / 'parts', '--resume', tmp_path / 'parts' / 'epoch_2.pth'),
+        *('--cfg-options', *options),
+    )
+    assert 'resumed epoch: 2' in log
+    whole, parts = weights(tmp_path / 'whole' / 'epoch_4.pth'), weights(tmp_path / 'parts' / 'epoch_4.pth')
+    assert whole.keys() == parts.keys()
+    for name in whole:
+        assert torch.equal(whole[name], parts[name]), name
+
+
+def test_two_cpu_processes(tmp_path, digits):
+    """dist_train.sh and dist_test.sh on two processes without a GPU."""
+    options = demo_options(digits)
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PORT': '29617', 'PYTHON': sys.executable}
+    for command in (
+        ['tools/dist_train.sh', 'configs/demo/moving_digits.py', '2', '--work-dir', str(tmp_path)],
+        ['tools/dist_test.sh', 'configs/demo/moving_digits.py', str(tmp_path / 'epoch_1.pth'), '2'],
+    ):
+        extra = ['--work-dir', str(tmp_path)] if 'test' in command[0] else []
+        result = subprocess.run(
+            ['bash', *command, *extra, '--cfg-options', *options, 'train_cfg.max_epochs=1'],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=env,
+        )
+        assert result.returncode == 0, result.stderr[-4000:]
+        assert 'acc/top1' in result.stdout + result.stderr
+    assert 'Distributed training: True' in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize('name', ['train', 'test'])
+def test_help_lists_the_flags(name):
+    text = tool(name, '--help')
+    common = ('--work-dir', '--cfg-options', '--launcher')
+    own = {
+        'train': (
+            '--resume',
+            '--amp',
+            '--no-validate',
+            '--auto-scale-lr',
+            '--seed',
+            '--diff-rank-seed',
+            '--deterministic',
+        ),
+        'test': ('--dump', '--show-dir', '--show', '--interval', '--wait-time', '--tta'),
+    }[name]
+    assert not [flag for flag in (*common, *own) if flag not in text]

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The embedded default, step by step as a user would type it (make demo).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PYTHON=${BIN:+$BIN/}python
+DATA=data/moving_digits WORK=work_dirs/demo CONFIG=configs/demo/moving_digits.py
+
+run() { echo "+ $*" && "$@"; }
+
+[ -f $DATA/val.txt ] || run "$PYTHON" tools/dataset_converters/moving_digits.py $DATA
+run "$PYTHON" tools/train.py $CONFIG --work-dir $WORK
+run "$PYTHON" tools/test.py $CONFIG "$(cat $WORK/last_checkpoint)" --work-dir $WORK --dump $WORK/predictions.pkl
+run "$PYTHON" tools/visualizations/show_clips.py $WORK/predictions.pkl $DATA/val.txt $DATA/val \
+    --classes $DATA/classes.txt --out $WORK/predictions.png
