@@ -61,8 +61,20 @@ ALLOWED: dict[str, set[str]] = {
 _PYTHON2 = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}
 
 
+class _Methods:
+    """Stands for a class of which a checkpoint may name a method, but which it may not call."""
+
+    def __init__(self, module: str, owner: str, methods: set[str]) -> None:
+        self.module, self.owner, self.methods = module, owner, methods
+
+
 def _getattr(owner: Any, name: str) -> Any:
-    """``builtins.getattr`` for the one use a checkpoint has: HistoryBuffer's statistics methods."""
+    """``builtins.getattr`` for the two uses MMEngine's checkpoints have of it.
+
+    These are HistoryBuffer's statistics and the annealing function of a one-cycle schedule.
+    """
+    if isinstance(owner, _Methods) and name in owner.methods:
+        return getattr(getattr(import_module(owner.module), owner.owner), name)
     if getattr(owner, '__module__', '') == 'mmengine.logging.history_buffer' and not name.startswith('_'):
         return getattr(owner, name)
     raise UnpicklingError(f'refused to load: the file asks for attribute {name!r} of {owner!r}')
@@ -84,6 +96,11 @@ def _load_from_bytes(content: bytes) -> Any:
 
 _REPLACED: dict[tuple[str, str], Any] = {
     ('builtins', 'getattr'): _getattr,
+    ('mmengine.optim.scheduler.param_scheduler', 'OneCycleParamScheduler'): _Methods(
+        'mmengine.optim.scheduler.param_scheduler',
+        'OneCycleParamScheduler',
+        {'_annealing_cos', '_annealing_linear'},
+    ),
     ('torch._tensor', '_rebuild_from_type_v2'): _rebuild_from_type,
     ('torch.storage', '_load_from_bytes'): _load_from_bytes,
 }

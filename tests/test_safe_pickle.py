@@ -72,6 +72,25 @@ def test_refuses_programs(tmp_path):
         safe_pickle.load_checkpoint(path)
 
 
+def test_loads_every_parameter_scheduler(tmp_path):
+    """Their states are part of a checkpoint that is resumed from; one of them holds a function."""
+    from mmengine.optim import scheduler
+    from mmengine.registry import PARAM_SCHEDULERS
+
+    arguments = dict(
+        OneCycleLR=dict(eta_max=1.0, total_steps=4), CosineAnnealingLR=dict(T_max=4), MultiStepLR=dict(milestones=[2]),
+        CosineRestartLR=dict(periods=[4], eta_min=0.0), StepLR=dict(step_size=2), ExponentialLR=dict(gamma=0.5),
+        ReduceOnPlateauLR=dict(monitor='loss'),
+    )  # fmt: skip
+    optimizer = torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.1)
+    names = [name for name in scheduler.__all__ if name.endswith('LR')]
+    states = [PARAM_SCHEDULERS.get(name)(optimizer, **arguments.get(name, {})).state_dict() for name in names]
+    loaded = safe_pickle.load_checkpoint(saved(tmp_path, states))
+    assert [state['last_step'] for state in loaded] == [state['last_step'] for state in states]
+    one_cycle = loaded[names.index('OneCycleLR')]
+    assert one_cycle['anneal_func'](0.0, 1.0, 0.5) == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize('legacy', [False, True])
 def test_loads_what_checkpoints_hold(tmp_path, legacy):
     from mmengine.logging import HistoryBuffer
