@@ -1,5 +1,9 @@
 """The parts of SpikeVideoFormer in plain PyTorch and spikingjelly."""
 
+from ..frameworks import require
+
+require('spikingjelly', 'mmsvf.spiking')
+
 from .attention import SpikeAttention
 from .blocks import SpikeConvBlock, SpikeTransformerBlock
 from .hamming import dot_attention, hamming_attention, hamming_similarity, hamming_similarity_bilinear

@@ -1,0 +1,68 @@
+"""What pip installs."""
+
+import re
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from .conftest import ROOT
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('wheel')
+    # a copy, since setuptools builds inside the source folder
+    files = subprocess.run(
+        ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if files.returncode:
+        pytest.skip('not a git checkout')
+    for name in filter(None, files.stdout.split('\0')):
+        if (ROOT / name).is_file():
+            target = folder / 'source' / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--no-build-isolation', '-w', str(folder)]
+    result = subprocess.run([*command, str(folder / 'source')], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return zipfile.ZipFile(next(folder.glob('mmsvf-*.whl')))
+
+
+def test_wheel_has_the_package_and_what_mim_looks_for(wheel):
+    names = set(wheel.namelist())
+    assert {
+        'mmsvf/spiking/neuron.py',
+        'mmsvf/models/backbones/spike_video_former.py',
+        'mmsvf/.mim/model-index.yml',
+        'mmsvf/.mim/configs/svf_k400.py',
+        'mmsvf/.mim/configs/_base_/runtime.py',
+        'mmsvf/.mim/tools/train.py',
+        'mmsvf/.mim/tools/test.py',
+        'mmsvf/.mim/tools/dist_train.sh',
+    } <= names
+    assert not [n for n in names if n.startswith('tests/') or '__pycache__' in n]
+
+
+def test_no_extra_can_replace_torch(wheel):
+    """Requirements that ask for a torch of their own, or overwrite files of another build, are in none."""
+    metadata = wheel.read(next(n for n in wheel.namelist() if n.endswith('/METADATA'))).decode()
+    requirements = re.findall(r'^Requires-Dist: (.+)$', metadata, re.M)
+    names = {re.match(r'[\w.-]+', r).group().lower().replace('_', '-') for r in requirements}
+    replacing = {'torchvision', 'torchaudio', 'spikingjelly', 'mmcv', 'mmcv-lite', 'mmengine', 'mmpose', 'chumpy'}
+    assert not names & {*replacing, 'opencv-python', 'opencv-contrib-python', 'opencv-python-headless'}
+    assert [r for r in requirements if r.startswith('torch')] == ['torch>=2.1']
+    extras = set(re.findall(r'^Provides-Extra: (.+)$', metadata, re.M))
+    assert extras == {'action', 'seg', 'pose', 'pretrain', 'dev', 'all'}
+    assert re.search(r'^Requires-Python: >=3.9$', metadata, re.M)
+    assert re.search(r'Apache-2.0', metadata)
+
+
+def test_pins_are_exact():
+    for path in (ROOT / 'requirements').glob('*.txt'):
+        for line in path.read_text().splitlines():
+            assert not line or line.startswith('#') or '==' in line or line == 'wheel', f'{path.name}: {line}'
