@@ -29,12 +29,12 @@ def test_the_label_is_the_direction_of_motion(label):
     digit = np.zeros((1, 8, 8))
     digit[0, 2:6, 3:5] = 16
     black = [np.zeros((400, 400, 3), np.uint8)]
-    clip = moving_digits.moving_digits(np.random.default_rng(label), digit, black, label, 6, 64)
+    clip = moving_digits.moving_digit(np.random.default_rng(label), digit, black, label, 6, 64)
     angle = label * np.pi / 4
     shifts = [
         (x, y)
-        for x in range(-8, 9)
-        for y in range(-8, 9)
+        for x in range(-9, 10)
+        for y in range(-9, 10)
         if np.array_equal(np.roll(clip[0], (y, x), (0, 1)), clip[1]) and (x, y) != (0, 0)
     ]
     assert shifts and all(np.dot((x, y), (np.cos(angle), np.sin(angle))) > 0.9 * np.hypot(x, y) for x, y in shifts)
@@ -44,7 +44,6 @@ def test_frames_of_all_labels_are_drawn_alike():
     """Same random numbers, another label: the first frame is the same picture."""
     digits, photographs = np.random.rand(4, 8, 8) * 16, [np.full((400, 400, 3), 99, np.uint8)]  # noqa: NPY002
     first = [
-        moving_digits.moving_digits(np.random.default_rng(7), digits, photographs, label, 3, 64)[0]
-        for label in range(8)
+        moving_digits.moving_digit(np.random.default_rng(7), digits, photographs, label, 3, 64)[0] for label in range(8)
     ]
     assert all(np.array_equal(first[0], frame) for frame in first)

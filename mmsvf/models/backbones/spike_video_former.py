@@ -71,7 +71,7 @@ def still(module: nn.Module) -> Iterator[None]:
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
     kept = [(m.momentum, m.num_batches_tracked) for m in norms]
     for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, torch.zeros_like(norm.num_batches_tracked)
+        norm.momentum, norm.num_batches_tracked = 0.0, torch.zeros((), dtype=torch.long)
     try:
         yield
     finally:
