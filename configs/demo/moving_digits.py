@@ -55,12 +55,12 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='AccMetric', metric_options=dict(top_k_accuracy=dict(topk=(1,))))
 test_evaluator = val_evaluator
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=7, val_interval=1)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=8, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=6e-3, weight_decay=0.01))
 # one number of epochs: the schedule covers the training
 param_scheduler = dict(
-    type='OneCycleLR', eta_max=6e-3, total_steps=7, pct_start=0.2, by_epoch=True, convert_to_iter_based=True
+    type='OneCycleLR', eta_max=6e-3, total_steps=8, pct_start=0.2, by_epoch=True, convert_to_iter_based=True
 )
 randomness = dict(seed=0)

@@ -33,8 +33,8 @@ def test_the_label_is_the_direction_of_motion(label):
     angle = label * np.pi / 4
     shifts = [
         (x, y)
-        for x in range(-9, 10)
-        for y in range(-9, 10)
+        for x in range(-18, 19)
+        for y in range(-18, 19)
         if np.array_equal(np.roll(clip[0], (y, x), (0, 1)), clip[1]) and (x, y) != (0, 0)
     ]
     assert shifts and all(np.dot((x, y), (np.cos(angle), np.sin(angle))) > 0.9 * np.hypot(x, y) for x, y in shifts)

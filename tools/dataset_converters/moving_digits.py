@@ -37,9 +37,9 @@ def moving_digit(
     frames: int,
     size: int,
 ) -> np.ndarray:
-    """A clip (frames, size, size, 3) uint8 of one digit that moves by 6 to 8 pixels a frame."""
+    """A clip (frames, size, size, 3) uint8 of one digit that moves by 14 to 17 pixels a frame."""
     angle = label * np.pi / 4
-    step = rng.uniform(6.0, 8.0) * np.array([np.cos(angle), np.sin(angle)])
+    step = rng.uniform(14.0, 17.0) * np.array([np.cos(angle), np.sin(angle)])
     side = int(rng.uniform(0.45, 0.55) * size)
     digit = digits[rng.integers(len(digits))].astype(np.float32) / 16
     canvas = np.zeros((size, size), np.float32)
