@@ -8,7 +8,8 @@ DATA=data/moving_digits WORK=work_dirs/demo CONFIG=configs/demo/moving_digits.py
 run() { echo "+ $*" && "$@"; }
 
 [ -f $DATA/val.txt ] || run "$PYTHON" tools/dataset_converters/moving_digits.py $DATA
-run "$PYTHON" tools/train.py $CONFIG --work-dir $WORK
+# two CPU processes with one thread each; dist_train.sh starts tools/train.py
+PYTHON=$PYTHON OMP_NUM_THREADS=1 run bash tools/dist_train.sh $CONFIG 2 --work-dir $WORK
 run "$PYTHON" tools/test.py $CONFIG "$(cat $WORK/last_checkpoint)" --work-dir $WORK --dump $WORK/predictions.pkl
 run "$PYTHON" tools/visualizations/show_clips.py $WORK/predictions.pkl $DATA/val.txt $DATA/val \
     --classes $DATA/classes.txt --out $WORK/predictions.png

@@ -81,7 +81,7 @@ def test_gradient_is_that_of_the_definition():
 def test_exact_under_autocast_and_half_precision(dtype):
     """32 frames of 14 x 14 tokens: the sums (here 6272 * 64) overflow fp16, and bf16 rounds from 256 on."""
     q, k, v = torch.ones(1, 6272, 64), torch.ones(1, 6272, 64), torch.ones(1, 6272, 64)
-    with torch.autocast('cpu', dtype=torch.bfloat16):
+    with torch.autocast('cpu', dtype=dtype):
         assert torch.equal(hamming_attention(q, k, v, scale=1.0), torch.full_like(q, 6272 * 64))
         out = hamming_attention(q.to(dtype), k.to(dtype), v.to(dtype), scale=1.0)
     assert out.dtype == torch.float32 and torch.equal(out, torch.full_like(q, 6272 * 64))
