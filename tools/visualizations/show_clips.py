@@ -20,16 +20,16 @@ from matplotlib import pyplot as plt
 
 
 def read_frames(path: Path, count: int) -> np.ndarray:
-    """``count`` frames (count, H, W, 3) RGB, evenly spread over a video file."""
+    """The first ``count`` frames of a video file, fewer if it is shorter, (T, H, W, 3) RGB."""
     video, frames = cv2.VideoCapture(str(path)), []
-    while True:
+    while len(frames) < count:
         more, frame = video.read()
         if not more:
             break
         frames.append(frame[..., ::-1])
     if not frames:
         raise OSError(f'{path} has no frame that OpenCV can read')
-    return np.stack([frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)])
+    return np.stack(frames)
 
 
 def main() -> None:
