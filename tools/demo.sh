@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${BIN:+$BIN/}python
-DATA=data/moving_digits WORK=work_dirs/demo CONFIG=configs/demo/moving_digits.py
+DATA=data/moving_digits WORK=work_dirs/demo CONFIG=configs/demo/svf_moving_digits.py
 
 run() { echo "+ $*" && "$@"; }
 

@@ -91,7 +91,7 @@ def weights(path: Path):
 
 
 def test_resumed_equals_uninterrupted(tmp_path, digits):
-    config, options = 'configs/demo/moving_digits.py', demo_options(digits)
+    config, options = 'configs/demo/svf_moving_digits.py', demo_options(digits)
     tool('train', config, '--work-dir', tmp_path / 'whole', '--cfg-options', *options)
     (tmp_path / 'parts').mkdir()
     (tmp_path / 'parts' / 'epoch_2.pth').symlink_to(tmp_path / 'whole' / 'epoch_2.pth')
@@ -111,8 +111,8 @@ def test_two_cpu_processes(tmp_path, digits):
     options = demo_options(digits)
     env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PORT': '29617', 'PYTHON': sys.executable}
     for command in (
-        ['tools/dist_train.sh', 'configs/demo/moving_digits.py', '2', '--work-dir', str(tmp_path)],
-        ['tools/dist_test.sh', 'configs/demo/moving_digits.py', str(tmp_path / 'epoch_1.pth'), '2'],
+        ['tools/dist_train.sh', 'configs/demo/svf_moving_digits.py', '2', '--work-dir', str(tmp_path)],
+        ['tools/dist_test.sh', 'configs/demo/svf_moving_digits.py', str(tmp_path / 'epoch_1.pth'), '2'],
     ):
         extra = ['--work-dir', str(tmp_path)] if 'test' in command[0] else []
         result = subprocess.run(
