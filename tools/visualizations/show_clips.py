@@ -21,7 +21,8 @@ from matplotlib import pyplot as plt
 
 def read_frames(path: Path, count: int) -> np.ndarray:
     """The first ``count`` frames of a video file, fewer if it is shorter, (T, H, W, 3) RGB."""
-    video, frames = cv2.VideoCapture(str(path)), []
+    video = cv2.VideoCapture(str(path))
+    frames: list[np.ndarray] = []
     while len(frames) < count:
         more, frame = video.read()
         if not more:
