@@ -9,11 +9,10 @@ Four variants take turns, so that a busy machine slows all alike; the figure is 
 from __future__ import annotations
 
 import argparse
-import platform
 import time
+from importlib.metadata import version
 from unittest import mock
 
-import spikingjelly
 import torch
 
 from mmsvf.models.backbones import spike_video_former as backbone
@@ -59,7 +58,7 @@ def main() -> None:
                         best[key] = min(best.get(key, 1e9), timed(model, x, training))
     print(
         f'{args.arch}, 1 clip of {args.steps} x {args.size} x {args.size}, fp32, {torch.get_num_threads()} threads, '
-        f'torch {torch.__version__}, spikingjelly {getattr(spikingjelly, "__version__", "?")}, {platform.processor()}'
+        f'torch {torch.__version__}, spikingjelly {version("spikingjelly")}'
     )
     base = f'{"contiguous":13} LIF spikingjelly'
     for name in dict.fromkeys(name for name, _ in best):
