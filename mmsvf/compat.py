@@ -83,8 +83,7 @@ def install() -> None:
 def register_mmsvf(module: ModuleType) -> Iterator[None]:
     """Not a bridge, but the same mechanism: our entries join MMEngine's registries once these exist."""
     yield
-    if find_spec('mmengine') is not None:
-        importlib.import_module('mmsvf.registry')
+    importlib.import_module('mmsvf.registry')
 
 
 @contextlib.contextmanager

@@ -95,8 +95,7 @@ class FromRest:
 class _Leaky(FromRest):
     """Charge, fire and reset of the leaky neurons, with a fixed or a learnt leak."""
 
-    def _init_leaky(self: Any, strict: bool) -> None:
-        self.strict = strict
+    strict: bool
 
     def leak(self) -> float | Tensor:
         """1/tau."""
@@ -180,7 +179,7 @@ class LIF(_Leaky, sj.LIFNode):
             step_mode=step_mode,
             store_v_seq=store_v_seq,
         )
-        self._init_leaky(strict)
+        self.strict = strict
 
     def leak(self) -> float:
         return 1.0 / self.tau
@@ -232,7 +231,7 @@ class LearnableLIF(_Leaky, sj.ParametricLIFNode):
             step_mode=step_mode,
             store_v_seq=store_v_seq,
         )
-        self._init_leaky(strict)
+        self.strict = strict
 
     def leak(self) -> Tensor:
         return self.w.sigmoid()
