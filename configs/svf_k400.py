@@ -1,5 +1,5 @@
 # SpikeVideoFormer, large, on Kinetics-400 (Table 2)
-_base_ = ['_base_/svf_recognizer.py', '_base_/kinetics400.py', '_base_/adamw_30e.py', '_base_/runtime.py']
+_base_ = ['_base_/svf_recognizer.py', '_base_/kinetics400.py', '_base_/adamw_30e.py', '_base_/runtime_mmaction.py']
 
 # The paper starts from ImageNet-1K weights (without them the other tasks lose 19 to 26 %, Table 6):
 # model.backbone.init_cfg=dict(type='Pretrained', checkpoint='CHECKPOINT.pth', prefix='backbone.')

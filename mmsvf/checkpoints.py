@@ -1,21 +1,28 @@
-"""The authors' checkpoints: their names of parameters and ours.
+"""The authors' checkpoints: their names of parameters and ours, in both directions.
 
 Source: the key list of the authors' SpikeVideoFormer and Meta-SpikeFormer models.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from . import safe_pickle
+from .version import __version__
+
 # our name -> the authors', applied in this order
 _RULES = [
-    (r'^cls_head\.fc\.', 'head.'),
-    (r'^cls_head\.', ''),
+    (r'^(cls_)?head\.lif', 'lif'),
+    (r'^(cls_)?head\.fc_kd\.', 'head_kd.'),
+    (r'^(cls_)?head\.fc\.', 'head.'),
     (r'^backbone\.', ''),
     (r'^stages\.0\.downsample\.', 'downsample1_1.encode_'),
     (r'^stages\.1\.downsample\.', 'downsample1_2.encode_'),
@@ -83,16 +90,18 @@ def official_arch(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     )
 
 
-def from_official(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The authors' weights under the names of a recognizer of ours.
+def from_official(state_dict: Mapping[str, Tensor], head: str = 'cls_head') -> dict[str, Tensor]:
+    """The authors' weights under our names.
 
     Args:
         state_dict: Weights and buffers under the authors' names (the ``model`` entry of their
-            file), with the classification head.
+            file), with or without classification heads.
+        head: Name of the head in the model to be loaded: 'cls_head' in mmaction2's recognizers,
+            'head' in mmpretrain's classifiers.
 
     Returns:
-        The same tensors as ``backbone.*`` and ``cls_head.*``, which ``load_state_dict`` of a
-        recognizer with :class:`SpikeVideoFormer` and :class:`SpikeClsHead` takes strictly.
+        The same tensors as ``backbone.*`` and ``{head}.*``, which ``load_state_dict`` of a model
+        with :class:`SpikeVideoFormer` and our head takes strictly.
 
     Raises:
         ValueError: one message that lists every missing, extra and mis-sized key.
@@ -101,11 +110,13 @@ def from_official(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     settings = official_arch(state_dict)
     width = settings['arch']['embed_dims'][-1]
-    classes = state_dict['head.bias'].shape[0] if 'head.bias' in state_dict else 0
     with torch.device('meta'):
         backbone = SpikeVideoFormer(**settings, heads=1)
     expected = {f'backbone.{key}': tuple(value.shape) for key, value in backbone.state_dict().items()}
-    expected.update({'cls_head.fc.weight': (classes, width), 'cls_head.fc.bias': (classes,)})
+    for ours, theirs in (('fc', 'head'), ('fc_kd', 'head_kd')):
+        if any(key.startswith(f'{theirs}.') for key in state_dict):
+            classes = _classes(state_dict)
+            expected.update({f'{head}.{ours}.weight': (classes, width), f'{head}.{ours}.bias': (classes,)})
 
     converted, missing, sizes = {}, [], []
     extra = set(state_dict)
@@ -129,6 +140,82 @@ def from_official(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
             f'mis-sized ({len(sizes)}): {sizes}'
         )
     return converted
+
+
+def to_official(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our weights (``backbone.*`` and a classification head) under the authors' names.
+
+    Raises:
+        ValueError: the weights are not those of a model that the authors' code can build; the
+            message lists what does not fit.
+    """
+    converted = {}
+    for name, value in state_dict.items():
+        theirs = official_name(name)
+        mlp = re.search(r'\.mlp\.fc[12]_conv\.weight$', theirs)
+        converted[theirs] = value.squeeze(-1) if mlp else value
+    if not any(name.startswith('backbone.') for name in state_dict):
+        raise ValueError(f'no weights under backbone.*, so not a model of mmsvf; got {_some(state_dict)}')
+    from_official(converted)  # lists what the authors' model has no place for
+    return converted
+
+
+def official_weights(checkpoint: Any) -> dict[str, Tensor] | None:
+    """The authors' weights in what a file of theirs holds, or None if it is not theirs.
+
+    They stand under ``model`` or ``state_dict`` or at the top, with or without ``module.``; the
+    states of optimizer and scaler, epoch and options beside them are left out.
+    """
+    if not isinstance(checkpoint, Mapping):
+        return None
+    weights = next(
+        (checkpoint[k] for k in ('model', 'state_dict') if isinstance(checkpoint.get(k), Mapping)), checkpoint
+    )
+    weights = {re.sub(r'^module\.', '', str(key)): value for key, value in weights.items()}
+    return weights if 'downsample1_1.encode_conv.weight' in weights else None
+
+
+def load_checkpoint(file: Any, map_location: Any = None, **_: Any) -> Any:
+    """Read a checkpoint through the allow list; a file of the authors comes out under our names.
+
+    What MMEngine loads in a process that has imported mmsvf comes through here, so ``load_from``
+    and ``init_cfg=dict(type='Pretrained', prefix='backbone.')`` take the authors' files as they
+    are. Their heads become mmpretrain's.
+
+    Raises:
+        UnpicklingError: as :func:`mmsvf.safe_pickle.load_checkpoint`.
+        ValueError: as :func:`from_official`.
+    """
+    checkpoint = safe_pickle.load_checkpoint(file, map_location)
+    weights = official_weights(checkpoint)
+    return checkpoint if weights is None else convert(weights, 'head')
+
+
+def convert(weights: Mapping[str, Tensor], head: str) -> dict[str, Any]:
+    """A checkpoint for OpenMMLab from the authors' weights; arguments as in :func:`from_official`."""
+    state_dict = from_official(weights, head)
+    return dict(state_dict=state_dict, meta=dict(mmsvf_version=__version__, backbone=official_arch(weights)))
+
+
+def save_checkpoint(checkpoint: dict[str, Any], path: str | os.PathLike) -> None:
+    """Write a checkpoint whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            torch.save(checkpoint, file)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(unfinished, 0o666 & ~umask)  # mkstemp's are for the owner alone
+        os.replace(unfinished, path)
+    except BaseException:
+        os.unlink(unfinished)
+        raise
+
+
+def _classes(state_dict: Mapping[str, Tensor]) -> int:
+    return next(int(state_dict[k].shape[0]) for k in ('head.bias', 'head_kd.bias', 'head.weight') if k in state_dict)
 
 
 def _some(keys: Mapping[str, Any], count: int = 3) -> str:

@@ -97,12 +97,12 @@ def load_checkpoints_safely(module: ModuleType) -> Iterator[None]:
     ``weights_only=True``.
     """
     yield
-    from . import safe_pickle
+    from .checkpoints import load_checkpoint
 
     torch = module.torch
 
     class SafeTorch(ModuleType):
-        load = staticmethod(safe_pickle.load_checkpoint)
+        load = staticmethod(load_checkpoint)
 
         def __getattr__(self, name: str) -> Any:
             return getattr(torch, name)
@@ -115,7 +115,7 @@ def load_url(url: str, model_dir: str | None = None, map_location: Any = None, p
     """``torch.utils.model_zoo.load_url`` through the allow list; the file name's hash is checked."""
     import torch.hub
 
-    from .safe_pickle import load_checkpoint
+    from .checkpoints import load_checkpoint
 
     model_dir = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
     os.makedirs(model_dir, exist_ok=True)

@@ -57,6 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     'mmengine.logging.history_buffer': {'HistoryBuffer'},
     'mmengine.config.config': {'ConfigDict'},
 }
+REFUSED = 'refused to load'  # how each message about a name that is not allowed begins
 # names that a pickle of Python 2 uses for the same things
 _PYTHON2 = {'__builtin__': 'builtins', 'copy_reg': 'copyreg'}
 
@@ -77,13 +78,13 @@ def _getattr(owner: Any, name: str) -> Any:
         return getattr(getattr(import_module(owner.module), owner.owner), name)
     if getattr(owner, '__module__', '') == 'mmengine.logging.history_buffer' and not name.startswith('_'):
         return getattr(owner, name)
-    raise UnpicklingError(f'refused to load: the file asks for attribute {name!r} of {owner!r}')
+    raise UnpicklingError(f'{REFUSED}: the file asks for attribute {name!r} of {owner!r}')
 
 
 def _rebuild_from_type(function: Callable, kind: type, arguments: tuple, state: Any) -> Any:
     """``torch._tensor._rebuild_from_type_v2`` for plain tensors; subclasses are refused."""
     if kind not in (torch.Tensor, torch.nn.Parameter):
-        raise UnpicklingError(f'refused to load: the file asks for the tensor subclass {kind!r}')
+        raise UnpicklingError(f'{REFUSED}: the file asks for the tensor subclass {kind!r}')
     from torch._tensor import _rebuild_from_type_v2
 
     return _rebuild_from_type_v2(function, kind, arguments, state)
@@ -116,7 +117,7 @@ class Unpickler(pickle.Unpickler):
         if name in ALLOWED.get(module, ()):
             return getattr(import_module(module), name)
         raise UnpicklingError(
-            f'refused to load: the file asks for {module}.{name}, which is not on the list of harmless names '
+            f'{REFUSED}: the file asks for {module}.{name}, which is not on the list of harmless names '
             '(mmsvf/safe_pickle.py, ALLOWED). A checkpoint of OpenMMLab needs none but these; if you trust the file, '
             "rewrite its weights alone with torch.save({'state_dict': ...}, ...) in the program that made it"
         )
@@ -135,12 +136,21 @@ def load_checkpoint(file: Any, map_location: Any = None, **_: Any) -> Any:
         map_location: As in ``torch.load``.
 
     Raises:
-        UnpicklingError: the file asks for a name that is not allowed, or is TorchScript (a program).
+        UnpicklingError: the file asks for a name that is not allowed, is TorchScript (a program),
+            is truncated, or is no checkpoint.
+        OSError: the file cannot be opened.
     """
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             if any(name.endswith('/constants.pkl') for name in archive.namelist()):
-                raise UnpicklingError(f'refused to load {file}: it is a TorchScript program, not a checkpoint')
+                raise UnpicklingError(f'{REFUSED} {file}: it is a TorchScript program, not a checkpoint')
     if hasattr(file, 'seek'):
         file.seek(0)
-    return torch.load(file, map_location=map_location, pickle_module=sys.modules[__name__], weights_only=False)
+    try:
+        return torch.load(file, map_location=map_location, pickle_module=sys.modules[__name__], weights_only=False)
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except Exception as error:  # a damaged pickle fails in many ways
+        if str(error).startswith(REFUSED):
+            raise
+        raise UnpicklingError(f'cannot read {file}: it is truncated, or no checkpoint ({error})') from error

@@ -41,3 +41,27 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, str(script), str(folder), '--train', '8', '--val', '4', '--frames', '10']
     subprocess.run(command, check=True, capture_output=True)
     return folder
+
+
+@pytest.fixture(scope='session')
+def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny ImageNet: crops of scikit-image's pictures, 4 classes of the 1000, in mmpretrain's layout."""
+    import cv2
+    import skimage
+
+    folder = tmp_path_factory.mktemp('imagenet')
+    rng = np.random.default_rng(0)
+    classes = {'astronaut.png': 0, 'chelsea.png': 281, 'coffee.png': 967, 'rocket.jpg': 657}
+    for split, count in (('train', 4), ('val', 5)):
+        lines = []
+        for i, (name, label) in enumerate(classes.items()):
+            picture = cv2.imread(str(Path(skimage.__file__).parent / 'data' / name))
+            (folder / split / f'n{i:08d}').mkdir(parents=True)
+            for j in range(count):
+                top, left = (int(rng.integers(0, side - 256)) for side in picture.shape[:2])
+                file = f'n{i:08d}/{split}_{j}.JPEG'
+                cv2.imwrite(str(folder / split / file), picture[top : top + 256, left : left + 280])
+                lines.append(f'{file} {label}')
+        (folder / 'meta').mkdir(exist_ok=True)
+        (folder / 'meta' / f'{split}.txt').write_text('\n'.join(lines) + '\n')
+    return folder

@@ -1,12 +1,21 @@
 """Equality with the authors' model, and the map between their names and ours."""
 
+import pickle
 import re
 
 import pytest
 import torch
+from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from mmsvf.checkpoints import from_official, official_arch, official_name
+from mmsvf.checkpoints import (
+    from_official,
+    official_arch,
+    official_name,
+    official_weights,
+    save_checkpoint,
+    to_official,
+)
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.spiking import build_neuron
 from mmsvf.spiking.neuron import FromRest
@@ -135,3 +144,63 @@ def test_one_error_lists_everything():
 def test_says_what_is_not_the_authors_model():
     with pytest.raises(ValueError, match=r"not the authors' model.*got layer1\.weight"):
         from_official({'layer1.weight': torch.zeros(3, 3)})
+
+
+@pytest.mark.parametrize('key', ['model', 'state_dict', None])
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_finds_the_weights_as_the_authors_save_them(key, prefix):
+    weights = official()
+    saved = {prefix + name: value for name, value in weights.items()}
+    checkpoint = saved if key is None else {key: saved, 'optimizer': {'state': {}}, 'epoch': 3, 'scaler': {}}
+    assert official_weights(checkpoint).keys() == weights.keys()
+    assert official_weights({key or 'model': {'conv1.weight': torch.zeros(1)}}) is None
+
+
+@pytest.mark.parametrize('score', ['hamming', 'dot'])
+@pytest.mark.parametrize('head', ['head', 'cls_head'])
+def test_round_trip_is_the_identity(score, head):
+    weights = {
+        name: torch.randn_like(value) if value.is_floating_point() else value
+        for name, value in official(score=score).items()
+    }
+    weights.update({'head_kd.weight': torch.randn(10, 40), 'head_kd.bias': torch.randn(10)})
+    ours = from_official(weights, head)
+    assert {f'{head}.fc.weight', f'{head}.fc_kd.bias'} <= ours.keys()
+    back = to_official(ours)
+    assert back.keys() == weights.keys()
+    for name in weights:
+        assert back[name].shape == weights[name].shape and torch.equal(back[name], weights[name]), name
+
+
+def test_what_the_authors_model_has_no_place_for_is_listed():
+    backbone = SpikeVideoFormer(
+        arch=dict(embed_dims=(8, 8, 8, 8, 8), depths=(1, 1, 2, 1, 1)), attention=dict(space_time='hierarchical')
+    )
+    with pytest.raises(ValueError, match=r'extra \(\d+\).*units\.1'):
+        to_official({f'backbone.{name}': value for name, value in backbone.state_dict().items()})
+    with pytest.raises(ValueError, match=r'no weights under backbone'):
+        to_official({'layer1.weight': torch.zeros(1)})
+
+
+def test_mmengine_loads_a_file_of_the_authors_as_it_is(tmp_path):
+    weights = official(score='dot')
+    torch.save(dict(model={f'module.{k}': v for k, v in weights.items()}, optimizer={}, epoch=1), tmp_path / 'a.pth')
+    loaded = CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'))
+    assert set(loaded) == {'state_dict', 'meta'} and 'head.fc.weight' in loaded['state_dict']
+    backbone = SpikeVideoFormer(
+        arch=dict(embed_dims=(8, 16, 24, 32, 40)),
+        attention=dict(score='dot'),
+        init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'a.pth'), prefix='backbone.'),
+    )
+    backbone.init_weights()
+    for name, value in backbone.state_dict().items():
+        assert torch.equal(value.flatten(), weights[official_name(f'backbone.{name}')].flatten()), name
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path):
+    save_checkpoint(dict(state_dict={}), tmp_path / 'new' / 'a.pth')
+    before = (tmp_path / 'new' / 'a.pth').read_bytes()
+    with pytest.raises((AttributeError, pickle.PicklingError), match=r'[Cc]an.t (get|pickle) local'):
+        save_checkpoint(dict(state_dict={}, broken=lambda: None), tmp_path / 'new' / 'a.pth')
+    assert (tmp_path / 'new' / 'a.pth').read_bytes() == before
+    assert [p.name for p in (tmp_path / 'new').iterdir()] == ['a.pth']

@@ -1,4 +1,3 @@
-default_scope = 'mmaction'
 # lets the frameworks' own tools find us, too; a child config that has custom_imports replaces this
 custom_imports = dict(imports=['mmsvf'], allow_failed_imports=False)
 
@@ -10,15 +9,13 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, save_best='auto', max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
-    visualization=dict(type='mmsvf.VideoVisualizationHook'),
 )
+# says what a checkpoint gave to the model: tensors loaded, new, dropped
+custom_hooks = [dict(type='mmsvf.LoadReportHook')]
 env_cfg = dict(
     cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
 )
 log_processor = dict(type='LogProcessor', window_size=20, by_epoch=True)
-visualizer = dict(
-    type='ActionVisualizer', vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
-)
 log_level = 'INFO'
 load_from = None
 resume = False

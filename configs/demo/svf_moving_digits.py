@@ -1,6 +1,6 @@
 # The embedded default (`make demo`): a tiny SpikeVideoFormer tells eight directions of motion.
 # Data: tools/dataset_converters/moving_digits.py data/moving_digits
-_base_ = ['../_base_/runtime.py', '../_base_/svf_recognizer.py']
+_base_ = ['../_base_/runtime_mmaction.py', '../_base_/svf_recognizer.py']
 
 num_classes = 8
 model = dict(
@@ -73,6 +73,7 @@ test_dataloader = dict(
 val_evaluator = dict(type='AccMetric', metric_options=dict(top_k_accuracy=dict(topk=(1,))))
 test_evaluator = val_evaluator
 
+auto_scale_lr = dict(enable=False, base_batch_size=16)
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=7, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

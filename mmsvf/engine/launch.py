@@ -125,6 +125,12 @@ def train(args: argparse.Namespace) -> None:
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    start = cfg.get('load_from')
+    if start is not None and '://' not in start and not os.path.isfile(start):
+        raise FileNotFoundError(
+            f'load_from={start!r} does not exist; give the checkpoint to start from with --cfg-options load_from=FILE, '
+            'or start without one with load_from=None'
+        )
     randomness = cfg.setdefault('randomness', ConfigDict())
     if args.seed is not None:
         randomness.seed = args.seed
@@ -135,10 +141,7 @@ def train(args: argparse.Namespace) -> None:
 def test(args: argparse.Namespace) -> dict[str, float]:
     """Test with the flags of tools/test.py; returns the metrics."""
     cfg = prepare(args)
-    if '://' not in args.checkpoint and not os.path.isfile(args.checkpoint):
-        raise FileNotFoundError(
-            f'checkpoint {args.checkpoint!r} does not exist; training writes them in its --work-dir'
-        )
+    require_file(args.checkpoint)
     cfg.load_from = args.checkpoint
     if args.dump is not None:
         if not args.dump.endswith(('.pkl', '.pickle')):
@@ -153,6 +156,16 @@ def test(args: argparse.Namespace) -> dict[str, float]:
     if args.show or args.show_dir is not None:
         show_predictions(cfg, args)
     return run(cfg, 'test')
+
+
+def require_file(checkpoint: str) -> None:
+    """Check that a checkpoint exists, unless it is a URL.
+
+    Raises:
+        FileNotFoundError: no such file.
+    """
+    if '://' not in checkpoint and not os.path.isfile(checkpoint):
+        raise FileNotFoundError(f'checkpoint {checkpoint!r} does not exist; training writes them in its --work-dir')
 
 
 def show_predictions(cfg: Config, args: argparse.Namespace) -> None:

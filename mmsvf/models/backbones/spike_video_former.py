@@ -11,11 +11,13 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, channels_last, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from mmsvf.load_report import compare
 from mmsvf.registry import MODELS
 from mmsvf.spiking.arguments import check_arguments
 from mmsvf.spiking.blocks import SpikeConvBlock, SpikeTransformerBlock
@@ -83,7 +85,8 @@ def still(module: nn.Module) -> Iterator[None]:
 class SpikeVideoFormer(BaseModule):
     """Spike-driven video transformer: three convolutional stages, two attention stages.
 
-    A forward starts from rest and leaves no state behind.
+    A forward starts from rest and leaves no state behind. Weights of another size are an error
+    when they are loaded, not a warning.
 
     Args:
         arch: 'small', 'medium', 'large', 'x-large', or ``dict(embed_dims=(...), depths=(...))``
@@ -91,6 +94,9 @@ class SpikeVideoFormer(BaseModule):
         in_channels: Channels of the input: 3 for frames, or an event stream's bins a step.
         time_steps: How many times an image (BCHW) is shown; None shows it once. A video
             brings its own T.
+        keep_time: Return an image's feature maps of each time step (BCTHW), which
+            :class:`SpikeImageClsHead` takes, instead of their mean (BCHW), which all other image
+            heads take.
         heads: Attention heads; they divide the last two widths.
         mlp_ratio: Hidden width of the channel MLP over its width.
         attention: Further arguments of :class:`mmsvf.spiking.SpikeAttention`, such as
@@ -117,6 +123,7 @@ class SpikeVideoFormer(BaseModule):
         arch: str | dict[str, Any] = 'large',
         in_channels: int = 3,
         time_steps: int | None = None,
+        keep_time: bool = False,
         heads: int = 8,
         mlp_ratio: float = 4,
         attention: dict[str, Any] | None = None,
@@ -150,7 +157,7 @@ class SpikeVideoFormer(BaseModule):
             raise ValueError(f'frozen_stages={frozen_stages}; choose from -1 (none) to {stages[-1]} (all)')
         if time_steps is not None and time_steps < 1:
             raise ValueError(f'time_steps={time_steps}; at least 1, or None to show an image once')
-        self.in_channels, self.time_steps = in_channels, time_steps or 1
+        self.in_channels, self.time_steps, self.keep_time = in_channels, time_steps or 1, keep_time
         self.out_indices, self.output = out_indices, output
         self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
         self.per_frame = (attention or {}).get('space_time') == 'spatial'
@@ -178,7 +185,7 @@ class SpikeVideoFormer(BaseModule):
         return tuple(self.embed_dims[i] for i in self.out_indices)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Feature maps of a video BCTHW (as BCTHW) or of an image BCHW (as BCHW, mean over time)."""
+        """Feature maps of a video BCTHW (as BCTHW) or of an image BCHW (as BCHW, or BCTHW with ``keep_time``)."""
         if x.dim() not in (4, 5) or x.shape[1] != self.in_channels:
             raise ValueError(
                 f'SpikeVideoFormer(in_channels={self.in_channels}) takes a video (batch, {self.in_channels} channels, '
@@ -196,7 +203,7 @@ class SpikeVideoFormer(BaseModule):
             x = stage(x)
             if i in self.out_indices:
                 out = x.reshape(steps, -1, *x.shape[2:])
-                outs[i] = out.mean(0) if image else out.permute(1, 2, 0, 3, 4)
+                outs[i] = out.mean(0) if image and not self.keep_time else out.permute(1, 2, 0, 3, 4)
         return outs[self.out_indices[0]] if self.output == 'tensor' else tuple(outs[i] for i in self.out_indices)
 
     def _freeze(self) -> None:
@@ -215,6 +222,24 @@ class SpikeVideoFormer(BaseModule):
                     if isinstance(module, _BatchNorm):
                         module.eval()
         return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        """Refuse what MMEngine would only warn of: weights of another arch, or none that fit.
+
+        Raises:
+            ValueError: tensors of another size, or not one that fits.
+        """
+        given = {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
+        report = compare(self.state_dict(), given)
+        if report.mis_sized or (given and not report.loaded):
+            advice = (
+                "choose backbone.arch and in_channels of the file, or the file's part that is a backbone: "
+                "init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')"
+            )
+            raise ValueError(f'the weights do not fit SpikeVideoFormer of widths {self.embed_dims}: {report}; {advice}')
+        if not prefix:  # otherwise the report of the whole model counts these, too
+            print_log(f'SpikeVideoFormer: {report}', logger='current')
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def get_layer_depth(self, param_name: str, prefix: str = 'backbone.') -> tuple[int, int]:
         """Depth of a parameter and the number of layers, for layer-wise learning-rate decay (mmpretrain).

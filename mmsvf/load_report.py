@@ -1,0 +1,45 @@
+"""What loading a state dict into a model does, in one line: tensors loaded, new and dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class LoadReport:
+    """Names of tensors, sorted by what happens to them.
+
+    Attributes:
+        loaded: in the model and in the file, of one shape.
+        new: in the model only, so they keep their initial values.
+        dropped: in the file only.
+        mis_sized: in both, of two shapes (as text: name, the file's shape, the model's).
+    """
+
+    loaded: list[str]
+    new: list[str]
+    dropped: list[str]
+    mis_sized: list[str]
+
+    def __str__(self) -> str:
+        text = f'{len(self.loaded)} tensors loaded, {len(self.new)} new'
+        text += f'{_names(self.new)}, {len(self.dropped)} dropped{_names(self.dropped)}'
+        return text + (f', {len(self.mis_sized)} of another size{_names(self.mis_sized)}' if self.mis_sized else '')
+
+
+def compare(model: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> LoadReport:
+    """Report of loading ``given`` into a model whose ``state_dict()`` is ``model``."""
+    both = model.keys() & given.keys()
+    other = {k for k in both if tuple(model[k].shape) != tuple(given[k].shape)}
+    sizes = [f'{k}: {tuple(given[k].shape)} in the file, {tuple(model[k].shape)} in the model' for k in sorted(other)]
+    return LoadReport(
+        sorted(both - other), sorted(model.keys() - given.keys()), sorted(given.keys() - model.keys()), sizes
+    )
+
+
+def _names(names: Iterable[str], most: int = 4) -> str:
+    names = list(names)
+    return f' ({", ".join(names[:most])}{", ..." if len(names) > most else ""})' if names else ''

@@ -1,0 +1,70 @@
+"""Knowledge distillation for image pre-training (Meta-SpikeFormer's recipe for four time steps)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from mmpretrain.models.classifiers import ImageClassifier
+from torch import Tensor
+
+from mmsvf.registry import MODELS
+
+
+@MODELS.register_module()
+class DistilledImageClassifier(ImageClassifier):
+    """Image classifier whose head has a second layer that learns from a teacher.
+
+    loss = (1 - alpha) * loss of the head + alpha * loss of the second layer against the teacher.
+    The teacher is not part of the checkpoint, of the optimizer or of the count of parameters.
+
+    Args:
+        teacher: Config of the teacher, any classifier of mmpretrain for the same classes and
+            the same normalisation, with its weights: ``init_cfg=dict(type='Pretrained', ...)``,
+            or ``dict(type='TimmClassifier', model_name=..., pretrained=True)``.
+        distillation: 'hard' learns the teacher's label, 'soft' its softened scores.
+        alpha: Share of the teacher, in [0, 1].
+        temperature: Softening of 'soft'.
+        **kwargs: As in mmpretrain's ``ImageClassifier``; the head is :class:`SpikeImageClsHead`
+            with ``distilled=True``.
+
+    Raises:
+        ValueError: an unknown ``distillation``, or ``alpha`` outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        teacher: dict[str, Any],
+        distillation: str = 'hard',
+        alpha: float = 0.5,
+        temperature: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        if distillation not in ('hard', 'soft'):
+            raise ValueError(f"distillation={distillation!r}; choose 'hard' (the teacher's label) or 'soft'")
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha={alpha!r}: the teacher's share of the loss, from 0 to 1")
+        super().__init__(**kwargs)
+        self.options = dict(kind=distillation, alpha=alpha, tau=temperature)
+        # in a list, so that it is no sub-module: not saved, not trained, not wrapped
+        self._teacher = [MODELS.build(teacher).eval().requires_grad_(False)]
+
+    @property
+    def teacher(self) -> BaseModule:
+        return self._teacher[0]
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        self.teacher.init_weights()
+
+    def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> DistilledImageClassifier:
+        self.teacher._apply(fn, *args, **kwargs)  # it follows to another device
+        return super()._apply(fn, *args, **kwargs)
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """Losses of a batch of images (B, C, H, W)."""
+        with torch.no_grad():
+            scores = self.teacher(inputs)
+        return self.head.distillation_loss(self.extract_feat(inputs), data_samples, scores, **self.options)
