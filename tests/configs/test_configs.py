@@ -1,6 +1,7 @@
 """Configs hold what the paper says, build, and name what they need."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,15 @@ import torch
 import yaml
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from torch import nn
 
 import mmsvf  # noqa: F401
+from mmsvf.spiking.attention import AttentionRead
+from mmsvf.spiking.layers import RepConv
 
 from ..conftest import ROOT
 
+make_zoo = runpy.run_path(str(ROOT / 'tools' / 'misc' / 'make_zoo.py'))
 FINAL = sorted(p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
 
 
@@ -62,20 +67,63 @@ def test_learning_rate_ends_where_the_paper_leaves_it():
     assert wrapper.param_groups[-1]['lr'] == pytest.approx(0.0495 * 6e-4, rel=1e-2)
 
 
-def test_metafile_is_true():
-    models = yaml.safe_load((ROOT / 'configs' / 'metafile.yml').read_text())['Models']
-    assert {m['Config'] for m in models} == {f'configs/{p.name}' for p in FINAL if p.parent.name == 'configs'}
+def multiply_adds(model, shape):
+    """Of one view, counted another way than the zoo does: from the shapes that each layer sees."""
+    total = 0
+
+    def layer(module, inputs, output):
+        nonlocal total
+        if isinstance(module, nn.Conv2d):
+            total += output.numel() * module.weight[0].numel()
+        elif isinstance(module, nn.Linear):
+            total += output.numel() * module.in_features
+        elif isinstance(module, RepConv):  # its depth-wise convolution; what that adds at the border is called above
+            pixels = output.numel() // module.pointwise2.out_channels
+            total += pixels * module.depthwise.weight.numel()
+        elif isinstance(module, AttentionRead):
+            t, b, c, h, w = inputs[0].shape
+            tokens, width = t * h * w, c // module.heads
+            total += b * module.heads * min(2 * tokens * width**2, 2 * tokens**2 * width)
+
+    for module in model.modules():
+        module.register_forward_hook(layer)
+    with torch.no_grad():
+        features = model.backbone(torch.empty(1, *shape, device='meta'))
+        (model.head if hasattr(model, 'head') else model.cls_head)(features)
+    return total
+
+
+def test_zoo_is_what_the_script_writes():
+    """Metafiles, model-index.yml and README's table are not edited by hand and not out of date."""
+    for path, text in make_zoo['make']().items():
+        assert (ROOT / path).read_text() == text, f'{path} is out of date: python tools/misc/make_zoo.py'
+
+
+def test_zoo_is_true():
+    """Every config is in the zoo; parameters are exact, FLOPs within 0.1 % of a second way to count them."""
+    facts = yaml.safe_load((ROOT / 'configs' / 'results.yml').read_text())
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    models = [m for path in index['Import'] for m in yaml.safe_load((ROOT / path).read_text())['Models']]
+    assert {m['Config'] for m in models} == {p.relative_to(ROOT).as_posix() for p in FINAL}
     for entry in models:
         cfg = Config.fromfile(ROOT / entry['Config'])
-        init_default_scope(cfg.default_scope)
-        with torch.device('meta'):
-            model = MODELS.build(cfg.model)
+        model = make_zoo['build'](cfg)
         assert entry['Name'] == Path(entry['Config']).stem
-        assert entry['Metadata']['Parameters'] == sum(p.numel() for p in model.parameters())
-        assert entry['Metadata']['Epochs'] == cfg.train_cfg.max_epochs
-        assert entry['Metadata']['Batch Size'] == cfg.auto_scale_lr.base_batch_size
-    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
-    assert all((ROOT / path).is_file() for path in index['Import'])
+        meta = entry['Metadata']
+        assert meta['Parameters'] == sum(p.numel() for p in model.parameters())
+        shape = facts[entry['Config'][len('configs/') : -len('.py')]]['input']
+        assert meta['FLOPs'] == pytest.approx(multiply_adds(model, shape), rel=1e-3), entry['Name']
+        assert meta['Epochs'] == cfg.train_cfg.max_epochs
+        assert meta['Batch Size'] == cfg.auto_scale_lr.base_batch_size
+
+
+def test_large_and_small_cost_what_the_key_list_says():
+    """Protocol 6.5: 6.47 and 24.82 G multiply-adds a frame, attention products apart."""
+    models = {m['Name']: m['Metadata'] for m in yaml.safe_load((ROOT / 'configs/metafile.yml').read_text())['Models']}
+    assert models['svf_imagenet_t1_small']['FLOPs'] == pytest.approx(6.47e9, rel=5e-3)
+    assert models['svf_imagenet_t1']['FLOPs'] == pytest.approx(24.82e9, rel=5e-3)
+    assert models['svf_imagenet_t1_small']['Parameters'] == 15_116_720
+    assert models['svf_imagenet_t1']['Parameters'] == 55_358_952
 
 
 def test_no_base_shadows_a_file_of_mmpose():

@@ -34,15 +34,10 @@ MARKS = '<!-- zoo: tools/misc/make_zoo.py -->', '<!-- /zoo -->'
 
 
 def build(cfg: Config) -> Any:
-    """The config's model on the meta device, in evaluation; a teacher is not part of it."""
-    model = cfg.model.copy()
-    if model.pop('teacher', None) is not None:
-        for option in ('distillation', 'alpha', 'temperature'):
-            model.pop(option, None)
-        model.type = 'ImageClassifier'
+    """The config's model on the meta device, in evaluation."""
     init_default_scope(cfg.default_scope)
     with torch.device('meta'):
-        return MODELS.build(model).eval()
+        return MODELS.build(cfg.model).eval()
 
 
 def count(model: Any, shape: list[int]) -> tuple[int, int]:

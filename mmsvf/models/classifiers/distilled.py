@@ -18,7 +18,8 @@ class DistilledImageClassifier(ImageClassifier):
     """Image classifier whose head has a second layer that learns from a teacher.
 
     loss = (1 - alpha) * loss of the head + alpha * loss of the second layer against the teacher.
-    The teacher is not part of the checkpoint, of the optimizer or of the count of parameters.
+    The teacher is not part of the checkpoint, of the optimizer or of the count of parameters, and
+    is built when training starts, so that a test neither needs nor downloads it.
 
     Args:
         teacher: Config of the teacher, any classifier of mmpretrain for the same classes and
@@ -48,19 +49,24 @@ class DistilledImageClassifier(ImageClassifier):
             raise ValueError(f"alpha={alpha!r}: the teacher's share of the loss, from 0 to 1")
         super().__init__(**kwargs)
         self.options = dict(kind=distillation, alpha=alpha, tau=temperature)
-        # in a list, so that it is no sub-module: not saved, not trained, not wrapped
-        self._teacher = [MODELS.build(teacher).eval().requires_grad_(False)]
+        self.teacher_cfg = teacher
+        self._teacher: list[BaseModule] = []  # in a list, so that it is no sub-module: not saved, trained or wrapped
 
     @property
     def teacher(self) -> BaseModule:
+        if not self._teacher:
+            teacher = MODELS.build(self.teacher_cfg)
+            teacher.init_weights()
+            self._teacher.append(teacher.eval().requires_grad_(False).to(next(self.parameters()).device))
         return self._teacher[0]
 
     def init_weights(self) -> None:
         super().init_weights()
-        self.teacher.init_weights()
+        _ = self.teacher  # weights that are missing end a run before it starts
 
     def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> DistilledImageClassifier:
-        self.teacher._apply(fn, *args, **kwargs)  # it follows to another device
+        for teacher in self._teacher:  # it follows to another device
+            teacher._apply(fn, *args, **kwargs)
         return super()._apply(fn, *args, **kwargs)
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:

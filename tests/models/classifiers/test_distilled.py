@@ -28,9 +28,7 @@ def build(**kwargs):
         ),
         head=dict(type='SpikeImageClsHead', num_classes=5, in_channels=8, distilled=True),
     )
-    model = MODELS.build({**settings, **kwargs})
-    model.init_weights()
-    return model
+    return MODELS.build({**settings, **kwargs})
 
 
 def losses(model, images):
@@ -59,6 +57,10 @@ def test_loss_is_shared_between_labels_and_teacher(kind):
 
 def test_the_teacher_is_not_saved_not_trained_and_follows_to_another_type():
     model = build()
+    model(torch.zeros(1, 3, 32, 32))
+    assert not model._teacher, 'inference needs no teacher'
+    model.init_weights()
+    assert model._teacher, 'built before training starts'
     assert not any('teacher' in name for name in [*model.state_dict(), *dict(model.named_parameters())])
     before = {k: v.clone() for k, v in model.teacher.state_dict().items()}
     sum(losses(model.train(), torch.randn(5, 3, 32, 32)).values()).backward()
