@@ -44,7 +44,9 @@ SEG = [*MMENGINE, 'ftfy', 'prettytable', 'regex']
 POSE = [*MMENGINE, 'json-tricks', 'munkres', 'numpy<2', 'pycocotools', 'shapely', 'six', 'terminaltables', 'tqdm']
 POSE += ['xtcocotools>=1.12']
 PRETRAIN = [*MMENGINE, 'einops', 'importlib-metadata', 'mat4py', 'modelindex']
-DEV = ['mypy', 'pre-commit', 'pytest', 'ruff', 'scikit-learn']
+# what imagecorruptions-imaug (ImageNet-C) needs; itself it is installed with --no-deps
+ROBUSTNESS = ['numba', 'scikit-image']
+DEV = ['mypy', 'pre-commit', 'pytest', 'ruff', 'scikit-image', 'scikit-learn']
 
 setup(
     name='mmsvf',
@@ -64,8 +66,9 @@ setup(
         'seg': SEG,
         'pose': POSE,
         'pretrain': PRETRAIN,
+        'robustness': ROBUSTNESS,
         'dev': DEV,
-        'all': sorted({*ACTION, *SEG, *POSE, *PRETRAIN}),
+        'all': sorted({*ACTION, *SEG, *POSE, *PRETRAIN, *ROBUSTNESS}),
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',

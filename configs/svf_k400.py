@@ -1,8 +1,8 @@
 # SpikeVideoFormer, large, on Kinetics-400 (Table 2)
 _base_ = ['_base_/svf_recognizer.py', '_base_/kinetics400.py', '_base_/adamw_30e.py', '_base_/runtime_mmaction.py']
 
-# The paper starts from ImageNet-1K weights (without them the other tasks lose 19 to 26 %, Table 6):
-# model.backbone.init_cfg=dict(type='Pretrained', checkpoint='CHECKPOINT.pth', prefix='backbone.')
+# The paper starts from ImageNet-1K weights (without them the other tasks lose 19 to 26 %, Table 6); it does not say
+# whether those of svf_imagenet_t1.py or of svf_imagenet_t4.py: --cfg-options load_from=CHECKPOINT
 model = dict(
     # 12 views of 32 frames do not fit most GPUs at once; the scores are those of one pass
     test_cfg=dict(max_testing_views=4)

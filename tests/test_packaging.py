@@ -57,7 +57,7 @@ def test_no_extra_can_replace_torch(wheel):
     assert not names & {*replacing, 'opencv-python', 'opencv-contrib-python', 'opencv-python-headless'}
     assert [r for r in requirements if r.startswith('torch')] == ['torch>=2.1']
     extras = set(re.findall(r'^Provides-Extra: (.+)$', metadata, re.M))
-    assert extras == {'action', 'seg', 'pose', 'pretrain', 'dev', 'all'}
+    assert extras == {'action', 'seg', 'pose', 'pretrain', 'robustness', 'dev', 'all'}
     assert re.search(r'^Requires-Python: >=3.9$', metadata, re.M)
     assert re.search(r'Apache-2.0', metadata)
 
