@@ -11,6 +11,7 @@ def parse_args() -> argparse.Namespace:
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('--dump', metavar='FILE.pkl', help='write the predictions as a pickle')
+    parser.add_argument('--out', metavar='DIR', help='write the label maps of a segmentation to this folder')
     parser.add_argument('--show-dir', help='write pictures of the predictions to this folder')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument('--interval', type=int, default=1, help='show every n-th sample (default: %(default)s)')

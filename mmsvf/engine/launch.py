@@ -148,6 +148,12 @@ def test(args: argparse.Namespace) -> dict[str, float]:
             raise ValueError(f'--dump {args.dump!r}: predictions are written as a pickle; name it *.pkl')
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=args.dump)]
+    if args.out is not None:
+        if cfg.get('default_scope') != 'mmseg':
+            raise ValueError('--out writes label maps of a segmentation; for other predictions use --dump')
+        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
+        for evaluator in evaluators:
+            evaluator.output_dir = args.out
     if args.tta:
         if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
             raise ValueError('--tta needs tta_model and tta_pipeline in the config')

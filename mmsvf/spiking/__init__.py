@@ -7,7 +7,8 @@ require('spikingjelly', 'mmsvf.spiking')
 from .attention import SpikeAttention
 from .blocks import SpikeConvBlock, SpikeTransformerBlock
 from .hamming import dot_attention, hamming_attention, hamming_similarity, hamming_similarity_bilinear
-from .layers import ChannelConv, ChannelMLP, Downsample, RepConv, SepConv
+from .layers import ChannelConv, ChannelMLP, Downsample, RepConv, SepConv, SpikeConv, unroll
+from .memory import MemoryRead
 from .neuron import LIF, IntegerLIF, LearnableLIF, build_neuron, sum_sub_steps, unroll_integer_spikes
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     'Downsample',
     'IntegerLIF',
     'LearnableLIF',
+    'MemoryRead',
     'RepConv',
     'SepConv',
     'SpikeAttention',
+    'SpikeConv',
     'SpikeConvBlock',
     'SpikeTransformerBlock',
     'build_neuron',
@@ -28,5 +31,6 @@ __all__ = [
     'hamming_similarity',
     'hamming_similarity_bilinear',
     'sum_sub_steps',
+    'unroll',
     'unroll_integer_spikes',
 ]

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .neuron import NeuronSpec, build_neuron
+from .neuron import IntegerLIF, NeuronSpec, build_neuron, sum_sub_steps, unroll_integer_spikes
 
 
 def over_images(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -135,3 +135,51 @@ class RepConv(nn.Module):
         border = value.view(1, -1, 1, 1).repeat(1, 1, height + 2, width + 2)
         border[:, :, 1:-1, 1:-1] = 0
         return border
+
+
+def conv_of_spikes(conv: nn.Conv2d, spikes: Tensor, max_value: int | None = None) -> Tensor:
+    """A convolution of spikes TBCHW; with ``max_value`` of integer spikes as that many binary sub-steps.
+
+    The sum over the sub-steps is that of the integers; the bias counts once a time step.
+    """
+    if max_value is None:
+        return over_images(conv, spikes)
+
+    def without_bias(images: Tensor) -> Tensor:
+        return F.conv2d(images, conv.weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+    out = sum_sub_steps(over_images(without_bias, unroll_integer_spikes(spikes, max_value)), max_value)
+    return out if conv.bias is None else out + conv.bias.view(-1, 1, 1)
+
+
+class SpikeConv(nn.Module):
+    """Neuron -> convolution -> [BatchNorm], with the binary sub-steps of an :class:`IntegerLIF` on request.
+
+    Args:
+        conv: Convolution.
+        norm: Normalisation of images, or None.
+        neuron: See :func:`mmsvf.spiking.build_neuron`.
+
+    Attributes:
+        unrolled: Whether integer spikes are handed on as binary sub-steps; the result is the same.
+    """
+
+    def __init__(self, conv: nn.Conv2d, norm: nn.Module | None = None, neuron: NeuronSpec = 'official') -> None:
+        super().__init__()
+        self.lif = build_neuron(neuron)
+        self.conv = conv
+        self.norm = norm
+        self.unrolled = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = self.lif.max_value if self.unrolled and isinstance(self.lif, IntegerLIF) else None
+        x = conv_of_spikes(self.conv, self.lif(x), steps)
+        return x if self.norm is None else over_images(self.norm, x)
+
+
+def unroll(model: nn.Module, mode: bool = True) -> nn.Module:
+    """Have a model's :class:`SpikeConv` and other layers with ``unrolled`` run integer spikes as binary sub-steps."""
+    for module in model.modules():
+        if hasattr(module, 'unrolled'):
+            setattr(module, 'unrolled', mode)  # noqa: B010  (not a tensor, which mypy takes it for)
+    return model

@@ -29,17 +29,19 @@ def configured(monkeypatch):
     return seen
 
 
-def test_flags_reach_the_config(configured):
+def test_flags_reach_the_config(configured, tmp_path):
+    checkpoint = tmp_path / 'x.pth'
+    checkpoint.touch()
     launch.train(
         train_args(
-            *('--seed', '7', '--deterministic', '--auto-scale-lr', '--no-validate', '--resume', 'x.pth'),
+            *('--seed', '7', '--deterministic', '--auto-scale-lr', '--no-validate', '--resume', str(checkpoint)),
             *('--cfg-options', 'model.backbone.arch=small', 'train_dataloader.dataset.pipeline.1.clip_len=8'),
         )
     )
     cfg = configured['cfg']
     assert (cfg.randomness.seed, cfg.randomness.deterministic) == (7, True)
     assert cfg.auto_scale_lr.enable and cfg.val_dataloader is None and cfg.val_cfg is None
-    assert cfg.resume is True and cfg.load_from == 'x.pth'
+    assert cfg.resume is True and cfg.load_from == str(checkpoint)
     assert cfg.model.backbone.arch == 'small'
     assert cfg.train_dataloader.dataset.pipeline[1].clip_len == 8
     assert cfg.work_dir == 'work_dirs/svf_k400'
@@ -102,7 +104,7 @@ def test_auto_scale_lr_needs_its_base(configured, tmp_path):
 def test_args(**overrides):
     values = dict(
         config=K400, checkpoint=__file__, work_dir=None, cfg_options=None, launcher='none', local_rank=0, dump=None,
-        tta=False, show=False, show_dir=None, interval=1, wait_time=2,
+        out=None, tta=False, show=False, show_dir=None, interval=1, wait_time=2,
     )  # fmt: skip
     return argparse.Namespace(**{**values, **overrides})
 

@@ -1,7 +1,8 @@
+import pytest
 import torch
 from torch import nn
 
-from mmsvf.spiking import Downsample, RepConv
+from mmsvf.spiking import Downsample, RepConv, SpikeConv, unroll
 
 
 def test_repconv_is_one_3x3_convolution():
@@ -51,3 +52,19 @@ def test_first_downsample_sees_real_values():
     assert first(x).shape == later(x).shape == (2, 2, 8, 8, 8)
     assert not torch.allclose(first(x)[:, :, :, 1:, 1:].std((3, 4)), torch.zeros(()))
     assert torch.allclose(later(x).std((0, 1, 3, 4)), torch.zeros(8), atol=1e-6)
+
+
+@pytest.mark.parametrize('max_value', [1, 4])
+@pytest.mark.parametrize('bias', [True, False])
+def test_integer_spikes_as_binary_sub_steps_give_the_same(max_value, bias):
+    conv = nn.Conv2d(6, 5, 3, stride=2, padding=1, bias=bias)
+    layer = SpikeConv(conv, nn.BatchNorm2d(5), dict(type='IntegerLIF', max_value=max_value)).eval()
+    seen = []
+    conv.register_forward_hook(lambda m, i, o: seen.append(i[0]))
+    x = torch.randn(3, 2, 6, 9, 9) * 3
+    integers = layer(x)
+    assert seen[0].unique().tolist() == list(range(max_value + 1))
+    assert layer.lif(x).sum() > 0
+    torch.testing.assert_close(unroll(layer)(x), integers, rtol=1e-5, atol=1e-5)
+    assert len(seen) == 1, 'the sub-steps went through the convolution as integers'
+    assert unroll(layer, False)(x).equal(integers)

@@ -1,0 +1,31 @@
+# SpikeVideoFormer as a segmentor: backbone -> [memory] -> SpikeFPN -> Semantic-FPN head on spikes (App. I, D14); small
+model = dict(
+    type='mmsvf.ClipEncoderDecoder',
+    data_preprocessor=dict(
+        type='mmsvf.ClipSegDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        test_cfg=dict(size_divisor=32),
+    ),
+    # the first three stages and the last; stage 3 has the resolution of the last
+    backbone=dict(type='mmsvf.SpikeVideoFormer', arch='small', out_indices=(0, 1, 2, 4), output='tuple'),
+    neck=dict(type='mmsvf.SpikeFPN', in_channels=[32, 64, 128, 360], out_channels=128, neuron='official'),
+    decode_head=dict(
+        type='mmsvf.SpikeFPNHead',
+        in_channels=[128, 128, 128, 128],
+        in_index=[0, 1, 2, 3],
+        feature_strides=[2, 4, 8, 16],
+        channels=128,
+        neuron='official',
+        dropout_ratio=0.1,
+        num_classes=19,
+        norm_cfg=dict(type='SyncBN'),
+        align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0, avg_non_ignore=True),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'),
+)

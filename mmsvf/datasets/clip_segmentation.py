@@ -1,0 +1,195 @@
+"""Video segmentation data sets for mmsegmentation: a labelled frame and the earlier frames of its clip."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmseg.datasets import BaseSegDataset, CityscapesDataset
+
+from mmsvf.registry import DATASETS
+
+
+class ClipSegDataset(BaseSegDataset):
+    """A sample is a labelled frame with ``clip_paths``, its clip from the oldest frame to itself.
+
+    A subclass gives ``sample``. Without offsets a sample is an image.
+    """
+
+    def __init__(self, offsets: Sequence[int] = (-9, -6, -3), reverse_prob: float = 0.5, **kwargs: Any) -> None:
+        self.offsets = tuple(offsets)
+        if any(offset >= 0 for offset in self.offsets) or list(self.offsets) != sorted(set(self.offsets)):
+            raise ValueError(
+                f'offsets={self.offsets}; frames before the labelled one, oldest first, such as (-9, -6, -3)'
+            )
+        self.reverse_prob = reverse_prob
+        super().__init__(**kwargs)
+
+    def sample(self, info: dict[str, Any]) -> dict[str, Any]:
+        """``img_path``, ``seg_map_path``, ``clip_paths``, ``video_id`` and ``frame_id`` of a draw."""
+        raise NotImplementedError
+
+    def prepare_data(self, idx: int) -> Any:
+        """Draw a clip and run the pipeline on it."""
+        info = self.get_data_info(idx)
+        return self.pipeline({**info, **self.sample(info)})
+
+    def _info(self, **values: Any) -> dict[str, Any]:
+        common = dict(label_map=self.label_map, reduce_zero_label=self.reduce_zero_label, seg_fields=[])
+        return dict(**common, num_classes=len(self.metainfo['classes']), **values)
+
+
+def clip_indices(target: int, offsets: Sequence[int]) -> list[int]:
+    """Frames of the clip of a target, oldest first; near the start of a video they move together.
+
+    From ``-offsets[0]`` on they are the offsets'. Before that, from ``len(offsets)`` on, they are
+    spread evenly over what there is; the first frames stand alone (VSPW's rule in CFFM).
+    """
+    if not offsets or target < len(offsets):
+        return [target]
+    if target >= -offsets[0]:
+        return [target + offset for offset in offsets] + [target]
+    return [ceil(k * target / len(offsets)) for k in range(len(offsets))] + [target]
+
+
+@DATASETS.register_module()
+class VSPWDataset(ClipSegDataset):
+    """VSPW: ``data_root/data/<video>/{origin/*.jpg, mask/*.png}``, videos listed in ``ann_file``.
+
+    In training a sample is a video, of which a frame is drawn; with ``reverse_prob`` the video
+    runs backwards. In testing every frame is a sample. A video that is shorter than the offsets
+    follows the rule of :func:`clip_indices`.
+
+    Args:
+        ann_file: ``train.txt`` or ``val.txt``, a video a line.
+        offsets: Earlier frames, relative to the labelled one; () for images.
+        reverse_prob: Probability of a reversed video, in training.
+        metainfo: ``classes`` (and ``palette``) other than VSPW's 124, which are numbered here.
+        **kwargs: As in mmsegmentation's ``BaseSegDataset``. Labels 0 and 255 are void, 1 to 124
+            the classes (``reduce_zero_label=True``).
+
+    Raises:
+        FileNotFoundError: the list, a video's folder or a mask is missing.
+        ValueError: an empty list or a video without frames.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        metainfo: dict[str, Any] | None = None,
+        reduce_zero_label: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        metainfo = metainfo or dict(classes=tuple(f'class {i}' for i in range(1, 125)))
+        super().__init__(ann_file=ann_file, metainfo=metainfo, reduce_zero_label=reduce_zero_label, **kwargs)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        if not Path(self.ann_file).is_file():
+            raise FileNotFoundError(f'{self.ann_file} does not exist; set ann_file to a list of videos, one a line')
+        root, data = Path(self.data_root or ''), []
+        for video in Path(self.ann_file).read_text().split():
+            folder = root / 'data' / video
+            frames = sorted(p.name for p in (folder / 'origin').glob('*.jpg'))
+            if not frames:
+                raise FileNotFoundError(f'{folder / "origin"} has no *.jpg; {self.ann_file} lists this video')
+            masks = {p.stem for p in (folder / 'mask').glob('*.png')}
+            missing = [name for name in frames if Path(name).stem not in masks]
+            if missing:
+                raise FileNotFoundError(f'{folder / "mask"} lacks {len(missing)} masks, such as that of {missing[0]}')
+            targets = range(len(frames)) if self.test_mode else [None]
+            data += [self._info(folder=str(folder), frames=frames, target=t) for t in targets]
+        if not data:
+            raise ValueError(f'{self.ann_file} lists no video; one name a line')
+        return data
+
+    def sample(self, info: dict[str, Any]) -> dict[str, Any]:
+        frames, target, folder = info['frames'], info['target'], Path(info['folder'])
+        if target is None:
+            first = -self.offsets[0] if self.offsets else 0
+            target = int(np.random.randint(min(first, len(frames) - 1), len(frames)))  # noqa: NPY002
+            if np.random.rand() < self.reverse_prob:  # noqa: NPY002
+                frames = frames[::-1]
+        name = frames[target]
+        return dict(
+            img_path=str(folder / 'origin' / name),
+            seg_map_path=str(folder / 'mask' / f'{Path(name).stem}.png'),
+            clip_paths=[str(folder / 'origin' / frames[i]) for i in clip_indices(target, self.offsets)],
+            video_id=folder.name,
+            frame_id=target,
+        )
+
+
+@DATASETS.register_module()
+class CityscapesClipDataset(ClipSegDataset, CityscapesDataset):
+    """Cityscapes with the frames of its sequences.
+
+    Samples are the labelled frames ``gtFine/<split>/<city>/*_gtFine_labelTrainIds.png`` with
+    ``leftImg8bit``; earlier frames are looked up in ``sequence_path`` (leftImg8bit_sequence) by
+    the number in the file name. In training the clip comes from later frames with ``reverse_prob``,
+    and from the other side where a frame is missing; in testing a missing frame is an error.
+
+    Args:
+        sequence_path: Folder of the sequence's frames, under ``data_root``; the default is that
+            of the images.
+        offsets, reverse_prob: As in :class:`VSPWDataset`.
+        **kwargs: As in mmsegmentation's ``CityscapesDataset``.
+
+    Raises:
+        FileNotFoundError: no labelled frame, or a frame is missing.
+    """
+
+    NAME = re.compile(r'(?P<city>.+)_(?P<sequence>\d{6})_(?P<frame>\d{6})_leftImg8bit\.png')
+
+    def __init__(self, sequence_path: str | None = None, **kwargs: Any) -> None:
+        self.sequence_path = sequence_path
+        super().__init__(**kwargs)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        images, labels = Path(self.data_prefix['img_path']), Path(self.data_prefix['seg_map_path'])
+        found = sorted(labels.rglob(f'*{self.seg_map_suffix}')) if labels.is_dir() else []
+        if not found:
+            raise FileNotFoundError(f'no *{self.seg_map_suffix} under {labels}; set data_root and data_prefix')
+        data = []
+        for label in found:
+            name = label.relative_to(labels).as_posix()[: -len(self.seg_map_suffix)] + self.img_suffix
+            if not (images / name).is_file():
+                raise FileNotFoundError(f'{images / name} is missing; {label} is its label')
+            data.append(self._info(img_path=str(images / name), seg_map_path=str(label), name=name))
+        return data
+
+    def sample(self, info: dict[str, Any]) -> dict[str, Any]:
+        name = Path(info['name'])
+        match = self.NAME.fullmatch(name.name)
+        if match is None:
+            raise ValueError(f"{name}: not a name of Cityscapes', city_sequence_frame_leftImg8bit.png")
+        folder = Path(self.data_prefix['img_path'])
+        if self.sequence_path is not None:
+            folder = Path(self.data_root or '') / self.sequence_path
+        frame = int(match['frame'])
+
+        def paths(sign: int) -> list[Path]:
+            names = (
+                f'{match["city"]}_{match["sequence"]}_{frame + sign * o:06d}_leftImg8bit.png' for o in self.offsets
+            )
+            return [folder / name.parent / n for n in names]
+
+        sign = 1
+        if not self.test_mode:
+            sign = -1 if np.random.rand() < self.reverse_prob else 1  # noqa: NPY002
+            if not all(path.is_file() for path in paths(sign)):
+                sign = -sign
+        missing = [path for path in paths(sign) if not path.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f'{missing[0]} is missing, a frame of the clip of {info["img_path"]}; set sequence_path to the frames '
+                'of leftImg8bit_sequence'
+            )
+        return dict(
+            clip_paths=[*map(str, paths(sign)), info['img_path']],
+            video_id=f'{match["city"]}_{match["sequence"]}',
+            frame_id=frame,
+        )

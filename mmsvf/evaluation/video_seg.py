@@ -1,0 +1,82 @@
+"""mIoU, weighted IoU and video consistency for mmsegmentation."""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmseg.evaluation import IoUMetric
+from PIL import Image
+
+from mmsvf.registry import METRICS
+
+from .video_consistency import mean_consistency, video_consistency
+
+
+@METRICS.register_module()
+class VideoSegMetric(IoUMetric):
+    """mmsegmentation's ``IoUMetric`` with weighted IoU and VC_n over each video, all in %.
+
+    Frames may come in any order and from any process: each keeps its label maps (compressed)
+    until the end. ``output_dir`` gets ``<video>/<frame>.png``, so videos cannot overwrite each
+    other.
+
+    Args:
+        windows: Lengths n of VC_n; () computes none, and no label maps are kept.
+        strict: Ask VC for predictions that are right, not only stable.
+        **kwargs: As in ``IoUMetric`` (iou_metrics, ignore_index, output_dir, format_only).
+    """
+
+    def __init__(self, windows: Sequence[int] = (8, 16), strict: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.windows, self.strict = tuple(windows), strict
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Histograms, label maps and files of a batch."""
+        classes = len(self.dataset_meta['classes'])
+        for sample in data_samples:
+            prediction = sample['pred_sem_seg']['data'].squeeze()
+            path = Path(sample['img_path'])
+            video, frame = sample.get('video_id', path.parent.name), sample.get('frame_id', path.stem)
+            if self.output_dir is not None:
+                offset = 1 if sample.get('reduce_zero_label', False) else 0
+                file = Path(self.output_dir) / str(video) / f'{path.stem}.png'
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray((prediction.cpu().numpy() + offset).astype(np.uint8)).save(file)
+            if self.format_only:
+                continue
+            label = sample['gt_sem_seg']['data'].squeeze().to(prediction)
+            areas = self.intersect_and_union(prediction, label, classes, self.ignore_index)
+            maps = [m.cpu().numpy().astype(np.uint8) for m in (prediction, label)] if self.windows else []
+            self.results.append((areas, video, frame, label.shape, [zlib.compress(m.tobytes(), 1) for m in maps]))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """The metrics of all frames; a frame that two processes saw counts once."""
+        if self.format_only:
+            return super().compute_metrics(results)
+        unique = {(video, frame): (areas, shape, maps) for areas, video, frame, shape, maps in results}
+        metrics = dict(super().compute_metrics([areas for areas, _, _ in unique.values()]))
+        intersect, union, _, label = (sum(a[i] for a, _, _ in unique.values()) for i in range(4))
+        iou = (intersect / union.clamp(min=1)).double()
+        metrics['wIoU'] = round(100 * float((iou * label).sum() / label.sum()), 2)
+        videos: dict[Any, list] = defaultdict(list)
+        for (video, frame), (_, shape, maps) in unique.items():
+            videos[video].append((frame, shape, maps))
+        shortest = max(self.windows, default=0)
+        scores: dict[int, list] = {window: [] for window in self.windows}
+        for frames in videos.values() if self.windows else ():
+            frames.sort(key=lambda frame: frame[0])
+            predictions, labels = (
+                np.stack(
+                    [np.frombuffer(zlib.decompress(maps[i]), np.uint8).reshape(shape) for _, shape, maps in frames]
+                )
+                for i in (0, 1)
+            )
+            for window in self.windows:
+                scores[window].append(video_consistency(predictions, labels, window, self.strict, shortest))
+        metrics.update({f'VC{window}': round(mean_consistency(scores[window]), 2) for window in self.windows})
+        return metrics

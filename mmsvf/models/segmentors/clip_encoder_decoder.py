@@ -1,0 +1,75 @@
+"""Encoder-decoder for clips: mmsegmentation's, with a memory of earlier frames and a clip layout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmseg.models.segmentors import EncoderDecoder
+from torch import Tensor
+
+from mmsvf.registry import MODELS
+
+
+@MODELS.register_module()
+class ClipEncoderDecoder(EncoderDecoder):
+    """Segments the last frame of a clip BCTHW (or an image BCHW): backbone -> memory -> neck -> head.
+
+    Args:
+        memory: Config of the neck that turns clips into their last frame,
+            :class:`MemoryReadFuse`; None for images.
+        train_memory_only: Stage 2 of the training: all but the memory is frozen, with its
+            parameters, BatchNorm statistics and dropout.
+        **kwargs: mmsegmentation's ``EncoderDecoder``; inference may be 'whole' or 'slide'.
+
+    Raises:
+        ValueError: ``train_memory_only`` without a memory to train.
+    """
+
+    def __init__(self, memory: dict[str, Any] | None = None, train_memory_only: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.memory = None if memory is None else MODELS.build(memory)
+        self.train_memory_only = train_memory_only
+        self._clip_length: int | None = None
+        if train_memory_only:
+            if self.memory is None or not list(self.memory.parameters()):
+                raise ValueError('train_memory_only=True needs memory=dict(type="MemoryReadFuse", in_channels=...)')
+            for part in self._frozen():
+                part.requires_grad_(False)
+
+    def _frozen(self) -> list[Any]:
+        return [part for name, part in self.named_children() if name not in ('memory', 'data_preprocessor')]
+
+    def train(self, mode: bool = True) -> ClipEncoderDecoder:
+        """As ``nn.Module.train``; with ``train_memory_only`` all but the memory stays in evaluation."""
+        super().train(mode)
+        if mode and self.train_memory_only:
+            for part in self._frozen():
+                part.eval()
+        return self
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Features of the last frame, for the decode head."""
+        if self._clip_length is not None:
+            inputs = inputs.unflatten(1, (-1, self._clip_length))
+        x = self.backbone(inputs)
+        if self.memory is not None:
+            x = self.memory(x)
+        return self.neck(x) if self.with_neck else x
+
+    def inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Logits (B, num_classes, H, W); to mmsegmentation's whole and slide inference a clip is an image."""
+        if inputs.dim() == 4:
+            return super().inference(inputs, batch_img_metas)
+        self._clip_length = inputs.shape[2]
+        try:
+            return super().inference(inputs.flatten(1, 2), batch_img_metas)
+        finally:
+            self._clip_length = None
+
+    def predict(self, inputs: Tensor, data_samples: Any = None) -> Any:
+        """As ``EncoderDecoder.predict``, also for clips without data samples."""
+        if data_samples is None and inputs.dim() == 5:
+            size = inputs.shape[-2:]
+            meta = dict(ori_shape=size, img_shape=size, pad_shape=size, padding_size=[0, 0, 0, 0])
+            return self.postprocess_result(self.inference(inputs, [dict(meta) for _ in inputs]))
+        return super().predict(inputs, data_samples)

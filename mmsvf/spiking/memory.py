@@ -1,0 +1,50 @@
+"""Reading the memory of earlier frames into the last one, by spike-driven cross-attention.
+
+Letters as in :mod:`mmsvf.spiking.layers`. Source: SpikeVideoFormer App. I; what it leaves open is
+decided in D15.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from .attention import AttentionRead, SpikeProjection
+from .layers import RepConv
+from .neuron import NeuronSpec, build_neuron
+
+
+class MemoryRead(nn.Module):
+    """Cross-attention from the last frame (query) to the earlier ones (key, value), added to the last frame.
+
+    LIF along the clip -> q of the last frame, k and v of the earlier ones (RepConv -> BN -> LIF)
+    -> score -> LIF -> RepConv -> BN, whose scale starts at zero: at first the last frame passes
+    through unchanged. Linear in the number of frames.
+
+    Args:
+        channels: Width C, a multiple of ``heads``.
+        heads: Attention heads.
+        score: 'hamming' or 'dot', with the authors' scale, norm and threshold.
+        neuron: See :func:`mmsvf.spiking.build_neuron`.
+    """
+
+    def __init__(self, channels: int, heads: int = 8, score: str = 'hamming', neuron: NeuronSpec = 'official') -> None:
+        super().__init__()
+        self.lif = build_neuron(neuron)
+        self.q, self.k, self.v = (SpikeProjection(channels, neuron) for _ in range(3))
+        self.read = AttentionRead(channels, heads, 'clip', score, None, None, None, neuron)
+        self.proj = RepConv(channels, channels)
+        self.start_at_zero()
+
+    def start_at_zero(self) -> None:
+        """Have the last frame pass through unchanged, as before training."""
+        nn.init.zeros_(self.proj.norm3.weight)
+        nn.init.zeros_(self.proj.norm3.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to the last frame's, 1BCHW. Without an earlier frame it passes through."""
+        last = x[-1:]
+        if len(x) == 1:
+            return last
+        spikes = self.lif(x)
+        memory = spikes[:-1]
+        return last + self.proj(self.read(self.q(spikes[-1:]), self.k(memory), self.v(memory)))

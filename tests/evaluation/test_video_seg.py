@@ -1,0 +1,116 @@
+"""Video metrics against slow, independent references."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmsvf.evaluation.video_consistency import mean_consistency, video_consistency
+from mmsvf.evaluation.video_seg import VideoSegMetric
+
+
+def labels(rng, frames, classes, size=(6, 7)):
+    """Label videos in which many pixels stay for a while, with void."""
+    video = np.repeat(rng.integers(0, classes, (frames // 4 + 1, *size)), 4, 0)[:frames].astype(np.uint8)
+    video[:, :2] = rng.integers(0, classes)
+    flips = rng.random(video.shape) < 0.02
+    video[flips] = rng.integers(0, classes, flips.sum())
+    video[:, -1] = 255
+    return video
+
+
+def reference(predictions, truth, window, strict=False):
+    """Protocol 3.3, pixel by pixel and window by window."""
+    scores = []
+    for start in range(len(truth) - window):
+        common = kept = 0
+        for y, x in np.ndindex(truth.shape[1:]):
+            g, p = truth[start : start + window, y, x], predictions[start : start + window, y, x]
+            if len(set(g.tolist())) == 1:
+                common += 1
+                kept += len(set(p.tolist())) == 1 and (not strict or p[0] == g[0])
+        scores.append(kept / common if common else np.nan)
+    return np.array(scores)
+
+
+@pytest.mark.parametrize('strict', [False, True])
+@pytest.mark.parametrize('window', [2, 8, 16])
+@pytest.mark.parametrize('seed', range(5))
+def test_video_consistency_equals_the_reference(window, strict, seed):
+    rng = np.random.default_rng(seed)
+    truth, predictions = labels(rng, 20, 3), labels(rng, 20, 3)
+    scores = video_consistency(predictions, truth, window, strict)
+    np.testing.assert_allclose(scores, reference(predictions, truth, window, strict))
+    assert len(scores) == 20 - window, 'the last possible window is left out'
+
+
+def test_windows_without_a_pixel_that_stays_and_short_videos():
+    truth = np.arange(12).reshape(12, 1, 1) % 2
+    assert np.isnan(video_consistency(truth, truth, 2)).all()
+    assert np.isnan(mean_consistency([video_consistency(truth, truth, 2)]))
+    assert len(video_consistency(truth[:8], truth[:8], 8)) == 0
+    assert len(video_consistency(truth, truth, 8, shortest=16)) == 0
+    assert np.isnan(mean_consistency([]))
+
+
+def sample(prediction, truth, video, frame, **meta):
+    return dict(
+        pred_sem_seg=dict(data=torch.from_numpy(prediction).long()[None]),
+        gt_sem_seg=dict(data=torch.from_numpy(truth).long()[None]),
+        img_path=f'/data/{video}/origin/{frame:08d}.jpg', video_id=video, frame_id=frame, **meta,
+    )  # fmt: skip
+
+
+def build(classes=3, **kwargs):
+    metric = VideoSegMetric(**kwargs)
+    metric.dataset_meta = dict(classes=tuple('abc'[:classes]))
+    return metric
+
+
+def test_all_metrics_of_a_set_in_any_order():
+    rng = np.random.default_rng(0)
+    videos = {name: (labels(rng, n, 3), labels(rng, n, 3)) for name, n in (('v1', 20), ('v2', 18), ('short', 12))}
+    entries = [sample(p[t], g[t], v, t) for v, (p, g) in videos.items() for t in range(len(g))]
+    metric = build()
+    for i in rng.permutation(len(entries)):
+        metric.process(None, [entries[i]])
+    metric.process(None, [entries[0]])  # a frame that two processes saw
+    metrics = metric.compute_metrics(metric.results)
+
+    for window in (8, 16):
+        scores = np.concatenate([reference(*videos[v], window) for v in ('v1', 'v2')])
+        assert metrics[f'VC{window}'] == pytest.approx(100 * np.nanmean(scores), abs=0.006)
+    p, g = (np.concatenate([video[i].ravel() for video in videos.values()]) for i in (0, 1))
+    p = np.where(p == 255, 255, p)[g != 255]
+    g = g[g != 255]
+    iou = [(p[g == c] == c).sum() / ((p == c) | (g == c)).sum() for c in range(3)]
+    frequency = [(g == c).mean() for c in range(3)]
+    assert metrics['wIoU'] == pytest.approx(100 * np.dot(iou, frequency), abs=0.006)
+    assert metrics['mIoU'] == pytest.approx(100 * np.mean(iou), abs=0.006)
+
+
+def test_strict_asks_for_right_predictions():
+    truth = np.zeros((20, 4, 4), np.uint8)
+    loose, strict = build(), build(strict=True)
+    for metric in (loose, strict):
+        for t in range(20):
+            metric.process(None, [sample(truth[t] + 1, truth[t], 'v1', t)])
+    assert loose.compute_metrics(loose.results)['VC8'] == 100
+    assert strict.compute_metrics(strict.results)['VC8'] == 0
+
+
+def test_files_of_two_videos_do_not_overwrite_each_other(tmp_path):
+    metric = build(output_dir=str(tmp_path / 'out'), format_only=True)
+    for video, label in (('v1', 0), ('v2', 2)):
+        frame = np.full((4, 4), label, np.uint8)
+        metric.process(None, [sample(frame, frame, video, 0, reduce_zero_label=True)])
+    files = {p.relative_to(tmp_path / 'out').as_posix(): np.array(Image.open(p)) for p in tmp_path.rglob('*.png')}
+    assert set(files) == {'v1/00000000.png', 'v2/00000000.png'}
+    assert (files['v1/00000000.png'] == 1).all() and (files['v2/00000000.png'] == 3).all(), 'label 0 is void on disk'
+
+
+def test_without_windows_no_maps_are_kept():
+    metric, truth = build(windows=()), np.zeros((4, 4), np.uint8)
+    metric.process(None, [sample(truth, truth, 'v1', 0)])
+    assert metric.results[0][-1] == []
+    assert not any(key.startswith('VC') for key in metric.compute_metrics(metric.results))

@@ -1,0 +1,75 @@
+import pytest
+import torch
+from torch import nn
+
+from mmsvf.spiking import MemoryRead, dot_attention, hamming_attention
+
+
+def awake(channels=16, heads=4, score='hamming'):
+    """A module past its start: statistics that let it spike, and a last norm that is not zero."""
+    module = MemoryRead(channels, heads, score)
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.bias, 0.0, 2.0)
+            nn.init.uniform_(norm.weight, 1.0, 3.0)
+    return module
+
+
+@pytest.mark.parametrize('score', ['hamming', 'dot'])
+def test_starts_as_the_last_frame(score):
+    module, x = MemoryRead(16, 4, score), torch.randn(4, 2, 16, 6, 5) * 4
+    assert torch.equal(module(x), x[-1:])
+    assert torch.equal(module.eval()(x), x[-1:])
+
+
+def test_one_frame_passes_through():
+    x = torch.randn(1, 2, 16, 6, 5)
+    assert torch.equal(awake()(x), x)
+
+
+@pytest.mark.parametrize('score', ['hamming', 'dot'])
+def test_is_cross_attention_from_the_last_frame_to_the_earlier_ones(score):
+    module, x = awake(score=score).eval(), torch.randn(4, 2, 16, 6, 5) * 4
+    spikes = module.lif(x)
+    q, k, v = module.q(spikes[-1:]), module.k(spikes[:-1]), module.v(spikes[:-1])
+    assert q.sum() > 0 and k.sum() > 0 and v.sum() > 0
+
+    def tokens(s):  # B, M, (T N), D
+        t, b, c, h, w = s.shape
+        return s.view(t, b, 4, c // 4, h * w).permute(1, 2, 0, 4, 3).reshape(b, 4, t * h * w, c // 4)
+
+    attend = hamming_attention if score == 'hamming' else dot_attention
+    read = attend(*map(tokens, (q, k, v)), scale=module.read.scale, order='quadratic')
+    read = read.permute(0, 1, 3, 2).reshape(2, 16, 6, 5)
+    read = module.read.lif((read if module.read.norm is None else module.read.norm(read)).unsqueeze(0))
+    torch.testing.assert_close(module(x), x[-1:] + module.proj(read))
+
+
+@pytest.mark.parametrize('score', ['hamming', 'dot'])
+def test_every_gradient_is_there_and_every_frame_counts(score):
+    module, x = awake(score=score), torch.randn(4, 2, 16, 6, 5) * 4
+    x.requires_grad_()
+    module(x).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
+    assert (x.grad.abs().sum((1, 2, 3, 4)) > 0).all()
+
+
+def test_the_first_step_moves_the_last_norm():
+    module = awake()
+    module.start_at_zero()
+    module(torch.randn(4, 2, 16, 6, 5) * 4).square().sum().backward()
+    assert module.proj.norm3.weight.grad.abs().sum() > 0
+
+
+def test_no_tensor_grows_with_the_square_of_the_tokens():
+    """Linear in time: from 8 to 16 frames the largest tensor doubles."""
+    module = awake()
+
+    def largest(frames):
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+            module(torch.randn(frames, 1, 16, 12, 12, requires_grad=True))
+        return max(sizes), sum(sizes)
+
+    (most8, all8), (most16, all16) = largest(8), largest(16)
+    assert most16 <= 2.01 * most8 and all16 <= 2.2 * all8
