@@ -1,4 +1,6 @@
-# SpikeVideoFormer as a segmentor: backbone -> [memory] -> SpikeFPN -> Semantic-FPN head on spikes (App. I, D14); small
+# SpikeVideoFormer as a segmentor: backbone -> [memory] -> SpikeFPN -> Semantic-FPN head on spikes (App. I, D14); small.
+# Neck and head fire integers up to 4, the paper's "Integer-LIF 4"; its "Integer-LIF 1" is max_value=1 in both:
+# --cfg-options model.neck.neuron.max_value=1 model.decode_head.neuron.max_value=1
 model = dict(
     type='mmsvf.ClipEncoderDecoder',
     data_preprocessor=dict(
@@ -12,14 +14,19 @@ model = dict(
     ),
     # the first three stages and the last; stage 3 has the resolution of the last
     backbone=dict(type='mmsvf.SpikeVideoFormer', arch='small', out_indices=(0, 1, 2, 4), output='tuple'),
-    neck=dict(type='mmsvf.SpikeFPN', in_channels=[32, 64, 128, 360], out_channels=128, neuron='official'),
+    neck=dict(
+        type='mmsvf.SpikeFPN',
+        in_channels=[32, 64, 128, 360],
+        out_channels=128,
+        neuron=dict(type='IntegerLIF', max_value=4),
+    ),
     decode_head=dict(
         type='mmsvf.SpikeFPNHead',
         in_channels=[128, 128, 128, 128],
         in_index=[0, 1, 2, 3],
         feature_strides=[2, 4, 8, 16],
         channels=128,
-        neuron='official',
+        neuron=dict(type='IntegerLIF', max_value=4),
         dropout_ratio=0.1,
         num_classes=19,
         norm_cfg=dict(type='SyncBN'),

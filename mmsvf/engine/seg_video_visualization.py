@@ -64,9 +64,11 @@ class SegVideoVisualizationHook(Hook):
         if not self.draw or not self.every_n_inner_iters(batch_idx, self.interval):
             return
         meta = runner.test_dataloader.dataset.metainfo
-        for sample in outputs:
-            frame = cv2.imread(sample.img_path)
+        for inputs, sample in zip(data_batch['inputs'], outputs):
             mask = sample.pred_sem_seg.data.squeeze().cpu().numpy().astype(np.uint8)
+            # what the network saw, so that a spoilt frame shows as one
+            frame = (inputs[:, -1] if inputs.dim() == 4 else inputs).permute(1, 2, 0).cpu().numpy()
+            frame = cv2.resize(np.ascontiguousarray(frame), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
             picture = overlay(frame, mask, meta['palette'], self.opacity)
             labels = [int(label) for label in np.unique(mask) if label != 255]
             picture = np.hstack([picture, legend(labels, meta['classes'], meta['palette'], len(frame))])
