@@ -1,4 +1,4 @@
-# Three commands, each doing its own set-up in .venv: make demo, make test, make lint.
+# Each command does its own set-up in .venv: make demo, make demo-seg, make test, make lint.
 # With Python 3.11 under another name: make test PYTHON=/path/to/python3.11
 PYTHON ?= python3.11
 VENV := .venv
@@ -6,10 +6,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 TARGETS := .targets
 
-.PHONY: demo test lint clean
+.PHONY: demo demo-seg test lint clean
 
 demo: $(VENV)/.ready
 	@BIN=$(BIN) bash tools/demo.sh
+
+demo-seg: $(VENV)/.ready
+	@BIN=$(BIN) bash tools/demo_seg.sh
 
 # the neurons and the backbone also run against the classic spikingjelly, and the tools against the
 # other MMEngine (in tests/tools), each in a folder of its own

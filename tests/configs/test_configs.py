@@ -81,15 +81,13 @@ def multiply_adds(model, shape):
             pixels = output.numel() // module.pointwise2.out_channels
             total += pixels * module.depthwise.weight.numel()
         elif isinstance(module, AttentionRead):
-            t, b, c, h, w = inputs[0].shape
-            tokens, width = t * h * w, c // module.heads
-            total += b * module.heads * min(2 * tokens * width**2, 2 * tokens**2 * width)
+            (t, b, c, h, w), memory = inputs[0].shape, len(inputs[1])
+            queries, keys, width = t * h * w, memory * h * w, c // module.heads
+            total += b * module.heads * min((queries + keys) * width**2, 2 * queries * keys * width)
 
     for module in model.modules():
         module.register_forward_hook(layer)
-    with torch.no_grad():
-        features = model.backbone(torch.empty(1, *shape, device='meta'))
-        (model.head if hasattr(model, 'head') else model.cls_head)(features)
+    make_zoo['forward'](model, torch.empty(1, *shape, device='meta'))
     return total
 
 

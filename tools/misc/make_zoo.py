@@ -30,6 +30,11 @@ COLLECTION: dict[str, Any] = {
         'URL': 'https://arxiv.org/abs/2505.10352',
     },
 }
+TASKS = {
+    'mmaction': 'Action Recognition',
+    'mmpretrain': 'Image Classification',
+    'mmseg': 'Semantic Segmentation',
+}
 MARKS = '<!-- zoo: tools/misc/make_zoo.py -->', '<!-- /zoo -->'
 
 
@@ -40,17 +45,28 @@ def build(cfg: Config) -> Any:
         return MODELS.build(cfg.model).eval()
 
 
+@torch.no_grad()
+def forward(model: Any, inputs: torch.Tensor) -> torch.Tensor:
+    """Scores or logits of a view (1, C, [T,] H, W)."""
+    if hasattr(model, 'decode_head'):
+        return model(inputs, mode='tensor')
+    features = model.backbone(inputs)
+    return model.head(features) if hasattr(model, 'head') else model.cls_head(features)
+
+
 def count(model: Any, shape: list[int]) -> tuple[int, int]:
     """Parameters, and multiply-adds of one view of a shape."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        features = model.backbone(torch.empty(1, *shape, device='meta'))
-        head = model.head if hasattr(model, 'head') else model.cls_head
-        head(features)
+    with FlopCounterMode(display=False) as counter:
+        forward(model, torch.empty(1, *shape, device='meta'))
     return sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2
 
 
 def sampling(cfg: Config) -> str:
-    """Frames of a training sample: clip length x interval x clips, or an image and its time steps."""
+    """Frames of a training sample: clip length x interval x clips, frames of a clip, or an image and its time steps."""
+    if cfg.default_scope == 'mmseg':
+        dataset = cfg.train_dataloader.dataset
+        offsets = (*dataset.get('dataset', dataset).offsets, 0)
+        return f'frames {", ".join(map(str, offsets))}'
     for step in cfg.train_dataloader.dataset.pipeline:
         if step.type == 'mmsvf.SampleClip':
             return f'{step.clip_len}x{step.frame_interval}x{step.num_clips}'
@@ -62,7 +78,7 @@ def entry(name: str, facts: dict[str, Any]) -> dict[str, Any]:
     cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
     parameters, flops = count(build(cfg), facts['input'])
     arch = cfg.model.backbone.arch
-    size = facts['input'][-1]
+    height, width = facts['input'][-2:]
     model = {
         'Name': Path(name).name,
         'Config': f'configs/{name}.py',
@@ -73,15 +89,15 @@ def entry(name: str, facts: dict[str, Any]) -> dict[str, Any]:
             'Epochs': cfg.train_cfg.max_epochs,
             'FLOPs': flops,
             'Parameters': parameters,
-            'Resolution': f'{size}x{size}',
+            'Resolution': f'{height}x{width}',
             'Sampling': sampling(cfg),
             'Training Data': facts['task'],
         },
         'Modality': 'RGB',
     }
     if 'measured' in facts:
-        metrics = {'Top 1 Accuracy': facts['measured']['top1']}
-        model['Results'] = [{'Dataset': facts['task'], 'Task': 'Action Recognition', 'Metrics': metrics}]
+        metrics = facts['measured']['metrics']
+        model['Results'] = [{'Dataset': facts['task'], 'Task': TASKS[cfg.default_scope], 'Metrics': metrics}]
         model['Weights'] = facts['measured']['checkpoint']
         model['Training Log'] = facts['measured']['log']
     return model
@@ -97,7 +113,7 @@ def row(model: dict[str, Any], facts: dict[str, Any]) -> str:
         meta['Resolution'],
         f'{meta["Parameters"] / 1e6:.2f} M',
         f'{meta["FLOPs"] / 1e9:.4g} G',
-        f'{measured["top1"]}' if measured else 'not trained',
+        ', '.join(f'{name} {value}' for name, value in measured['metrics'].items()) if measured else 'not trained',
         str(facts.get('paper', '-')),
         facts['protocol'],
         f'[ckpt]({measured["checkpoint"]}) [log]({measured["log"]})' if measured else '-',
@@ -118,7 +134,7 @@ def make() -> dict[Path, str]:
     imports = [path.as_posix() for path in files]
     files[Path('model-index.yml')] = yaml.safe_dump({'Import': imports})
     header = [
-        '| config | data | sampling | resolution | params | FLOPs | top-1 | paper: top-1 / top-5 | protocol | files |',
+        '| config | data | sampling | resolution | params | FLOPs | measured (%) | paper (%) | protocol | files |',
         '|---|---|---|---|---|---|---|---|---|---|',
     ]
     table = '\n'.join([*header, *(row(models[name], facts) for name, facts in results.items())])

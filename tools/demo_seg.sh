@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# The embedded default of video segmentation, step by step as a user would type it (make demo-seg).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PYTHON=${BIN:+$BIN/}python
+DATA=data/moving_scenes WORK=work_dirs/demo_seg
+STAGE1=configs/demo/svf_moving_scenes.py STAGE2=configs/demo/svf_moving_scenes_vss.py
+export OMP_NUM_THREADS=1 PYTHON
+
+run() { echo "+ $*" && "$@"; }
+
+[ -f $DATA/vspw/val.txt ] || run "$PYTHON" tools/dataset_converters/moving_scenes.py $DATA
+# two CPU processes with one thread each; dist_train.sh starts tools/train.py
+run bash tools/dist_train.sh $STAGE1 2 --work-dir $WORK/stage1
+run bash tools/dist_train.sh $STAGE2 2 --work-dir $WORK/stage2 --cfg-options load_from="$(cat $WORK/stage1/last_checkpoint)"
+echo "== the spoilt clips without the memory"
+run "$PYTHON" tools/test.py $STAGE2 "$(cat $WORK/stage1/last_checkpoint)" --work-dir $WORK/without \
+    --cfg-options model.memory.read=False model.train_memory_only=False
+echo "== and with it"
+run "$PYTHON" tools/test.py $STAGE2 "$(cat $WORK/stage2/last_checkpoint)" --work-dir $WORK/with \
+    --out $WORK/masks --show-dir $WORK/shown
+echo "pictures: $WORK/shown/val_000/*.png, video: $WORK/shown/val_000.mp4"
