@@ -132,6 +132,7 @@ def train(args: argparse.Namespace) -> None:
             'or start without one with load_from=None'
         )
     randomness = cfg.setdefault('randomness', ConfigDict())
+    randomness.setdefault('seed', None)  # the Runner wants it named
     if args.seed is not None:
         randomness.seed = args.seed
     randomness.update({k: True for k in ('diff_rank_seed', 'deterministic') if getattr(args, k)})

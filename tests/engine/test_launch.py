@@ -47,6 +47,17 @@ def test_flags_reach_the_config(configured, tmp_path):
     assert cfg.work_dir == 'work_dirs/svf_k400'
 
 
+def test_no_seed_is_a_random_one(configured):
+    """The plain command: what the config leaves out, the Runner accepts."""
+    from mmengine.runner import Runner
+
+    launch.train(train_args())
+    assert configured['cfg'].randomness == dict(seed=None)
+    runner = Runner.__new__(Runner)
+    runner.set_randomness(**configured['cfg'].randomness)
+    assert isinstance(runner.seed, int)
+
+
 def test_resume_without_a_path_finds_the_last(configured):
     launch.train(train_args('--resume', '--work-dir', 'elsewhere'))
     assert configured['cfg'].resume is True and configured['cfg'].load_from is None

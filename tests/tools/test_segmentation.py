@@ -1,0 +1,123 @@
+"""Video segmentation through the tools: both stages on the embedded default, one and two processes."""
+
+import os
+import re
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from mmsvf import safe_pickle
+
+from ..conftest import ROOT
+from .test_train_and_test import tool
+
+STAGE1, STAGE2 = 'configs/demo/svf_moving_scenes.py', 'configs/demo/svf_moving_scenes_vss.py'
+SMALL = ['model.backbone.arch._delete_=True', 'model.backbone.arch.embed_dims=[8,8,16,16,24]']
+SMALL += ['model.backbone.arch.depths=[1,1,1,1,1]', 'model.neck.in_channels=[8,8,16,24]', 'model.neck.out_channels=8']
+SMALL += ['model.decode_head.in_channels=[8,8,8,8]', 'model.decode_head.channels=8', 'train_cfg.max_epochs=1']
+MEMORY = ['model.memory.in_channels=[8,8,16,24]']
+
+
+@pytest.fixture(scope='module')
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('scenes')
+    tool(
+        'dataset_converters/moving_scenes',
+        *(folder, '--train', '4', '--val', '3', '--frames', '18', '--sequences', '2'),
+    )
+    return folder
+
+
+def options(scenes):
+    root = scenes / 'vspw'
+    paths = [f'{part}_dataloader.dataset.data_root={root}' for part in ('val', 'test')]
+    paths += [f'train_dataloader.dataset.dataset.data_root={root}', 'train_dataloader.dataset.times=2']
+    return [*SMALL, *paths, 'train_dataloader.batch_size=4', 'default_hooks.logger.interval=1']
+
+
+@pytest.fixture(scope='module')
+def stage_one(scenes, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp('stage1')
+    log = tool('train', STAGE1, '--work-dir', work_dir, '--cfg-options', *options(scenes))
+    return work_dir / 'epoch_1.pth', log
+
+
+def test_masks_are_exact_and_void_free(scenes):
+    """Every frame has its mask, of its size, with labels 1 to 7; a still pixel of a still texture keeps its label."""
+    frames = sorted((scenes / 'vspw').glob('data/*/origin/*.jpg'))
+    assert len(frames) == 7 * 18
+    labels = set()
+    for frame in frames:
+        mask = cv2.imread(str(frame.parent.parent / 'mask' / f'{frame.stem}.png'), cv2.IMREAD_UNCHANGED)
+        assert mask.shape == cv2.imread(str(frame)).shape[:2]
+        labels |= set(np.unique(mask).tolist())
+    assert labels <= set(range(1, 8)) and len(labels) >= 5
+
+
+def test_stage_one_trains_with_losses_eta_and_metrics(stage_one):
+    _, log = stage_one
+    log = re.sub(' +', ' ', log)
+    assert re.search(r'Epoch\(train\) \[1\]\[2/2\] .*eta: .*loss: \d\.\d+ decode\.loss_ce', log)
+    assert re.search(r'Epoch\(val\) \[1\]\[54/54\] .*mIoU: \d+\.\d+ .*wIoU: .*VC8: .*VC16: ', log)
+
+
+def test_stage_two_trains_only_the_memory_and_shows_what_it_sees(scenes, stage_one, tmp_path):
+    first, _ = stage_one
+    log = tool(
+        *('train', STAGE2, '--work-dir', tmp_path, '--cfg-options', *options(scenes), *MEMORY, f'load_from={first}')
+    )
+    assert re.search(r'ClipEncoderDecoder: \d+ tensors loaded, \d+ new \(memory\..*\), 0 dropped', log)
+    before, after = (safe_pickle.load_checkpoint(p)['state_dict'] for p in (first, tmp_path / 'epoch_1.pth'))
+    assert all(before[key].equal(after[key]) for key in before)
+    assert {key for key in after if key not in before} == {key for key in after if key.startswith('memory.')}
+
+    test = 'test', STAGE2, tmp_path / 'epoch_1.pth', '--work-dir', tmp_path
+    log = tool(
+        *test, '--out', tmp_path / 'masks', '--show-dir', tmp_path / 'shown', '--cfg-options', *options(scenes), *MEMORY
+    )
+    masks = sorted((tmp_path / 'masks').rglob('*.png'))
+    assert len(masks) == 3 * 18, 'one file a frame, and no video over another'
+    assert {p.parent.name for p in masks} == {'val_000', 'val_001', 'val_002'}
+    assert np.unique(cv2.imread(str(masks[0]), cv2.IMREAD_UNCHANGED)).min() >= 1
+    shown = cv2.imread(str(tmp_path / 'shown' / 'val_001' / '00000004.png'))
+    assert shown.shape == (64, 96 + 160, 3)
+    video = cv2.VideoCapture(str(tmp_path / 'shown' / 'val_001.mp4'))
+    assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 18
+    single = metrics(log)
+
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PORT': '29641', 'PYTHON': sys.executable}
+    command = ['bash', 'tools/dist_test.sh', STAGE2, str(tmp_path / 'epoch_1.pth'), '2', '--work-dir', str(tmp_path)]
+    command += ['--cfg-options', *options(scenes), *MEMORY]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env)
+    assert result.returncode == 0, result.stderr[-4000:]
+    assert metrics(result.stdout + result.stderr) == single, 'two processes give the metrics of one'
+
+
+def metrics(log):
+    line = re.findall(r'Epoch\(test\) \[\d+/\d+\] +(aAcc.*?) +data_time', log)[-1]
+    return dict(re.findall(r'(\w+): (\S+)', line))
+
+
+def test_cityscapes_config_reads_the_layout(scenes, tmp_path):
+    """svf_cityscapes_vss.py as it is, on the sequences of the embedded default."""
+    root = scenes / 'cityscapes'
+    paths = [f'{part}_dataloader.dataset.data_root={root}' for part in ('train', 'val', 'test')]
+    workers = [f'{part}_dataloader.{key}' for part in ('train', 'val', 'test')
+               for key in ('num_workers=0', 'persistent_workers=False')]  # fmt: skip
+    crop = ['train_dataloader.dataset.pipeline.0.transforms.2.scale=(128,64)', 'model.data_preprocessor.size=(64,64)']
+    crop += ['train_dataloader.dataset.pipeline.0.transforms.3.crop_size=(64,64)', 'model.decode_head.norm_cfg.type=BN']
+    for part in ('val', 'test'):
+        crop += [f'{part}_dataloader.dataset.pipeline.0.transforms.1.scale=(128,64)']
+    log = tool(
+        *('train', 'configs/svf_cityscapes_vss.py', '--work-dir', tmp_path, '--cfg-options', *SMALL, *MEMORY, *paths),
+        *(*workers, *crop, 'load_from=None', 'train_cfg.val_interval=1', 'default_hooks.logger.interval=1'),
+    )
+    assert re.search(r'Epoch\(val\) \[1\]\[2/2\] .*mIoU: ', log) and 'VC8' not in log
+
+
+def test_out_is_for_segmentation():
+    with pytest.raises(AssertionError, match='--out writes label maps of a segmentation'):
+        tool('test', 'configs/svf_k400.py', __file__, '--out', 'x')
