@@ -65,8 +65,8 @@ def sampling(cfg: Config) -> str:
     """Frames of a training sample: clip length x interval x clips, frames of a clip, or an image and its time steps."""
     if cfg.default_scope == 'mmseg':
         dataset = cfg.train_dataloader.dataset
-        offsets = (*dataset.get('dataset', dataset).offsets, 0)
-        return f'frames {", ".join(map(str, offsets))}'
+        offsets = dataset.get('dataset', dataset).offsets
+        return f'frames {", ".join(map(str, offsets))}, 0' if offsets else 'single frame'
     for step in cfg.train_dataloader.dataset.pipeline:
         if step.type == 'mmsvf.SampleClip':
             return f'{step.clip_len}x{step.frame_interval}x{step.num_clips}'
