@@ -1,0 +1,32 @@
+"""Rotations, a body of SMPL's kind, alignment and projection, in plain PyTorch."""
+
+from .camera import MMHPSD_INTRINSICS, project, rotation_about_axis
+from .procrustes import align
+from .rotations import (
+    axis_angle_to_matrix,
+    geodesic_distance,
+    matrix_to_axis_angle,
+    matrix_to_rotation_6d,
+    rotation_6d_to_matrix,
+)
+from .skinning import JOINTS, MIRROR, PARENTS, BodyOutput, SkinnedBody
+from .smpl_files import load_smpl, read_smpl
+
+__all__ = [
+    'JOINTS',
+    'MIRROR',
+    'MMHPSD_INTRINSICS',
+    'PARENTS',
+    'BodyOutput',
+    'SkinnedBody',
+    'align',
+    'axis_angle_to_matrix',
+    'geodesic_distance',
+    'load_smpl',
+    'matrix_to_axis_angle',
+    'matrix_to_rotation_6d',
+    'project',
+    'read_smpl',
+    'rotation_6d_to_matrix',
+    'rotation_about_axis',
+]

@@ -1,0 +1,108 @@
+"""Events of an event camera: binary frames from a stream, and a stream from frames. Plain numpy.
+
+An event is (x, y, t, p): column, row, time and polarity. Source: SpikeVideoFormer App. H and D10.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+BINS = 3  # channels of a time step
+
+
+def bin_events(
+    x: np.ndarray,
+    y: np.ndarray,
+    t: np.ndarray,
+    steps: int,
+    size: tuple[int, int] = (256, 256),
+    span: tuple[float, float] | None = None,
+    bins: int = BINS,
+) -> np.ndarray:
+    """Binary event frames: the span is cut into ``steps * bins`` equal parts, a pixel is 1 where a part has an event.
+
+    Polarity does not count. Parts are half-open, but the last one, which has its end, too; of a span
+    without length all events are in the first part. Events need not be sorted.
+
+    Args:
+        x: Columns (N,).
+        y: Rows (N,).
+        t: Times (N,), of any unit.
+        steps: Time steps T.
+        size: Height and width in pixels.
+        span: Begin and end of the time; events outside are left out. The default is from the
+            first to the last event.
+        bins: Parts (channels) of a step.
+
+    Returns:
+        uint8 (T, bins, H, W) of 0 and 1.
+
+    Raises:
+        ValueError: arrays of different lengths, or coordinates outside the frame.
+    """
+    x, y, t = np.asarray(x), np.asarray(y), np.asarray(t)
+    if not x.shape == y.shape == t.shape or x.ndim != 1:
+        raise ValueError(f'x, y, t of shapes {x.shape}, {y.shape}, {t.shape}; three arrays (N,) expected')
+    height, width = size
+    frames = np.zeros((steps, bins, height, width), np.uint8)
+    if len(t) == 0:
+        return frames
+    if x.min() < 0 or y.min() < 0 or x.max() >= width or y.max() >= height:
+        raise ValueError(
+            f'events with x from {x.min()} to {x.max()} and y from {y.min()} to {y.max()} in frames {width} wide and '
+            f'{height} high: give the size of the sensor, or scale the coordinates'
+        )
+    begin, end = (t.min(), t.max()) if span is None else span
+    inside = (t >= begin) & (t <= end)
+    if not inside.all():
+        x, y, t = x[inside], y[inside], t[inside]
+    parts = steps * bins
+    if end > begin:
+        # integers stay exact: microseconds times the number of parts fit int64
+        elapsed = t - begin if t.dtype.kind == 'f' else t.astype(np.int64) - int(begin)
+        part = np.minimum((elapsed * parts // (end - begin)).astype(np.int64), parts - 1)
+    else:
+        part = np.zeros(len(t), np.int64)
+    frames.reshape(-1)[(part * height + y.astype(np.int64)) * width + x.astype(np.int64)] = 1
+    return frames
+
+
+def simulate_events(
+    frames: np.ndarray, times: np.ndarray, threshold: float = 0.15
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Events between grey frames: one whenever a pixel's logarithm of intensity has moved by the threshold.
+
+    Between two frames the logarithm moves linearly; what is left below the threshold is carried on.
+
+    Args:
+        frames: (T, H, W), uint8 or in [0, 255].
+        times: Time of each frame (T,), increasing.
+        threshold: Contrast threshold in the natural logarithm.
+
+    Returns:
+        x, y, t, p sorted by time: columns and rows int16, times float64, polarity 1 or 0.
+
+    Raises:
+        ValueError: fewer than two frames, or another number of times.
+    """
+    if len(frames) < 2 or len(times) != len(frames) or np.any(np.diff(times) <= 0):
+        raise ValueError(f'{len(frames)} frames and {len(times)} times; at least two frames, with increasing times')
+    logs = np.log(np.asarray(frames, np.float64) + 1)
+    reference, found = logs[0].copy(), []
+    for i in range(1, len(frames)):
+        last, now = logs[i - 1], logs[i]
+        count = np.floor(np.abs(now - reference) / threshold).astype(np.int64)
+        y, x = np.nonzero(count)
+        number = count[y, x]
+        sign = np.sign(now - reference)[y, x]
+        which = np.repeat(np.arange(len(y)), number)
+        order = np.arange(len(which)) - np.repeat(np.cumsum(number) - number, number) + 1
+        level = reference[y, x][which] + sign[which] * threshold * order
+        change = (now - last)[y, x][which]
+        share = np.clip((level - last[y, x][which]) / np.where(change == 0, 1, change), 0, 1)
+        t = times[i - 1] + share * (times[i] - times[i - 1])
+        found.append((x[which], y[which], t, sign[which] > 0))
+        reference[y, x] += sign * threshold * number
+    x, y, t, p = (np.concatenate(column) for column in zip(*found))
+    sort = np.argsort(t, kind='stable')
+    return x[sort].astype(np.int16), y[sort].astype(np.int16), t[sort], p[sort].astype(np.uint8)
