@@ -1,5 +1,6 @@
 """Rotations, a body of SMPL's kind, alignment and projection, in plain PyTorch."""
 
+from . import errors
 from .camera import MMHPSD_INTRINSICS, project, rotation_about_axis
 from .procrustes import align
 from .rotations import (
@@ -21,6 +22,7 @@ __all__ = [
     'SkinnedBody',
     'align',
     'axis_angle_to_matrix',
+    'errors',
     'geodesic_distance',
     'load_smpl',
     'matrix_to_axis_angle',

@@ -1,0 +1,106 @@
+"""Regression of a body's pose, shape and translation from spikes, for mmpose."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.structures import InstanceData
+from mmpose.models.heads import BaseHead
+from torch import Tensor, nn
+
+from mmsvf.body import (
+    JOINTS,
+    MMHPSD_INTRINSICS,
+    axis_angle_to_matrix,
+    load_smpl,
+    matrix_to_axis_angle,
+    project,
+    rotation_6d_to_matrix,
+)
+from mmsvf.registry import MODELS
+from mmsvf.spiking.neuron import NeuronSpec, build_neuron
+
+TARGETS = ('pose', 'shape', 'translation', 'joints_3d', 'joints_2d')
+
+
+@MODELS.register_module()
+class SMPLHead(BaseHead):
+    """Space mean -> LIF -> three linear layers: 24 x 6 for the pose, 10 for the shape, 3 for the translation.
+
+    Args:
+        in_channels: Channels of the backbone's last stage.
+        body: File of the body (.pkl or .npz, :func:`mmsvf.body.load_smpl`).
+        neuron: See :func:`mmsvf.spiking.build_neuron`.
+        loss: Config of the loss.
+        intrinsics: (fx, fy, cx, cy) in pixels.
+        image_size: Side of the image in pixels, by which 2D joints are divided.
+        detach_translation: Whether the losses of the joints leave the translation alone, as in
+            the authors' code (D40).
+        init_cfg: MMEngine's initialisation config.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        body: str | os.PathLike,
+        neuron: NeuronSpec = 'official',
+        loss: dict[str, Any] | None = None,
+        intrinsics: Sequence[float] = MMHPSD_INTRINSICS,
+        image_size: int = 256,
+        detach_translation: bool = True,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg or dict(type='TruncNormal', layer='Linear', std=0.02))
+        self.in_channels, self.image_size, self.detach_translation = in_channels, image_size, detach_translation
+        self.body = load_smpl(body)
+        self.lif = build_neuron(neuron)
+        self.pose = nn.Linear(in_channels, 6 * len(JOINTS))
+        self.shape = nn.Linear(in_channels, self.body.shapes)
+        self.translation = nn.Linear(in_channels, 3)
+        self.loss_module = MODELS.build(loss or dict(type='SMPLLoss'))
+        self.register_buffer('intrinsics', torch.tensor(intrinsics), persistent=False)
+
+    def forward(self, feats: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Prediction of each frame (B, T, ...), by the names of :class:`SMPLLoss`.
+
+        Raises:
+            ValueError: feats is not a tuple whose last entry is (B, C, T, H, W).
+        """
+        x = feats[-1]
+        if isinstance(feats, Tensor) or x.dim() != 5 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f'SMPLHead(in_channels={self.in_channels}) takes a tuple whose last feature map is (batch, '
+                f'{self.in_channels} channels, time, height, width); got {tuple(x.shape)}: set head.in_channels to the '
+                "backbone's out_channels and backbone.output='tuple'"
+            )
+        spikes = self.lif(x.mean((3, 4)).permute(2, 0, 1)).transpose(0, 1)  # B T C
+        # rotations and the body in full precision, also under autocast
+        with torch.autocast(x.device.type, enabled=False):
+            spikes = spikes.float()
+            pose = rotation_6d_to_matrix(self.pose(spikes).unflatten(-1, (len(JOINTS), 6)))
+            shape, translation = self.shape(spikes), self.translation(spikes)
+            shift = translation.detach() if self.detach_translation and self.training else translation
+            joints = self.body(pose, shape, shift).joints
+            pixels = project(joints, self.intrinsics)
+        return dict(
+            pose=pose, shape=shape, translation=translation, joints_3d=joints, joints_2d=pixels / self.image_size
+        )
+
+    def loss(self, feats: Sequence[Tensor], batch_data_samples: list, train_cfg: Any = None) -> dict[str, Tensor]:
+        """Losses against ``gt_instance_labels`` (pose as axis-angle (T, 24, 3), the rest as predicted)."""
+        labels = [sample.gt_instance_labels for sample in batch_data_samples]
+        target = {name: torch.stack([getattr(label, name) for label in labels]) for name in TARGETS}
+        target['pose'] = axis_angle_to_matrix(target['pose'])
+        return self.loss_module(self(feats), target)
+
+    def predict(
+        self, feats: Sequence[Tensor], batch_data_samples: Any = None, test_cfg: Any = None
+    ) -> list[InstanceData]:
+        """A frame's prediction an instance: pose as axis-angle, 2D joints in pixels."""
+        output = self(feats)
+        output['pose'] = matrix_to_axis_angle(output['pose'])
+        output['joints_2d'] = output['joints_2d'] * self.image_size
+        return [InstanceData(**{name: value[i] for name, value in output.items()}) for i in range(len(output['shape']))]
