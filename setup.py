@@ -41,7 +41,18 @@ MMENGINE = ['addict', 'matplotlib', 'numpy', 'packaging', 'Pillow', 'pyyaml', 'r
 MMENGINE += ['tensorboard']
 ACTION = [*MMENGINE, 'decord>=0.4.1', 'einops', 'importlib-metadata']
 SEG = [*MMENGINE, 'ftfy', 'prettytable', 'regex']
-POSE = [*MMENGINE, 'json-tricks', 'munkres', 'numpy<2', 'pycocotools', 'shapely', 'six', 'terminaltables', 'tqdm']
+POSE = [
+    *MMENGINE,
+    'joblib',
+    'json-tricks',
+    'munkres',
+    'numpy<2',
+    'pycocotools',
+    'shapely',
+    'six',
+    'terminaltables',
+    'tqdm',
+]
 POSE += ['xtcocotools>=1.12']
 PRETRAIN = [*MMENGINE, 'einops', 'importlib-metadata', 'mat4py', 'modelindex']
 # what imagecorruptions-imaug (ImageNet-C) needs; itself it is installed with --no-deps
@@ -57,6 +68,7 @@ setup(
     license='Apache-2.0',
     keywords='spiking neural network, video transformer, action recognition, OpenMMLab',
     packages=find_packages(include=['mmsvf', 'mmsvf.*']),
+    package_data={'mmsvf.body': ['*.npz']},
     cmdclass={'build_py': BuildWithMim},
     python_requires='>=3.9',
     # spikingjelly is not listed: it asks for torchaudio and torchvision, which would replace torch

@@ -8,6 +8,7 @@ is refused, and the error says which. The module can be handed to ``torch.load``
 
 from __future__ import annotations
 
+import inspect
 import io
 import pickle
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 
 import torch
 
-__all__ = ['Unpickler', 'UnpicklingError', 'load', 'load_checkpoint']
+__all__ = ['Unpickler', 'UnpicklingError', 'load', 'load_checkpoint', 'load_joblib']
 
 _TORCH_TYPES = {
     name
@@ -154,3 +155,41 @@ def load_checkpoint(file: Any, map_location: Any = None, **_: Any) -> Any:
         if str(error).startswith(REFUSED):
             raise
         raise UnpicklingError(f'cannot read {file}: it is truncated, or no checkpoint ({error})') from error
+
+
+def load_joblib(path: Any) -> Any:
+    """``joblib.load`` of an uncompressed file through the allow list.
+
+    Raises:
+        FileNotFoundError: no such file.
+        UnpicklingError: the file asks for a name that is not allowed, holds Python objects in an
+            array, is compressed, or is truncated.
+    """
+    from joblib import numpy_pickle
+
+    class PlainArrayWrapper(numpy_pickle.NumpyArrayWrapper):
+        def read_array(self, unpickler: Any, *arguments: Any) -> Any:
+            if self.dtype.hasobject:  # joblib would unpickle these without a check
+                raise UnpicklingError(f'{REFUSED}: {path} holds Python objects in an array')
+            return super().read_array(unpickler, *arguments)
+
+    class JoblibUnpickler(numpy_pickle.NumpyUnpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            if (module, name) == ('joblib.numpy_pickle', 'NumpyArrayWrapper'):
+                return PlainArrayWrapper
+            return Unpickler.find_class(self, module, name)  # type: ignore[arg-type]
+
+    options = {'ensure_native_byte_order': True} if 'ensure_native_byte_order' in _arguments(JoblibUnpickler) else {}
+    try:
+        with open(path, 'rb') as file:
+            return JoblibUnpickler(str(path), file, **options).load()
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except Exception as error:
+        if str(error).startswith(REFUSED):
+            raise
+        raise UnpicklingError(f'cannot read {path}: truncated, compressed, or no joblib file ({error})') from error
+
+
+def _arguments(kind: type) -> set[str]:
+    return set(inspect.signature(kind.__init__).parameters)  # type: ignore[misc]

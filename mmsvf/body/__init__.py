@@ -11,7 +11,7 @@ from .rotations import (
     rotation_6d_to_matrix,
 )
 from .skinning import JOINTS, MIRROR, PARENTS, BodyOutput, SkinnedBody
-from .smpl_files import load_smpl, read_smpl
+from .smpl_files import embedded_body, load_smpl, read_smpl
 
 __all__ = [
     'JOINTS',
@@ -22,6 +22,7 @@ __all__ = [
     'SkinnedBody',
     'align',
     'axis_angle_to_matrix',
+    'embedded_body',
     'errors',
     'geodesic_distance',
     'load_smpl',

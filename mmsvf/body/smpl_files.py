@@ -15,6 +15,7 @@ from mmsvf import safe_pickle
 
 from .skinning import PARENTS, SkinnedBody
 
+EMBEDDED = Path(__file__).with_name('embedded_body.npz')
 KEYS = {
     'v_template': 'v_template',
     'shapedirs': 'shapedirs',
@@ -129,3 +130,8 @@ def load_smpl(path: str | os.PathLike, shapes: int = 10) -> SkinnedBody:
         raise ValueError(f'{path} has {found} shape directions; {shapes} are asked for')
     arrays['shapedirs'] = arrays['shapedirs'][..., :shapes]
     return SkinnedBody(**arrays)
+
+
+def embedded_body() -> SkinnedBody:
+    """The figure that comes with mmsvf: 24 joints, 10 shape directions; not SMPL (tools/dataset_converters)."""
+    return load_smpl(EMBEDDED)

@@ -15,6 +15,7 @@ from mmsvf.body import (
     JOINTS,
     MMHPSD_INTRINSICS,
     axis_angle_to_matrix,
+    embedded_body,
     load_smpl,
     matrix_to_axis_angle,
     project,
@@ -32,7 +33,8 @@ class SMPLHead(BaseHead):
 
     Args:
         in_channels: Channels of the backbone's last stage.
-        body: File of the body (.pkl or .npz, :func:`mmsvf.body.load_smpl`).
+        body: File of the user's SMPL body (.pkl or .npz, :func:`mmsvf.body.load_smpl`); None takes
+            the embedded figure, which is not SMPL: right for the embedded default alone.
         neuron: See :func:`mmsvf.spiking.build_neuron`.
         loss: Config of the loss.
         intrinsics: (fx, fy, cx, cy) in pixels.
@@ -45,7 +47,7 @@ class SMPLHead(BaseHead):
     def __init__(
         self,
         in_channels: int,
-        body: str | os.PathLike,
+        body: str | os.PathLike | None = None,
         neuron: NeuronSpec = 'official',
         loss: dict[str, Any] | None = None,
         intrinsics: Sequence[float] = MMHPSD_INTRINSICS,
@@ -55,7 +57,7 @@ class SMPLHead(BaseHead):
     ) -> None:
         super().__init__(init_cfg or dict(type='TruncNormal', layer='Linear', std=0.02))
         self.in_channels, self.image_size, self.detach_translation = in_channels, image_size, detach_translation
-        self.body = load_smpl(body)
+        self.body = embedded_body() if body is None else load_smpl(body)
         self.lif = build_neuron(neuron)
         self.pose = nn.Linear(in_channels, 6 * len(JOINTS))
         self.shape = nn.Linear(in_channels, self.body.shapes)
