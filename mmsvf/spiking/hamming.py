@@ -8,10 +8,10 @@ Source: SpikeVideoFormer Eq. 6 and 8 (similarity), Eq. 3 (dot product), Eq. 9 an
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import torch
 from torch import Tensor
+
+from mmsvf.precision import full_precision
 
 ORDERS = ('auto', 'linear', 'quadratic')
 
@@ -74,8 +74,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, scale: float, order: str, signed
     _check_exact(n_k, d, dtype)
     if order == 'auto':
         order = 'quadratic' if n_q * n_k * (d + d_v) < (n_q + n_k) * d * d_v else 'linear'
-    # shapes alone (the meta device) know no autocast
-    with nullcontext() if q.is_meta else torch.autocast(device_type=q.device.type, enabled=False):
+    with full_precision(q):
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
         if signed:
             q, k = 2 * q - 1, 2 * k - 1

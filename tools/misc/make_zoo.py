@@ -34,13 +34,16 @@ TASKS = {
     'mmaction': 'Action Recognition',
     'mmpretrain': 'Image Classification',
     'mmseg': 'Semantic Segmentation',
+    'mmpose': 'Human Mesh Recovery',
 }
 MARKS = '<!-- zoo: tools/misc/make_zoo.py -->', '<!-- /zoo -->'
 
 
 def build(cfg: Config) -> Any:
-    """The config's model on the meta device, in evaluation."""
+    """The config's model on the meta device, in evaluation; a body stands for that of the user's file."""
     init_default_scope(cfg.default_scope)
+    if cfg.default_scope == 'mmpose':
+        cfg.model.head.body = None
     with torch.device('meta'):
         return MODELS.build(cfg.model).eval()
 
@@ -67,6 +70,9 @@ def sampling(cfg: Config) -> str:
         dataset = cfg.train_dataloader.dataset
         offsets = dataset.get('dataset', dataset).offsets
         return f'frames {", ".join(map(str, offsets))}, 0' if offsets else 'single frame'
+    if cfg.default_scope == 'mmpose':
+        dataset = cfg.train_dataloader.dataset
+        return f'{dataset.steps} steps, {", ".join(map(str, dataset.durations))} s'
     for step in cfg.train_dataloader.dataset.pipeline:
         if step.type == 'mmsvf.SampleClip':
             return f'{step.clip_len}x{step.frame_interval}x{step.num_clips}'
@@ -134,7 +140,7 @@ def make() -> dict[Path, str]:
     imports = [path.as_posix() for path in files]
     files[Path('model-index.yml')] = yaml.safe_dump({'Import': imports})
     header = [
-        '| config | data | sampling | resolution | params | FLOPs | measured (%) | paper (%) | protocol | files |',
+        '| config | data | sampling | resolution | params | FLOPs | measured | paper | protocol | files |',
         '|---|---|---|---|---|---|---|---|---|---|',
     ]
     table = '\n'.join([*header, *(row(models[name], facts) for name, facts in results.items())])

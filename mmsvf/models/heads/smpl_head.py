@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmsvf.body import (
     JOINTS,
     MMHPSD_INTRINSICS,
+    SkinnedBody,
     axis_angle_to_matrix,
     embedded_body,
     load_smpl,
@@ -21,9 +22,11 @@ from mmsvf.body import (
     project,
     rotation_6d_to_matrix,
 )
+from mmsvf.precision import full_precision
 from mmsvf.registry import MODELS
 from mmsvf.spiking.neuron import NeuronSpec, build_neuron
 
+SHAPES = 10
 TARGETS = ('pose', 'shape', 'translation', 'joints_3d', 'joints_2d')
 
 
@@ -57,13 +60,27 @@ class SMPLHead(BaseHead):
     ) -> None:
         super().__init__(init_cfg or dict(type='TruncNormal', layer='Linear', std=0.02))
         self.in_channels, self.image_size, self.detach_translation = in_channels, image_size, detach_translation
-        self.body = embedded_body() if body is None else load_smpl(body)
+        self.body_file = body
+        # a file that is not there is an error when training or prediction starts, not when a config is looked at
+        self.body = embedded_body() if body is None else load_smpl(body) if os.path.isfile(body) else None
         self.lif = build_neuron(neuron)
         self.pose = nn.Linear(in_channels, 6 * len(JOINTS))
-        self.shape = nn.Linear(in_channels, self.body.shapes)
+        self.shape = nn.Linear(in_channels, SHAPES)
         self.translation = nn.Linear(in_channels, 3)
         self.loss_module = MODELS.build(loss or dict(type='SMPLLoss'))
+        self.intrinsics: Tensor
         self.register_buffer('intrinsics', torch.tensor(intrinsics), persistent=False)
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        self._body()
+
+    def _body(self) -> SkinnedBody:
+        """The body; FileNotFoundError if its file is missing."""
+        if self.body is None:
+            assert self.body_file is not None
+            self.body = load_smpl(self.body_file).to(self.intrinsics.device)
+        return self.body
 
     def forward(self, feats: Sequence[Tensor]) -> dict[str, Tensor]:
         """Prediction of each frame (B, T, ...), by the names of :class:`SMPLLoss`.
@@ -80,12 +97,12 @@ class SMPLHead(BaseHead):
             )
         spikes = self.lif(x.mean((3, 4)).permute(2, 0, 1)).transpose(0, 1)  # B T C
         # rotations and the body in full precision, also under autocast
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             spikes = spikes.float()
             pose = rotation_6d_to_matrix(self.pose(spikes).unflatten(-1, (len(JOINTS), 6)))
             shape, translation = self.shape(spikes), self.translation(spikes)
             shift = translation.detach() if self.detach_translation and self.training else translation
-            joints = self.body(pose, shape, shift).joints
+            joints = self._body()(pose, shape, shift).joints
             pixels = project(joints, self.intrinsics)
         return dict(
             pose=pose, shape=shape, translation=translation, joints_3d=joints, joints_2d=pixels / self.image_size

@@ -117,4 +117,4 @@ def test_wrong_features_are_named(body_file):
     with pytest.raises(ValueError, match=r'SMPLHead\(in_channels=24\) takes a tuple'):
         head((torch.zeros(1, 24, 4, 4),))
     with pytest.raises(FileNotFoundError, match=r'nothing\.pkl does not exist'):
-        build('nothing.pkl')
+        build('nothing.pkl').init_weights()

@@ -1,0 +1,8 @@
+_base_ = ['runtime.py']
+
+default_scope = 'mmpose'
+default_hooks = dict(
+    checkpoint=dict(save_best='smpl/PA-MPJPE', rule='less'),
+    visualization=dict(type='mmsvf.PoseVideoVisualizationHook', enable=False),
+)
+visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])

@@ -1,0 +1,4 @@
+# svf_mmhpsd_t32.py with the small model (15.5 M in the paper)
+_base_ = ['svf_mmhpsd_t32.py']
+
+model = dict(backbone=dict(arch='small'), head=dict(in_channels=360))

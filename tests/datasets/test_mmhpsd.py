@@ -1,0 +1,199 @@
+"""MMHPSD's two layouts, clips and turns, on recordings of the embedded figure."""
+
+import os
+import pickle
+import runpy
+import shutil
+import sys
+
+import cv2
+import joblib
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+
+import mmsvf  # noqa: F401
+from mmsvf.body import MMHPSD_INTRINSICS, embedded_body, project
+from mmsvf.datasets.events import bin_events
+from mmsvf.registry import DATASETS, TRANSFORMS
+from mmsvf.safe_pickle import UnpicklingError, load_joblib
+
+from ..conftest import ROOT
+
+FRAMES = 24
+
+
+@pytest.fixture(scope='session')
+def recordings(tmp_path_factory):
+    """The same recordings in layout A and in layout B."""
+    folders = {}
+    script = str(ROOT / 'tools' / 'dataset_converters' / 'moving_body.py')
+    for layout in 'ab':
+        folders[layout] = tmp_path_factory.mktemp(f'mmhpsd_{layout}')
+        arguments = [script, str(folders[layout]), '--train', '2', '--test', '1', '--frames', str(FRAMES)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, 'argv', [*arguments, '--layout', layout])
+            runpy.run_path(script, run_name='__main__')
+    return folders
+
+
+def build(root, **kwargs):
+    init_default_scope('mmpose')
+    settings = dict(type='MMHPSDDataset', split='train', steps=4, durations=(0.8,), pipeline=[])
+    return DATASETS.build({**settings, 'data_root': str(root), **kwargs})
+
+
+def test_both_layouts_give_the_same_frames_and_poses(recordings):
+    a, b = (build(recordings[k]) for k in 'ab')
+    assert len(a) == len(b) > 10 and type(a.layout).__name__ == 'LayoutA' and type(b.layout).__name__ == 'LayoutB'
+    for i in (0, len(a) - 1):
+        x, y = a[i], b[i]
+        assert x['frames'] == y['frames'] == list(range(x['frames'][0], x['frames'][0] + 12, 3))
+        for name in ('clip', 'pose', 'shape', 'translation', 'joints_3d', 'joints_2d'):
+            np.testing.assert_array_equal(x[name], y[name], err_msg=name)
+        assert x['clip'].shape == (4, 256, 256, 3) and x['joints_3d'].shape == (4, 24, 3)
+
+
+def test_both_layouts_give_the_same_events(recordings, tmp_path):
+    """By quarters; and layout B's raw events, where they are, in exact thirds."""
+    quarters = shutil.copytree(recordings['b'], tmp_path / 'b')
+    for folder in quarters.glob('mmhpsd_events/*/events'):
+        shutil.rmtree(folder)
+    a, b, raw = (build(r, modality='events') for r in (recordings['a'], quarters, recordings['b']))
+    np.testing.assert_array_equal(a[3]['clip'], b[3]['clip'])
+    assert set(np.unique(a[3]['clip'])) == {0, 1}
+    sample = raw[3]
+    folder = recordings['b'] / 'mmhpsd_events' / sample['action'] / 'events'
+    for k, end in enumerate(sample['frames']):
+        parts = [np.load(folder / f'events_{i:04d}.npz') for i in range(end - 3, end)]
+        x, y = (np.concatenate([p['xy'][:, j] for p in parts]) for j in range(2))
+        t = np.concatenate([p['t'] for p in parts])
+        np.testing.assert_array_equal(sample['clip'][k], bin_events(x, y, t, 1)[0].transpose(1, 2, 0))
+
+
+def test_poses_of_events_are_at_the_end_of_their_interval(recordings):
+    frames, events = (build(recordings['a'], modality=m)[0] for m in ('frames', 'events'))
+    assert frames['frames'] == [0, 3, 6, 9] and events['frames'] == [3, 6, 9, 12]
+
+
+def test_annotations_are_those_of_the_figure(recordings):
+    sample = build(recordings['a'])[5]
+    body = embedded_body()
+    joints = body(*(torch.from_numpy(sample[k]) for k in ('pose', 'shape', 'translation'))).joints
+    np.testing.assert_allclose(joints, sample['joints_3d'], atol=1e-5)
+    pixels = project(joints, torch.tensor(MMHPSD_INTRINSICS))
+    np.testing.assert_allclose(pixels, sample['joints_2d'], atol=1e-3)
+
+
+def test_clips(recordings):
+    """Training starts at every T/8-th frame, tests do not overlap, durations are drawn from what fits."""
+    test = build(recordings['a'], split='test')
+    assert [test.get_data_info(i)['start'] for i in range(len(test))] == [0]
+    train = build(recordings['a'], durations=(0.3, 0.8))
+    assert {tuple(np.diff(train[0]['frames'])) for _ in range(30)} == {(1, 1, 1), (3, 3, 3)}
+    assert {tuple(np.diff(train[18]['frames'])) for _ in range(10)} == {(1, 1, 1)}
+    assert {info['action'].split('_')[0] for info in map(train.get_data_info, range(len(train)))} == {'subject03'}
+
+
+def test_clips_do_not_reach_over_gaps_and_group_4_is_left_out(recordings, tmp_path):
+    root = shutil.copytree(recordings['a'], tmp_path / 'a')
+    info = root / 'pose_events' / 'subject03_group0_time0' / 'pose_info.pkl'
+    joblib.dump([i for i in range(FRAMES) if i != 10], info)
+    shutil.move(root / 'pose_events' / 'subject03_group1_time1', root / 'pose_events' / 'subject03_group4_time1')
+    dataset = build(root, durations=(0.3,))
+    for i in range(len(dataset)):
+        sample = dataset.get_data_info(i)
+        assert sample['action'] == 'subject03_group0_time0'
+        assert 10 not in range(sample['start'], sample['start'] + 5)
+
+
+def test_turning_keeps_everything_consistent(recordings):
+    """Re-projected joints hit the turned pixels within 1e-3 px; the turned pose gives the turned joints."""
+    init_default_scope('mmpose')
+    rotate = TRANSFORMS.build(dict(type='RotateClip', degrees=20))
+    original, sample = build(recordings['a'])[2], build(recordings['a'])[2]
+    turned = rotate.rotate(sample, 17.0)
+    pixels = project(torch.from_numpy(turned['joints_3d']).double(), torch.tensor(MMHPSD_INTRINSICS).double(), eps=0)
+    # the annotated pixels have 1e-5 added to the depth, as in the authors' code
+    assert np.abs(pixels.numpy() - turned['joints_2d']).max() < 1e-2
+    exact = project(torch.from_numpy(original['joints_3d']).double(), torch.tensor(MMHPSD_INTRINSICS).double(), eps=0)
+    angle = np.deg2rad(17.0)
+    r = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    assert np.abs((exact.numpy() - 128.2) @ r.T + 128.2 - pixels.numpy()).max() < 1e-3
+    joints = embedded_body()(*(torch.from_numpy(turned[k]) for k in ('pose', 'shape', 'translation'))).joints
+    np.testing.assert_allclose(joints, turned['joints_3d'], atol=1e-5)
+    # the picture turns with them: what is around a joint stays around it
+    t, joint = 1, 15
+    before, after = (np.round(s['joints_2d'][t, joint]).astype(int) for s in (original, turned))
+    patch = [s['clip'][t, y - 2 : y + 3, x - 2 : x + 3].mean() for s, (x, y) in ((original, before), (turned, after))]
+    assert patch[0] == pytest.approx(patch[1], abs=12)
+
+
+def test_events_stay_binary_when_turned_and_bad_intrinsics_are_named(recordings):
+    init_default_scope('mmpose')
+    sample = build(recordings['a'], modality='events')[0]
+    turned = TRANSFORMS.build(dict(type='RotateClip', degrees=20)).rotate(sample, -12.0)
+    assert set(np.unique(turned['clip'])) == {0, 1}
+    with pytest.raises(ValueError, match=r'fx = fy expected'):
+        TRANSFORMS.build(dict(type='RotateClip', intrinsics=(1.0, 2.0, 3.0, 4.0)))
+
+
+def test_packed_for_mmpose(recordings):
+    sample = build(recordings['a'], pipeline=[dict(type='PackPoseClip')])[0]
+    assert sample['inputs'].shape == (3, 4, 256, 256) and sample['inputs'].dtype == torch.uint8
+    labels = sample['data_samples'].gt_instance_labels
+    assert len(labels) == 4 and labels.joints_2d.max() < 1.2 and labels.pose.shape == (4, 24, 3)
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ('touch exploded',)
+
+
+def test_bad_files_are_named_and_run_nothing(recordings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    root = shutil.copytree(recordings['a'], tmp_path / 'a')
+    pose = root / 'pose_events' / 'subject03_group0_time0' / 'pose0003.pkl'
+    content = pose.read_bytes()
+    for spoiled, message in ((Bomb(), 'refused to load'), (np.array([Bomb()], object), 'Python objects in an array')):
+        joblib.dump(spoiled, pose)
+        with pytest.raises(UnpicklingError, match=message):
+            load_joblib(pose)
+    pose.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(UnpicklingError, match=r'refused to load: the file asks for posix\.system'):
+        load_joblib(pose)
+    assert not (tmp_path / 'exploded').exists()
+    pose.write_bytes(content[:300])
+    with pytest.raises(UnpicklingError, match='truncated'):
+        build(root)[0]
+    pose.unlink()
+    with pytest.raises(FileNotFoundError, match=r'pose0003\.pkl'):
+        build(root)[0]
+    pose.write_bytes(content)
+    joblib.dump((np.zeros((1, 9)), *load_joblib(pose)[1:]), pose)
+    with pytest.raises(ValueError, match=r'pose0003\.pkl: not a pose of 24 joints and 10 shape values'):
+        build(root)[0]
+    pose.write_bytes(content)
+    (root / 'full_pic_256' / 'subject03_group0_time0' / 'fullpic0003.jpg').unlink()
+    with pytest.raises(FileNotFoundError, match=r'fullpic0003\.jpg is missing'):
+        build(root)[0]
+
+
+def test_bad_options(recordings, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'neither pose_events/ nor mmhpsd_events/'):
+        build(tmp_path)
+    with pytest.raises(ValueError, match=r"modality='video'"):
+        build(recordings['a'], modality='video')
+    with pytest.raises(ValueError, match=r'no action of .* has 4 steps of 30 frames'):
+        build(recordings['a'], durations=(8,))
+    (tmp_path / 'pose_events' / 'subject01_group0_time0').mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match=r'no action of the train subjects'):
+        build(tmp_path)
+
+
+def test_frames_of_another_size_are_resized(recordings, tmp_path):
+    root = shutil.copytree(recordings['a'], tmp_path / 'a')
+    for path in (root / 'full_pic_256').rglob('*.jpg'):
+        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (512, 512)))
+    assert build(root)[0]['clip'].shape == (4, 256, 256, 3)
