@@ -6,16 +6,29 @@ model = dict(
     backbone=dict(arch=dict(_delete_=True, embed_dims=(8, 16, 32, 64, 64), depths=(1, 1, 1, 1, 1))),
     head=dict(in_channels=64, body=None),
 )
+resize = dict(type='mmsvf.ResizeClip', size=80)
+pack = dict(type='mmsvf.PackPoseClip')
 train_dataloader = dict(
-    batch_size=4, num_workers=0, persistent_workers=False, dataset=dict(data_root='data/moving_body', durations=(1, 2))
+    batch_size=8,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        data_root='data/moving_body',
+        durations=(1, 2),
+        pipeline=[dict(type='mmsvf.RotateClip', degrees=20), resize, pack],
+    ),
 )
-val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root='data/moving_body'))
+val_dataloader = dict(
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(data_root='data/moving_body', pipeline=[resize, pack]),
+)
 test_dataloader = val_dataloader
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=4, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
-auto_scale_lr = dict(enable=False, base_batch_size=8)
+auto_scale_lr = dict(enable=False, base_batch_size=16)
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=3e-3, weight_decay=0.01))
 param_scheduler = dict(type='OneCycleLR', eta_max=3e-3, total_steps=4, by_epoch=True, convert_to_iter_based=True)
 randomness = dict(seed=0)

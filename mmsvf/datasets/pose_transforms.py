@@ -67,6 +67,29 @@ class RotateClip(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class ResizeClip(BaseTransform):
+    """Makes a clip smaller; annotations stay in pixels of 256 x 256, which the head's camera has.
+
+    A pixel of an event frame is 1 where one of the pixels it covers is.
+
+    Args:
+        size: New height and width, at most 256.
+    """
+
+    def __init__(self, size: int) -> None:
+        if not 0 < size <= SIZE:
+            raise ValueError(f'size={size}; at most {SIZE} pixels')
+        self.size = size
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        events = results['modality'] == 'events'
+        clip = results['clip'].astype(np.float32) if events else results['clip']
+        clip = np.stack([cv2.resize(f, (self.size, self.size), interpolation=cv2.INTER_AREA) for f in clip])
+        results['clip'] = (clip > 0).astype(np.uint8) if events else clip
+        return results
+
+
+@TRANSFORMS.register_module()
 class PackPoseClip(BaseTransform):
     """A clip as ``inputs`` uint8 (C, T, H, W), its poses as ``gt_instance_labels``, a frame an instance."""
 

@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.hooks import Hook
 
 from mmsvf.body import PARENTS
+from mmsvf.datasets.mmhpsd import SIZE
 from mmsvf.registry import HOOKS
 
 COLOURS = {'left': (60, 160, 255), 'right': (255, 160, 60), 'trunk': (90, 220, 90)}  # BGR
@@ -66,11 +67,12 @@ class PoseVideoVisualizationHook(Hook):
             frames = clip.permute(1, 2, 3, 0).cpu().numpy()
             frames = (frames * (255 if frames.max() <= 1 else 1)).astype(np.uint8)
             prediction, truth = sample.pred_instances, sample.gt_instance_labels
-            size = frames.shape[1]
+            size = SIZE
+            frames = [cv2.resize(np.ascontiguousarray(frame), (size, size)) for frame in frames]
             rows = [
                 np.hstack(
                     [
-                        draw_skeleton(np.ascontiguousarray(frame), prediction.joints_2d[t].detach().cpu().numpy()),
+                        draw_skeleton(frame, prediction.joints_2d[t].detach().cpu().numpy()),
                         side_view(prediction.joints_3d[t].detach().cpu().numpy(), size),
                         side_view(truth.joints_3d[t].detach().cpu().numpy(), size),
                     ]
