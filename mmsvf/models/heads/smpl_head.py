@@ -44,6 +44,8 @@ class SMPLHead(BaseHead):
         image_size: Side of the image in pixels, by which 2D joints are divided.
         detach_translation: Whether the losses of the joints leave the translation alone, as in
             the authors' code (D40).
+        start: Translation in metres from which training starts: a person in front of the camera,
+            upright and facing it (the paper does not say).
         init_cfg: MMEngine's initialisation config.
     """
 
@@ -56,10 +58,12 @@ class SMPLHead(BaseHead):
         intrinsics: Sequence[float] = MMHPSD_INTRINSICS,
         image_size: int = 256,
         detach_translation: bool = True,
+        start: Sequence[float] = (0.0, 0.0, 3.0),
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg or dict(type='TruncNormal', layer='Linear', std=0.02))
         self.in_channels, self.image_size, self.detach_translation = in_channels, image_size, detach_translation
+        self.start = tuple(start)
         self.body_file = body
         # a file that is not there is an error when training or prediction starts, not when a config is looked at
         self.body = embedded_body() if body is None else load_smpl(body) if os.path.isfile(body) else None
@@ -72,8 +76,14 @@ class SMPLHead(BaseHead):
         self.register_buffer('intrinsics', torch.tensor(intrinsics), persistent=False)
 
     def init_weights(self) -> None:
+        """As ``BaseModule``'s; then the biases say an upright person in front of the camera."""
         super().init_weights()
         self._body()
+        with torch.no_grad():
+            upright = torch.tensor([1.0, 0, 0, 0, 1, 0]).repeat(len(JOINTS))
+            upright[4] = -1.0  # the root: the camera's y points down
+            self.pose.bias.copy_(upright)
+            self.translation.bias.copy_(torch.tensor(self.start))
 
     def _body(self) -> SkinnedBody:
         """The body; FileNotFoundError if its file is missing."""

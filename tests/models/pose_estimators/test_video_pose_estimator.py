@@ -70,6 +70,17 @@ def test_prediction_of_each_frame(body_file):
     torch.testing.assert_close(project(joints, model.head.intrinsics), instances.joints_2d, rtol=1e-3, atol=1e-2)
 
 
+def test_training_starts_from_a_person_in_front_of_the_camera(body_file):
+    model = build(body_file)
+    model.init_weights()
+    with torch.no_grad():
+        model.head.pose.weight.zero_()
+        output = model.eval()(torch.zeros(1, 3, T, 64, 64), None, mode='tensor')
+    torch.testing.assert_close(output['pose'][0, 0, 0], torch.diag(torch.tensor([1.0, -1, -1])))
+    torch.testing.assert_close(output['pose'][0, 0, 5], torch.eye(3))
+    torch.testing.assert_close(output['translation'][0, 0], torch.tensor([0.0, 0, 3]), atol=0.2, rtol=0)
+
+
 @pytest.mark.parametrize('detach', [True, False])
 def test_losses_and_gradients(body_file, detach):
     """D40: by default the joints' losses do not reach the translation."""
