@@ -112,9 +112,9 @@ def test_train_memory_only_needs_a_memory():
         MODELS.build(config('svf_cityscapes', train_memory_only=True))
 
 
-@pytest.mark.parametrize('size', [(60, 107), (64, 128)])
+@pytest.mark.parametrize('size', [(60, 107), (64, 128), (480, 853), (512, 1024)])
 def test_whole_and_slide_inference(stages, size):
-    """One eighth of 480x853 and of 512x1024; a window as large as the clip is the whole."""
+    """A window as large as the clip is the whole, also for sizes that the strides do not divide."""
     _, model = stages
     clip = torch.randn(1, 3, 4, *size) * 2
     try:
@@ -123,7 +123,8 @@ def test_whole_and_slide_inference(stages, size):
         assert whole.seg_logits.data.shape == (19, *size) and whole.pred_sem_seg.data.shape == (1, *size)
         model.test_cfg = Config(dict(mode='slide', crop_size=size, stride=size))
         torch.testing.assert_close(model.predict(clip)[0].seg_logits.data, whole.seg_logits.data)
-        model.test_cfg = Config(dict(mode='slide', crop_size=(48, 64), stride=(32, 43)))
+        crop = size[0] * 3 // 4, size[1] * 2 // 3
+        model.test_cfg = Config(dict(mode='slide', crop_size=crop, stride=(crop[0] - 5, crop[1] - 9)))
         slid = model.predict(clip)[0]
         assert slid.pred_sem_seg.data.shape == (1, *size) and slid.seg_logits.data.std() > 0
         assert model._clip_length is None
