@@ -1,0 +1,59 @@
+"""Human pose through the tools: the embedded default from frames, an MMHPSD config from events."""
+
+import re
+
+import cv2
+import pytest
+
+from .test_train_and_test import tool
+
+TINY = ['model.backbone.arch._delete_=True', 'model.backbone.arch.embed_dims=[8,8,16,16,24]']
+TINY += ['model.backbone.arch.depths=[1,1,1,1,1]', 'model.head.in_channels=24', 'default_hooks.logger.interval=1']
+TINY += ['train_cfg.max_epochs=1']
+
+
+@pytest.fixture(scope='module')
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('moving_body')
+    tool('dataset_converters/moving_body', folder, '--train', '1', '--test', '1', '--frames', '20')
+    return folder
+
+
+def options(recordings):
+    result = list(TINY)
+    for part in ('train', 'val', 'test'):
+        loader = f'{part}_dataloader'
+        result += [f'{loader}.dataset.data_root={recordings}', f'{loader}.dataset.durations=[1]']
+        result += [f'{loader}.num_workers=0', f'{loader}.persistent_workers=False']
+    return result
+
+
+def test_frames(recordings, tmp_path):
+    config = 'configs/demo/svf_moving_body.py'
+    log = tool('train', config, '--work-dir', tmp_path, '--cfg-options', *options(recordings))
+    plain = re.sub(' +', ' ', log)
+    assert re.search(r'Epoch\(train\) \[1\]\[1/1\] .*eta: .*loss_translation: .*loss_pose: .*loss_joints_2d: \d', plain)
+    assert re.search(r'Epoch\(val\) \[1\]\[1/1\] smpl/MPJPE: \d.*smpl/PEL-MPJPE: .*smpl/PA-MPJPE: .*smpl/PCK: ', plain)
+    assert re.search(r'best_smpl_PA-MPJPE_epoch_1\.pth', log)
+    log = tool(
+        *('test', config, tmp_path / 'epoch_1.pth', '--work-dir', tmp_path, '--show-dir', tmp_path / 'shown'),
+        *('--cfg-options', *options(recordings)),
+    )
+    assert 'smpl/PA-MPJPE' in log
+    (video,) = (tmp_path / 'shown').glob('*.mp4')
+    assert int(cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT)) == 8
+    assert cv2.imread(str(video.with_suffix('.png'))).shape[1] == 3 * 256
+
+
+def test_events_in_the_real_config(recordings, tmp_path):
+    """svf_mmhpsd_event_t8.py at its own size, with the embedded figure in place of the user's body."""
+    log = tool(
+        *('train', 'configs/svf_mmhpsd_event_t8.py', '--work-dir', tmp_path, '--cfg-options', *options(recordings)),
+        *('model.head.body=None', 'train_dataloader.batch_size=2'),
+    )
+    assert re.search(r'Epoch\(val\) \[1\]\[1/1\] +smpl/MPJPE', log)
+
+
+def test_a_missing_body_is_named(recordings, tmp_path):
+    with pytest.raises(AssertionError, match=r'data/smpl/SMPL_MALE\.pkl does not exist'):
+        tool('train', 'configs/svf_mmhpsd_t8.py', '--work-dir', tmp_path, '--cfg-options', *options(recordings))
