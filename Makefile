@@ -14,10 +14,11 @@ demo: $(VENV)/.ready
 demo-seg: $(VENV)/.ready
 	@BIN=$(BIN) bash tools/demo_seg.sh
 
+# two processes of one thread each; what a file shares is made once
 # the neurons and the backbone also run against the classic spikingjelly, and the tools against the
 # other MMEngine (in tests/tools), each in a folder of its own
 test: lint $(TARGETS)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 	OMP_NUM_THREADS=1 PYTHONPATH=$(TARGETS)/spikingjelly-classic $(BIN)/python -m pytest -q \
 	    tests/spiking tests/models/backbones tests/test_checkpoints.py
 

@@ -57,7 +57,7 @@ POSE += ['xtcocotools>=1.12']
 PRETRAIN = [*MMENGINE, 'einops', 'importlib-metadata', 'mat4py', 'modelindex']
 # what imagecorruptions-imaug (ImageNet-C) needs; itself it is installed with --no-deps
 ROBUSTNESS = ['numba', 'scikit-image']
-DEV = ['mypy', 'pre-commit', 'pytest', 'ruff', 'scikit-image', 'scikit-learn']
+DEV = ['mypy', 'pre-commit', 'pytest', 'pytest-xdist', 'ruff', 'scikit-image', 'scikit-learn']
 
 setup(
     name='mmsvf',
