@@ -1,19 +1,15 @@
 # Cityscapes, stage 1: encoder and decoder on single frames, small (App. I, D17). The encoder starts from ImageNet:
 # --cfg-options load_from=CHECKPOINT of svf_imagenet_t4_small.py
-_base_ = ['_base_/svf_segmentor.py', '_base_/cityscapes_frames.py', '_base_/runtime_mmseg.py']
+_base_ = [
+    '_base_/svf_segmentor.py',
+    '_base_/cityscapes_frames.py',
+    '_base_/segmentation_adamw.py',
+    '_base_/runtime_mmseg.py',
+]
 
 model = dict(data_preprocessor=dict(size=(768, 768)))
 
 # 2975 frames / 16 = 186 iterations an epoch, 55,800 in all
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300, val_interval=10)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-auto_scale_lr = dict(enable=False, base_batch_size=16)
-# the optimiser is not in the paper: AdamW with the weight decay of the same group's image segmentation (D26)
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.005),
-    paramwise_cfg=dict(norm_decay_mult=0.0),
-)
 # T_max is that of both stages together, so the rate ends at 0.146 of its start (D25)
 param_scheduler = dict(type='CosineAnnealingLR', T_max=400, by_epoch=True)

@@ -1,6 +1,11 @@
 # VSPW, stage 1: encoder and decoder on single frames, large (App. I, D17). The encoder starts from ImageNet:
 # --cfg-options load_from=CHECKPOINT of svf_imagenet_t4.py
-_base_ = ['_base_/svf_segmentor.py', '_base_/vspw_frames.py', '_base_/runtime_mmseg.py']
+_base_ = [
+    '_base_/svf_segmentor.py',
+    '_base_/vspw_frames.py',
+    '_base_/segmentation_adamw.py',
+    '_base_/runtime_mmseg.py',
+]
 
 model = dict(
     data_preprocessor=dict(size=(480, 480)),
@@ -11,12 +16,4 @@ model = dict(
 
 # 526,000 iterations; see _base_/vspw_frames.py for what an epoch is
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=60, val_interval=5)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
-auto_scale_lr = dict(enable=False, base_batch_size=16)
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, betas=(0.9, 0.999), weight_decay=0.005),
-    paramwise_cfg=dict(norm_decay_mult=0.0),
-)
 param_scheduler = dict(type='CosineAnnealingLR', T_max=80, by_epoch=True)

@@ -41,8 +41,9 @@ def corrupt(image: np.ndarray, corruption: str, severity: int, seed: int) -> np.
         np.random.set_state(state)  # noqa: NPY002
 
 
-def make(source: str, folder: str, root: Path, load: Callable[[dict], dict]) -> None:
-    """Write the corruptions of one image that are not there yet."""
+def make(task: tuple[str, str], root: Path, load: Callable[[dict], dict]) -> None:
+    """Write the corruptions of one image (its path and class folder) that are not there yet."""
+    source, folder = task
     name = f'{folder}/{Path(source).stem}.JPEG'
     image = None
     for corruption in NAMES:
@@ -87,13 +88,9 @@ def make_imagenet_c(
         tasks.append((str(path), folder))
     root.mkdir(parents=True, exist_ok=True)
     (root / LABELS).write_text(''.join(f'{folder} {label}\n' for folder, label in sorted(labels.items())))
-    one = partial(_make, root=root, load=load)
+    one = partial(make, root=root, load=load)
     if workers > 1:
         track_parallel_progress(one, tasks, workers, keep_order=False)
     else:
         track_progress(one, tasks)
     print()
-
-
-def _make(task: tuple[str, str], root: Path, load: Callable[[dict], dict]) -> None:
-    make(*task, root=root, load=load)

@@ -125,12 +125,9 @@ def train(args: argparse.Namespace) -> None:
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    start = cfg.get('load_from')
-    if start is not None and '://' not in start and not os.path.isfile(start):
-        raise FileNotFoundError(
-            f'load_from={start!r} does not exist; give the checkpoint to start from with --cfg-options load_from=FILE, '
-            'or start without one with load_from=None'
-        )
+    if cfg.get('load_from') is not None:
+        advice = 'give another with --cfg-options load_from=FILE, or start without a checkpoint with load_from=None'
+        require_file(cfg.load_from, 'load_from=', advice)
     randomness = cfg.setdefault('randomness', ConfigDict())
     randomness.setdefault('seed', None)  # the Runner wants it named
     if args.seed is not None:
@@ -165,14 +162,16 @@ def test(args: argparse.Namespace) -> dict[str, float]:
     return run(cfg, 'test')
 
 
-def require_file(checkpoint: str) -> None:
+def require_file(
+    checkpoint: str, name: str = 'checkpoint ', advice: str = 'training writes them in its --work-dir'
+) -> None:
     """Check that a checkpoint exists, unless it is a URL.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: no such file; the message has its ``name`` and the ``advice``.
     """
     if '://' not in checkpoint and not os.path.isfile(checkpoint):
-        raise FileNotFoundError(f'checkpoint {checkpoint!r} does not exist; training writes them in its --work-dir')
+        raise FileNotFoundError(f'{name}{checkpoint!r} does not exist; {advice}')
 
 
 def show_predictions(cfg: Config, args: argparse.Namespace) -> None:
