@@ -1,4 +1,4 @@
-# Each command does its own set-up in .venv: make demo, make demo-seg, make test, make lint.
+# Each command does its own set-up in .venv: make demo, make demo-seg, make demo-pose, make test, make lint.
 # With Python 3.11 under another name: make test PYTHON=/path/to/python3.11
 PYTHON ?= python3.11
 VENV := .venv
@@ -6,13 +6,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 TARGETS := .targets
 
-.PHONY: demo demo-seg test lint clean
+.PHONY: demo demo-seg demo-pose test lint clean
 
 demo: $(VENV)/.ready
 	@BIN=$(BIN) bash tools/demo.sh
 
 demo-seg: $(VENV)/.ready
 	@BIN=$(BIN) bash tools/demo_seg.sh
+
+demo-pose: $(VENV)/.ready
+	@BIN=$(BIN) bash tools/demo_pose.sh
 
 # two processes of one thread each; what a file shares is made once
 # the neurons and the backbone also run against the classic spikingjelly, and the tools against the

@@ -86,6 +86,7 @@ DATASETS.declare('mmsvf.datasets.clip_segmentation', 'VSPWDataset', 'CityscapesC
 DATASETS.declare('mmsvf.datasets.imagenet_c', 'ImageNetC')
 DATASETS.declare('mmsvf.datasets.mmhpsd', 'MMHPSDDataset')
 DATASETS.declare('mmsvf.datasets.video_clips', 'VideoClipDataset')
+TRANSFORMS.declare('mmsvf.datasets.event_transforms', 'BinEvents', 'LoadEvents', 'SimulateEvents')
 TRANSFORMS.declare('mmsvf.datasets.pose_transforms', 'PackPoseClip', 'ResizeClip', 'RotateClip')
 TRANSFORMS.declare('mmsvf.datasets.transforms', 'SampleClip')
 TRANSFORMS.declare('mmsvf.datasets.clip_transforms', 'ClipTransforms', 'DegradeLastFrame', 'PackClipSegInputs')

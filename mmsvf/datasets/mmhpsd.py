@@ -6,6 +6,7 @@ and joints (24, 3) in metres in the camera's coordinates, and joints (24, 2) in 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,16 +27,63 @@ TEST_SUBJECTS = ('subject01', 'subject02', 'subject07')
 ACTION = re.compile(r'(?P<subject>subject\d+)_group(?P<group>\d+)_time\d+')
 
 
-class LayoutA:
-    """The public release of EventHPE: ``pose_events``, ``full_pic_256``, ``events_256``."""
+class Layout:
+    """What is read of an action, whatever the files are."""
 
-    marker = 'pose_events'
+    marker: str
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def indices(self, action: str) -> list[int]:
         """Annotated frames."""
+        raise NotImplementedError
+
+    def pose(self, action: str, index: int) -> dict[str, np.ndarray]:
+        """The annotation of a frame."""
+        raise NotImplementedError
+
+    def frame(self, action: str, index: int) -> Path:
+        """File of a frame."""
+        raise NotImplementedError
+
+    def bins(self, action: str, index: int) -> np.ndarray:
+        """Binary (256, 256, 4): the quarters of the interval from a frame to the next."""
+        raise NotImplementedError
+
+    def raw(self, action: str, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """x, y, t of the events of an interval, if the file is there."""
+        return None
+
+    def picture(self, action: str, index: int) -> np.ndarray:
+        """A grey frame, uint8 (256, 256, 3)."""
+        return grey_picture(_image(self.frame(action, index), cv2.IMREAD_GRAYSCALE))
+
+    def event_picture(self, action: str, index: int, gap: int) -> np.ndarray:
+        """Binary (256, 256, 3) of the ``gap`` intervals before a frame: exact from raw events, else by quarters."""
+        intervals = range(index - gap, index)
+        raw = [self.raw(action, i) for i in intervals]
+        if all(r is not None for r in raw):
+            x, y, t = (np.concatenate([r[k] for r in raw]) for k in range(3))  # type: ignore[index]
+            return bin_events(x, y, t, 1, (SIZE, SIZE))[0].transpose(1, 2, 0)
+        quarters = [plane for i in intervals for plane in cv2.split(self.bins(action, i))]
+        edges = [round(k * len(quarters) / BINS) for k in range(BINS + 1)]
+        groups = [np.maximum.reduce(quarters[a:b]) for a, b in zip(edges, edges[1:])]
+        return (np.stack(groups, -1) > 0).astype(np.uint8)
+
+    def clip(self, action: str, frames: Sequence[int], gap: int, modality: str) -> np.ndarray:
+        """Pictures of 'frames' or 'events', uint8 (T, 256, 256, 3)."""
+        if modality == 'events':
+            return np.stack([self.event_picture(action, i, gap) for i in frames])
+        return np.stack([self.picture(action, i) for i in frames])
+
+
+class LayoutA(Layout):
+    """The public release of EventHPE: ``pose_events``, ``full_pic_256``, ``events_256``."""
+
+    marker = 'pose_events'
+
+    def indices(self, action: str) -> list[int]:
         return sorted(int(i) for i in load_joblib(self.root / 'pose_events' / action / 'pose_info.pkl'))
 
     def pose(self, action: str, index: int) -> dict[str, np.ndarray]:
@@ -47,20 +95,13 @@ class LayoutA:
         return self.root / 'full_pic_256' / action / f'fullpic{index:04d}.jpg'
 
     def bins(self, action: str, index: int) -> np.ndarray:
-        """Binary (256, 256, 4): the quarters of the interval from a frame to the next."""
         return _image(self.root / 'events_256' / action / f'event{index:04d}.png', cv2.IMREAD_UNCHANGED)
 
-    def raw(self, action: str, index: int) -> None:
-        """This layout has no raw events."""
 
-
-class LayoutB:
+class LayoutB(Layout):
     """The release of HumanPoseTracking: ``mmhpsd_events/<action>``, ``mmhpsd_grayscale_img/<action>``."""
 
     marker = 'mmhpsd_events'
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
 
     def indices(self, action: str) -> list[int]:
         return sorted(int(p.stem[5:]) for p in (self.root / 'mmhpsd_events' / action / 'poses').glob('pose_*.npz'))
@@ -79,7 +120,6 @@ class LayoutB:
         return bits[: SIZE * SIZE * 4].reshape(SIZE, SIZE, 4)
 
     def raw(self, action: str, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """x, y, t of the events of an interval, if the file is there."""
         path = self.root / 'mmhpsd_events' / action / 'events' / f'events_{index:04d}.npz'
         if not path.is_file():
             return None
@@ -88,6 +128,25 @@ class LayoutB:
 
 
 LAYOUTS = (LayoutA, LayoutB)
+
+
+def open_layout(root: str | os.PathLike) -> Layout:
+    """The layout of a folder, told by its folders.
+
+    Raises:
+        FileNotFoundError: it has neither layout.
+    """
+    for layout in LAYOUTS:
+        if (Path(root) / layout.marker).is_dir():
+            return layout(Path(root))
+    raise FileNotFoundError(f'{root} has neither pose_events/ nor mmhpsd_events/; set data_root to MMHPSD')
+
+
+def grey_picture(image: np.ndarray) -> np.ndarray:
+    """A grey image (H, W) as the model sees frames: uint8 (256, 256, 3)."""
+    if image.shape != (SIZE, SIZE):
+        image = cv2.resize(image, (SIZE, SIZE))
+    return np.repeat(image[..., None], 3, -1)
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
@@ -155,11 +214,7 @@ class MMHPSDDataset(BaseDataset):
             raise ValueError(f"split={split!r}, modality={modality!r}; 'train' or 'test', and 'frames' or 'events'")
         self.split, self.modality, self.steps = split, modality, steps
         self.gaps = tuple(max(1, round(RATE * duration / steps)) for duration in durations)
-        root = Path(data_root)
-        found = [layout for layout in LAYOUTS if (root / layout.marker).is_dir()]
-        if not found:
-            raise FileNotFoundError(f'{root} has neither pose_events/ nor mmhpsd_events/; set data_root to MMHPSD')
-        self.layout = found[0](root)
+        self.layout = open_layout(data_root)
         super().__init__(data_root=data_root, test_mode=split == 'test', **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
@@ -200,25 +255,6 @@ class MMHPSDDataset(BaseDataset):
         first = info['start'] + (gap if self.modality == 'events' else 0)
         frames = [first + gap * k for k in range(self.steps)]
         poses = [self.layout.pose(info['action'], i) for i in frames]
-        read = self._events if self.modality == 'events' else self._frame
-        clip = np.stack([read(info['action'], i, gap) for i in frames])
+        clip = self.layout.clip(info['action'], frames, gap, self.modality)
         results = {name: np.stack([pose[name] for pose in poses]) for name in poses[0]}
         return self.pipeline(dict(**results, clip=clip, action=info['action'], frames=frames, modality=self.modality))
-
-    def _frame(self, action: str, index: int, gap: int) -> np.ndarray:
-        image = _image(self.layout.frame(action, index), cv2.IMREAD_GRAYSCALE)
-        if image.shape != (SIZE, SIZE):
-            image = cv2.resize(image, (SIZE, SIZE))
-        return np.repeat(image[..., None], 3, -1)
-
-    def _events(self, action: str, index: int, gap: int) -> np.ndarray:
-        """Three binary frames of the ``gap`` intervals before a frame: exact from raw events, by quarters otherwise."""
-        intervals = range(index - gap, index)
-        raw = [self.layout.raw(action, i) for i in intervals]
-        if all(r is not None for r in raw):
-            x, y, t = (np.concatenate([r[k] for r in raw]) for k in range(3))  # type: ignore[index]
-            return bin_events(x, y, t, 1, (SIZE, SIZE))[0].transpose(1, 2, 0)
-        quarters = np.concatenate([self.layout.bins(action, i) for i in intervals], -1)
-        edges = [round(k * quarters.shape[-1] / BINS) for k in range(BINS + 1)]
-        groups = [quarters[..., a:b].max(-1) for a, b in zip(edges, edges[1:])]
-        return (np.stack(groups, -1) > 0).astype(np.uint8)

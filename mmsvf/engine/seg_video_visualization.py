@@ -12,6 +12,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 
 from mmsvf.registry import HOOKS
+from mmsvf.visualization.video import write_video
 
 
 def overlay(frame: np.ndarray, mask: np.ndarray, palette: Sequence[Sequence[int]], opacity: float = 0.5) -> np.ndarray:
@@ -85,12 +86,6 @@ class SegVideoVisualizationHook(Hook):
         if not self.draw or self.out_dir is None or not is_main_process():
             return
         for folder in sorted(p for p in self.out_dir.iterdir() if p.is_dir()):
-            pictures = [cv2.imread(str(path)) for path in sorted(folder.glob('*.png'))]
-            height, width = (side // 2 * 2 for side in pictures[0].shape[:2])  # the codec wants even sides
-            writer = cv2.VideoWriter(
-                str(folder.with_suffix('.mp4')), cv2.VideoWriter.fourcc(*'mp4v'), self.fps, (width, height)
-            )
-            for picture in pictures:
-                writer.write(picture[:height, :width])
-            writer.release()
+            pictures = (cv2.imread(str(path)) for path in sorted(folder.glob('*.png')))
+            write_video(folder.with_suffix('.mp4'), pictures, self.fps)
         runner.logger.info(f'pictures and videos are in {self.out_dir}')

@@ -20,6 +20,10 @@ class SpikeConvBlock(nn.Module):
         self.sep_conv = SepConv(channels, expansion, neuron)
         self.channel_conv = ChannelConv(channels, ratio, neuron)
 
+    def last_norms(self) -> tuple[nn.BatchNorm2d, nn.BatchNorm2d]:
+        """The norm each residual branch ends with."""
+        return self.sep_conv.norm2, self.channel_conv.norm2
+
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.sep_conv(x)
         return x + self.channel_conv(x)
@@ -49,6 +53,11 @@ class SpikeTransformerBlock(nn.Module):
         check_arguments(SpikeAttention, attention, 'attention')
         self.attn = SpikeAttention(channels, **{'heads': heads, **attention})
         self.mlp = ChannelMLP(channels, mlp_ratio, neuron)
+
+    def last_norms(self) -> tuple[nn.BatchNorm2d, nn.BatchNorm2d]:
+        """The norm each residual branch ends with."""
+        unit: Any = self.attn.units[-1]
+        return unit.proj.norm3, self.mlp.norm2
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(x)

@@ -31,7 +31,18 @@ def recordings(tmp_path_factory):
     script = str(ROOT / 'tools' / 'dataset_converters' / 'moving_body.py')
     for layout in 'ab':
         folders[layout] = tmp_path_factory.mktemp(f'mmhpsd_{layout}')
-        arguments = [script, str(folders[layout]), '--train', '2', '--test', '1', '--frames', str(FRAMES)]
+        arguments = [
+            script,
+            str(folders[layout]),
+            '--train',
+            '2',
+            '--test',
+            '1',
+            '--frames',
+            str(FRAMES),
+            '--workers',
+            '1',
+        ]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, 'argv', [*arguments, '--layout', layout])
             runpy.run_path(script, run_name='__main__')

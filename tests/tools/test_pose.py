@@ -3,7 +3,10 @@
 import re
 
 import cv2
+import numpy as np
 import pytest
+
+from mmsvf.datasets.mmhpsd import open_layout
 
 from .test_train_and_test import tool
 
@@ -15,7 +18,7 @@ TINY += ['train_cfg.max_epochs=1']
 @pytest.fixture(scope='module')
 def recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp('moving_body')
-    tool('dataset_converters/moving_body', folder, '--train', '1', '--test', '1', '--frames', '20')
+    tool('dataset_converters/moving_body', folder, '--train', '1', '--test', '1', '--frames', '20', '--workers', '1')
     return folder
 
 
@@ -43,6 +46,31 @@ def test_frames(recordings, tmp_path):
     (video,) = (tmp_path / 'shown').glob('*.mp4')
     assert int(cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT)) == 8
     assert cv2.imread(str(video.with_suffix('.png'))).shape[1] == 3 * 256
+
+    # a recording of 20 frames as one track of 10 steps, in windows of 8
+    log = tool(
+        *('track_pose', config, tmp_path / 'epoch_1.pth', 'subject01_group0_time0', '--out', tmp_path / 'a' / 'track'),
+        *('--cfg-options', *options(recordings)),
+    )
+    assert re.search(r'10 steps of 0\.133 s: .*track\.npz', log) and re.search(r'PA-MPJPE \d+\.\d mm', log)
+    with np.load(tmp_path / 'a' / 'track.npz') as track:
+        assert track['joints_3d'].shape == (10, 24, 3) and track['joints_2d'].shape == (10, 24, 2)
+        assert track['joint_names'][0] == 'pelvis' and np.diff(track['times']) == pytest.approx(2 / 15)
+    assert int(cv2.VideoCapture(str(tmp_path / 'a' / 'track.mp4')).get(cv2.CAP_PROP_FRAME_COUNT)) == 10
+    assert cv2.imread(str(tmp_path / 'a' / 'track.png')).shape[1] == 3 * 256
+
+
+def test_baselines(recordings):
+    """One recording's mean pose, against a mean written out here."""
+    log = tool(
+        'analysis/pose_baselines', 'configs/demo/svf_moving_body_event.py', '--cfg-options', *options(recordings)
+    )
+    layout = open_layout(recordings)
+    train = [layout.pose('subject03_group0_time0', i)['joints_3d'] for i in range(20)]
+    truth = [layout.pose('subject01_group0_time0', i)['joints_3d'] for i in range(2, 18, 2)]
+    expected = 1000 * np.linalg.norm(np.mean(train, 0) - truth, axis=-1).mean()
+    assert float(re.search(r'mean pose: MPJPE (\S+),', log)[1]) == pytest.approx(expected, abs=0.06)
+    assert re.search(r'untrained: MPJPE \d', log)
 
 
 def test_events_in_the_real_config(recordings, tmp_path):

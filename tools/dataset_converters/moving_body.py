@@ -8,6 +8,8 @@ Written in MMHPSD's layout A (as EventHPE's release), or B (as HumanPoseTracking
 from __future__ import annotations
 
 import argparse
+import os
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,6 +17,7 @@ import joblib
 import numpy as np
 import skimage
 import torch
+from mmengine.utils import track_parallel_progress, track_progress
 
 from mmsvf.body import JOINTS, MMHPSD_INTRINSICS, SkinnedBody, axis_angle_to_matrix, embedded_body, project
 from mmsvf.body.rotations import matrix_to_axis_angle
@@ -22,40 +25,51 @@ from mmsvf.datasets.events import bin_events, simulate_events
 from mmsvf.datasets.mmhpsd import RATE, SIZE
 
 SUBSTEPS = 4
-# largest swing of a joint in radians, by the last part of its name
-SWING = {'hip': 0.5, 'knee': 0.5, 'shoulder': 0.8, 'elbow': 0.8, 'spine1': 0.15, 'spine2': 0.15, 'spine3': 0.15}
-SWING |= {'neck': 0.2, 'head': 0.2, 'ankle': 0.2, 'wrist': 0.2, 'collar': 0.1}
+# What moves: part, axis (0 x, 1 y, 2 z), smallest and largest angle in radians, of the left side; on the right the
+# angles about y and z change their sign. The rest pose has the arms to the side.
+LIMBS = (
+    ('shoulder', 2, -1.4, 1.2),
+    ('shoulder', 1, -0.4, 0.2),
+    ('elbow', 1, -0.9, 0.0),
+    ('hip', 0, -0.4, 0.2),
+    ('hip', 2, 0.0, 0.5),
+    ('knee', 0, 0.0, 0.6),
+)
+TRUNK = (('spine1', 0.05), ('spine2', 0.05), ('spine3', 0.05), ('head', 0.2))  # largest angle about every axis
 FACING = torch.tensor([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]])  # the figure's y up, z forward, seen by a camera: y down
 
 
 def motion(rng: np.random.Generator, frames: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Pose (T, 24, 3), shape (T, 10) and translation (T, 3): sums of two slow waves a degree of freedom."""
-    time = np.arange(frames)[:, None] / (RATE * SUBSTEPS)
+    time = np.arange(frames) / (RATE * SUBSTEPS)
 
-    def waves(amplitudes: np.ndarray) -> np.ndarray:
-        count = len(amplitudes)
-        speed, phase = rng.uniform(0.2, 0.8, (2, count)), rng.uniform(0, 2 * np.pi, (2, count))
-        return amplitudes * sum(np.sin(2 * np.pi * speed[i] * time + phase[i]) for i in range(2)) / 2
+    def wave(low: float, high: float) -> np.ndarray:
+        """From low to high, of shape (T,)."""
+        speed, phase = rng.uniform(0.15, 0.6, 2), rng.uniform(0, 2 * np.pi, 2)
+        return low + (high - low) * (0.5 + np.sin(2 * np.pi * speed[:, None] * time + phase[:, None]).sum(0) / 4)
 
-    swing = np.array([SWING.get(name.split('_')[-1], 0.0) for name in JOINTS])
-    pose = waves(np.repeat(swing, 3)).reshape(frames, 24, 3)
-    arms = rng.uniform(-1.3, 0.3)  # arms hang, or are held out
-    for name, sign in (('left_shoulder', 1), ('right_shoulder', -1)):
-        pose[:, JOINTS.index(name), 2] += sign * arms
-    yaw = rng.uniform(-0.8, 0.8) + waves(np.array([0.4]))
-    turn = axis_angle_to_matrix(torch.from_numpy(np.hstack([0 * yaw, yaw, 0 * yaw])).float())
+    pose = np.zeros((frames, 24, 3))
+    for part, axis, low, high in LIMBS:
+        for side, sign in (('left', 1), ('right', 1 if axis == 0 else -1)):
+            pose[:, JOINTS.index(f'{side}_{part}'), axis] = sign * wave(low, high)
+    for part, swing in TRUNK:
+        pose[:, JOINTS.index(part)] = np.stack([wave(-swing, swing) for _ in range(3)], 1)
+    yaw = rng.uniform(-0.3, 0.3) + wave(-0.2, 0.2)
+    turn = axis_angle_to_matrix(torch.from_numpy(np.stack([0 * yaw, yaw, 0 * yaw], 1)).float())
     pose_tensor = torch.from_numpy(pose).float()
     pose_tensor[:, 0] = matrix_to_axis_angle(FACING @ turn)
-    shape = torch.from_numpy(rng.normal(0, 1, 10)).float().expand(frames, 10)
-    centre = np.array([rng.uniform(-0.2, 0.2), rng.uniform(-0.1, 0.1), rng.uniform(2.8, 3.6)])
-    translation = torch.from_numpy(centre + waves(np.array([0.3, 0.05, 0.3]))).float()
-    return pose_tensor, shape, translation
+    shape = torch.from_numpy(rng.normal(0, 0.7, 10)).float().expand(frames, 10)
+    centre = np.array([rng.uniform(-0.1, 0.1), rng.uniform(-0.05, 0.05), rng.uniform(2.8, 3.2)])
+    moved = centre + np.stack([wave(-0.1, 0.1), wave(-0.03, 0.03), wave(-0.1, 0.1)], 1)
+    return pose_tensor, shape, torch.from_numpy(moved).float()
 
 
 def render(vertices: np.ndarray, faces: np.ndarray, background: np.ndarray) -> np.ndarray:
     """A grey picture of the mesh (V, 3) in front of a background: triangles from back to front, lit from the camera."""
     picture = background.copy()
     pixels = project(torch.from_numpy(vertices), torch.tensor(MMHPSD_INTRINSICS)).numpy()
+    sides = pixels[faces[:, 1:]] - pixels[faces[:, :1]]
+    faces = faces[np.cross(sides[:, 0], sides[:, 1]) < 0]  # those that face the camera
     corners = vertices[faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     light = np.abs(normals @ np.array([0.4, -0.4, 0.82])) / (np.linalg.norm(normals, axis=1) + 1e-12)
@@ -136,23 +150,34 @@ def write_b(root: Path, action: str, clip: dict[str, np.ndarray]) -> None:
         np.savez(folder / 'events_frame_04' / f'events_{i:04d}.npz', events_frame=np.packbits(quarters))
 
 
+def write_recording(out: Path, layout: str, frames: int, seed: int, task: tuple[str, int]) -> None:
+    """One recording (its split and number); the same whatever else is written."""
+    split, number = task
+    torch.set_num_threads(1)
+    part, subject = (0, 3) if split == 'train' else (1, 1)
+    texture = cv2.imread(str(Path(skimage.__file__).parent / 'data' / 'gravel.png'), cv2.IMREAD_GRAYSCALE)
+    clip = record(np.random.default_rng([seed, part, number]), embedded_body(), texture, frames)
+    write = write_a if layout == 'a' else write_b
+    write(out, f'subject{subject:02d}_group{number % 3}_time{number}', clip)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, help='folder to write')
-    parser.add_argument('--train', type=int, default=24, help='training recordings (default: %(default)s)')
-    parser.add_argument('--test', type=int, default=6, help='test recordings (default: %(default)s)')
-    parser.add_argument('--frames', type=int, default=61, help='frames a recording, at 15 Hz (default: %(default)s)')
+    parser.add_argument('--train', type=int, default=60, help='training recordings (default: %(default)s)')
+    parser.add_argument('--test', type=int, default=12, help='test recordings (default: %(default)s)')
+    parser.add_argument('--frames', type=int, default=65, help='frames a recording, at 15 Hz (default: %(default)s)')
     parser.add_argument('--layout', choices=['a', 'b'], default='a', help="MMHPSD's layout (default: %(default)s)")
+    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='random seed (default: %(default)s)')
     args = parser.parse_args()
-    body = embedded_body()
-    texture = cv2.imread(str(Path(skimage.__file__).parent / 'data' / 'gravel.png'), cv2.IMREAD_GRAYSCALE)
-    write = write_a if args.layout == 'a' else write_b
-    for part, (split, subject, count) in enumerate((('train', 3, args.train), ('test', 1, args.test))):
-        rng = np.random.default_rng([args.seed, part])
-        for i in range(count):
-            write(args.out, f'subject{subject:02d}_group{i % 3}_time{i}', record(rng, body, texture, args.frames))
-        print(f'{count} {split} recordings of {args.frames} frames in {args.out}')
+    one = partial(write_recording, args.out, args.layout, args.frames, args.seed)
+    tasks = [(split, i) for split, count in (('train', args.train), ('test', args.test)) for i in range(count)]
+    if args.workers > 1:
+        track_parallel_progress(one, tasks, args.workers, keep_order=False)
+    else:
+        track_progress(one, tasks)
+    print(f'\n{args.train} training and {args.test} test recordings of {args.frames} frames in {args.out}')
 
 
 if __name__ == '__main__':

@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from sklearn.datasets import load_digits, load_sample_images
 
+from mmsvf.visualization.video import write_video
+
 DIRECTIONS = ('east', 'south-east', 'south', 'south-west', 'west', 'north-west', 'north', 'north-east')
 
 
@@ -53,16 +55,6 @@ def moving_digit(
         alpha = np.roll(canvas, (y, x), (0, 1))[..., None]
         clip.append(still * (1 - alpha) + ink * alpha)
     return np.stack(clip).astype(np.uint8)
-
-
-def write_video(path: Path, clip: np.ndarray, fps: float) -> None:
-    """Write frames (T, H, W, 3) as mp4."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), fps, clip.shape[2:0:-1])
-    if not writer.isOpened():
-        raise OSError(f'cannot write {path}: OpenCV has no mp4 encoder here, or the folder is not writable')
-    for frame in clip:
-        writer.write(frame)
-    writer.release()
 
 
 def main() -> None:

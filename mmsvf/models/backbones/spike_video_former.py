@@ -108,6 +108,9 @@ class SpikeVideoFormer(BaseModule):
             take), 'tuple' a tuple of them (what all other frameworks take).
         frozen_stages: Stages 0 to this one are frozen (parameters and statistics); -1: none.
         norm_eval: Whether all BatchNorms keep their statistics in training.
+        zero_init_residual: Start the last norm of each residual branch at zero, so that every block
+            starts as the identity (as in mmpretrain's ResNet), for training from scratch on little
+            data; weights that are loaded replace it.
         with_cp: Recompute each block in the backward pass instead of keeping its activations;
             gradients and statistics are the same.
         pretrained: Accepted since mmsegmentation writes it; a path sets ``init_cfg``.
@@ -132,6 +135,7 @@ class SpikeVideoFormer(BaseModule):
         output: str = 'tensor',
         frozen_stages: int = -1,
         norm_eval: bool = False,
+        zero_init_residual: bool = False,
         with_cp: bool = False,
         pretrained: str | None = None,
         init_cfg: dict | list | None = None,
@@ -177,6 +181,11 @@ class SpikeVideoFormer(BaseModule):
             )
             for i in stages
         )
+        if zero_init_residual:
+            for module in self.modules():
+                if isinstance(module, (SpikeConvBlock, SpikeTransformerBlock)):
+                    for norm in module.last_norms():
+                        nn.init.zeros_(norm.weight)
         self._freeze()
 
     @property

@@ -140,6 +140,19 @@ def test_frozen_stages_and_norms():
     assert tiny(norm_eval=True).train().stages[0].downsample.norm.training is False
 
 
+def test_zero_init_residual_starts_every_block_as_the_identity():
+    backbone = tiny(zero_init_residual=True)
+    seen = []
+    for stage in backbone.stages:
+        for block in stage.blocks:
+            block.register_forward_hook(lambda _, args, out: seen.append(torch.equal(args[0], out)))
+    backbone(video()).square().mean().backward()
+    assert seen == [True] * sum(TINY['depths'])
+    for stage in backbone.stages:
+        for norm in (norm for block in stage.blocks for norm in block.last_norms()):
+            assert norm.weight.grad.abs().sum() > 0
+
+
 def test_pretrained_weights_load(tmp_path):
     source, target = tiny(), None
     torch.save({'state_dict': {f'backbone.{k}': v for k, v in source.state_dict().items()}}, tmp_path / 'w.pth')

@@ -1,0 +1,97 @@
+"""Events in mmaction2's pipelines: read from a file or simulated from frames, and made frames of bins.
+
+A pipeline for event files::
+
+    dict(type='mmsvf.LoadEvents'), dict(type='mmsvf.BinEvents', steps=8, size=(256, 256))
+
+and for videos, after decoding::
+
+    dict(type='mmsvf.SimulateEvents'), dict(type='mmsvf.BinEvents', steps=8)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmsvf.registry import TRANSFORMS
+
+from .events import BINS, bin_events, simulate_events
+
+
+def read_events(path: str) -> dict[str, np.ndarray]:
+    """x, y and t of a .npz file, (N,) each; nothing in it is run.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in ('x', 'y', 't')}
+    except FileNotFoundError:
+        raise
+    except (KeyError, ValueError, OSError, AttributeError, TypeError) as error:
+        raise ValueError(f'{path}: a .npz with x, y and t of events expected ({error})') from error
+
+
+@TRANSFORMS.register_module()
+class LoadEvents(BaseTransform):
+    """Reads the .npz named by ``filename`` into ``events``: one stream."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        events = read_events(results['filename'])
+        results['events'] = [dict(**events, span=None)]
+        return results
+
+
+@TRANSFORMS.register_module()
+class SimulateEvents(BaseTransform):
+    """Events between the frames of each clip (``imgs``, RGB or grey) into ``events``: a stream a clip.
+
+    Args:
+        threshold: Contrast threshold in the natural logarithm; see :func:`simulate_events`.
+    """
+
+    def __init__(self, threshold: float = 0.15) -> None:
+        self.threshold = threshold
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        frames = np.stack([f if f.ndim == 2 else cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in results['imgs']])
+        results['events'] = []
+        for clip in np.split(frames, results['num_clips']):
+            x, y, t, _ = simulate_events(clip, np.arange(len(clip)), self.threshold)
+            results['events'].append(dict(x=x, y=y, t=t, span=(0.0, len(clip) - 1.0)))
+        results['img_shape'] = frames.shape[1:]
+        return results
+
+
+@TRANSFORMS.register_module()
+class BinEvents(BaseTransform):
+    """Streams to ``imgs``: of each, ``steps`` frames uint8 (H, W, bins) with 255 where a bin has an event, else 0.
+
+    Args:
+        steps: Time steps T.
+        size: Height and width of the sensor in pixels; None takes ``img_shape``.
+        bins: Channels of a step.
+    """
+
+    def __init__(self, steps: int, size: tuple[int, int] | None = None, bins: int = BINS) -> None:
+        self.steps, self.size, self.bins = steps, size, bins
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        size = self.size or results.get('img_shape')
+        if size is None:
+            raise ValueError('BinEvents(size=None) takes the size of frames, and there are none: give size=(H, W)')
+        clips = []
+        for stream in results.pop('events'):
+            frames = bin_events(
+                stream['x'], stream['y'], stream['t'], self.steps, tuple(size), stream['span'], self.bins
+            )
+            clips += list(frames.transpose(0, 2, 3, 1) * np.uint8(255))
+        results.update(imgs=clips, clip_len=self.steps, num_clips=len(clips) // self.steps)
+        results.update(img_shape=tuple(size), original_shape=tuple(size))
+        return results

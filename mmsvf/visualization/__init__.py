@@ -1,0 +1,1 @@
+"""Pictures and videos of what a model sees and says."""

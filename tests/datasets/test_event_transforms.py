@@ -1,0 +1,65 @@
+"""Events in mmaction2's own pipelines, of files and of videos."""
+
+import os
+import pickle
+
+import numpy as np
+import pytest
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+
+import mmsvf  # noqa: F401
+from mmsvf.datasets.events import bin_events, simulate_events
+
+FORMAT = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
+
+
+def pipeline(*steps):
+    init_default_scope('mmaction')
+    return Compose([*steps, *FORMAT])
+
+
+def test_event_files(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y, t = rng.integers(0, 40, 500), rng.integers(0, 30, 500), rng.integers(0, 10**6, 500)
+    np.savez(tmp_path / 'a.npz', x=x, y=y, t=t, p=x % 2)
+    run = pipeline(dict(type='mmsvf.LoadEvents'), dict(type='mmsvf.BinEvents', steps=8, size=(30, 40)))
+    inputs = run(dict(filename=str(tmp_path / 'a.npz'), label=1))['inputs']
+    expected = bin_events(x, y, t, 8, (30, 40)).transpose(1, 0, 2, 3)[None] * 255
+    np.testing.assert_array_equal(inputs.numpy(), expected)
+
+
+def test_frames_of_several_clips():
+    """Two clips of 9 frames to two clips of 4 steps, the same as each alone; colours count as grey."""
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 256, (18, 20, 24), dtype=np.uint8)
+    run = pipeline(dict(type='mmsvf.SimulateEvents', threshold=0.3), dict(type='mmsvf.BinEvents', steps=4))
+    frames = [np.repeat(frame[..., None], 3, -1) for frame in grey]
+    inputs = run(dict(imgs=frames, num_clips=2, clip_len=9, label=0))['inputs'].numpy()
+    assert inputs.shape == (2, 3, 4, 20, 24) and set(np.unique(inputs)) == {0, 255}
+    for clip, part in zip(inputs, np.split(grey, 2)):
+        x, y, t, _ = simulate_events(part, np.arange(9), 0.3)
+        expected = bin_events(x, y, t, 4, (20, 24), (0.0, 8.0)).transpose(1, 0, 2, 3)
+        np.testing.assert_array_equal(clip, expected * 255)
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, ('exploded',)
+
+
+def test_bad_files_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = pipeline(dict(type='mmsvf.LoadEvents'), dict(type='mmsvf.BinEvents', steps=8, size=(30, 40)))
+    (tmp_path / 'text.npz').write_text('no zip')
+    (tmp_path / 'pickle.npz').write_bytes(pickle.dumps(Bomb()))
+    np.savez(tmp_path / 'other.npz', x=np.zeros(3), y=np.zeros(3))
+    np.savez(tmp_path / 'objects.npz', x=np.array([Bomb()]), y=np.zeros(1), t=np.zeros(1))
+    for name in ('text', 'pickle', 'other', 'objects'):
+        with pytest.raises(ValueError, match=rf'{name}\.npz: a \.npz with x, y and t'):
+            run(dict(filename=f'{name}.npz'))
+    with pytest.raises(FileNotFoundError, match=r'absent\.npz'):
+        run(dict(filename='absent.npz'))
+    assert not (tmp_path / 'exploded').exists()
+    with pytest.raises(ValueError, match=r'give size=\(H, W\)'):
+        pipeline(dict(type='mmsvf.BinEvents', steps=8))(dict(events=[]))
