@@ -1,0 +1,105 @@
+"""Conventions that turn counted operations into energy; each is a rule for what a layer is charged.
+
+A multiply-accumulate costs 4.6 pJ, an accumulate 0.9 pJ (32-bit floating point, 45 nm; Horowitz, ISSCC 2014).
+Source: SpikeVideoFormer App. E, with D12 of docs/faithfulness.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from mmsvf.spiking.layers import RepConv
+
+from .counter import Layer
+
+E_MAC, E_AC = 4.6e-12, 0.9e-12  # joules
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What a layer is charged: multiply-accumulates and accumulates, each a number of operations."""
+
+    layer: Layer
+    macs: float = 0.0
+    acs: float = 0.0
+
+    def energy(self, e_mac: float = E_MAC, e_ac: float = E_AC) -> float:
+        """Joules."""
+        return self.macs * e_mac + self.acs * e_ac
+
+
+@dataclass(frozen=True)
+class Convention:
+    """A named rule from the layers of a model, in the order they ran, to their charges."""
+
+    name: str
+    meaning: str
+    charge: Callable[[Sequence[Layer], nn.Module], list[Charge]]
+
+
+def _paper(layers: Sequence[Layer], model: nn.Module) -> list[Charge]:
+    charges, last_rate = [], None
+    for layer in layers:
+        if layer.additions is not None:
+            charges.append(Charge(layer, acs=layer.additions))
+        elif last_rate is None:
+            charges.append(Charge(layer, macs=layer.macs))
+        else:
+            charges.append(Charge(layer, acs=last_rate * layer.macs))
+        if layer.rate is not None:
+            last_rate = layer.rate
+    return charges
+
+
+def _strict(layers: Sequence[Layer], model: nn.Module) -> list[Charge]:
+    return [
+        Charge(layer, macs=layer.macs) if layer.additions is None else Charge(layer, acs=layer.additions)
+        for layer in layers
+    ]
+
+
+def folded_macs(layer: Layer, module: RepConv) -> int:
+    """Multiply-adds of the one dense 3x3 convolution that a RepConv folds into, from those of its first 1x1."""
+    return layer.macs * 9 * module.pointwise2.out_channels // module.pointwise1.out_channels
+
+
+def _merged(layers: Sequence[Layer], model: nn.Module) -> list[Charge]:
+    folds = {name: module for name, module in model.named_modules() if isinstance(module, RepConv)}
+    charges = []
+    for layer, charge in zip(layers, _strict(layers, model)):
+        parent, _, part = layer.name.rpartition('.')
+        if parent not in folds:
+            charges.append(charge)
+        elif part == 'pointwise1':
+            macs = folded_macs(layer, folds[parent])
+            share = macs / layer.macs
+            charges.append(Charge(layer, macs=charge.macs * share, acs=charge.acs * share))
+    return charges
+
+
+CONVENTIONS = {
+    convention.name: convention
+    for convention in (
+        Convention(
+            'paper',
+            'multiply-accumulates until the first spikes (the first layer on real input; every layer of a network without '
+            'spikes); then accumulates, as many as multiply-adds times the rate of the input spikes. A layer whose input is '
+            'no spikes takes the rate of the last spikes before it',
+            _paper,
+        ),
+        Convention(
+            'strict',
+            'accumulates where the input is spikes (or a product needs only signs); every other product is '
+            'multiply-accumulates',
+            _strict,
+        ),
+        Convention(
+            'merged',
+            'strict, with each RepConv folded into the dense 3x3 convolution it is at inference',
+            _merged,
+        ),
+    )
+}

@@ -1,0 +1,234 @@
+"""Counts the products of any PyTorch model as they are run: modules, functional calls and matrix products alike.
+
+Every convolution, linear layer and matrix product passes torch's dispatcher; there its two operands
+are looked at (:mod:`.signals`). Norms, neurons, pooling, additions and rescaling are not counted, as
+in the literature on spiking networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+
+from .signals import REAL, Signal, look
+
+aten = torch.ops.aten
+
+
+def _sdpa(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
+    return sdpa_flop_count(query.shape, key.shape, value.shape)
+
+
+# FLOPs (two a multiply-add) by operation, and which arguments are multiplied
+FLOPS: dict[Any, Callable[..., int]] = {
+    **{op: flops for op, flops in flop_registry.items() if 'backward' not in str(op)},
+    aten._scaled_dot_product_flash_attention_for_cpu: _sdpa,
+}
+OPERANDS = {aten.addmm: (1, 2), aten.baddbmm: (1, 2)}
+
+
+@dataclass
+class Operation:
+    """A product that was run.
+
+    Attributes:
+        layer: Name of the layer: that of the module with the weight; of two activations, the innermost
+            module that is running, with the product's number in it, as 'attn.read[1]'.
+        kind: Name of the operation.
+        macs: Multiply-adds, every operand taken as dense.
+        signal: What the layer's input carries; of a product of two activations, the one that
+            gates the other.
+        additions: Additions left where the input needs no multiplication; None if it does.
+    """
+
+    layer: str
+    kind: str
+    macs: int
+    signal: Signal
+    additions: float | None
+
+
+@dataclass
+class Layer:
+    """The operations of one layer, added up.
+
+    Attributes:
+        name: As in the model; '' is the model itself.
+        kind: Name of the operation.
+        parameters: Of the layer's module, its children left out.
+        operations: In the order they were run.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    operations: list[Operation] = field(default_factory=list)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds, dense."""
+        return sum(o.macs for o in self.operations)
+
+    @property
+    def signal(self) -> str:
+        """The kind of its input; 'real' if one of several was."""
+        kinds = [o.signal.kind for o in self.operations]
+        order = ('real', 'signed', 'integer', 'sign', 'binary')
+        return min(kinds, key=order.index)
+
+    @property
+    def additions(self) -> float | None:
+        """Additions, or None if an input needs multiplications."""
+        values = [o.additions for o in self.operations]
+        return None if None in values else sum(v for v in values if v is not None)
+
+    @property
+    def rate(self) -> float | None:
+        """Mean value of its input spikes, weighted by multiply-adds; None of an input that is no spikes."""
+        if not all(o.signal.spikes for o in self.operations):
+            return None
+        return sum(o.signal.rate * o.macs for o in self.operations) / max(1, self.macs)
+
+    @property
+    def rates(self) -> tuple[float, ...] | None:
+        """The rate of each time step, where it is known."""
+        rates = [o.signal.rates for o in self.operations if o.signal.rates is not None]
+        if self.rate is None or len(rates) < len(self.operations) or len({len(r) for r in rates}) != 1:
+            return None
+        return tuple(sum(step) / len(rates) for step in zip(*rates))
+
+
+GATES = ('binary', 'sign', 'integer')
+
+
+def gate_product(macs: int, a: Signal, b: Signal, product: Tensor) -> tuple[Signal, float | None]:
+    """The operand that gates a product, and the additions that are left of its multiply-adds.
+
+    Two binary operands meet where both spike, which is what the product counts. Otherwise spikes add
+    the other operand as often as they fire, and signs add or subtract it every time; a binary
+    operand comes first, then signs, then integer spikes. None: it multiplies.
+    """
+    gates = sorted((x for x in (a, b) if x.kind in GATES), key=lambda x: GATES.index(x.kind))
+    if not gates:
+        return a, None
+    if a.kind == b.kind == 'binary':
+        return gates[0], float(product.sum(dtype=torch.float64))
+    return gates[0], macs * gates[0].rate
+
+
+@dataclass
+class _Frame:
+    """A module that is running, and how many products without a weight it has run."""
+
+    name: str
+    module: nn.Module
+    products: int = 0
+
+
+class _Dispatch(TorchDispatchMode):
+    """Hands every product to a function after it was run."""
+
+    def __init__(self, count: Callable[..., None]) -> None:
+        super().__init__()
+        self.count = count
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        packet = func._overloadpacket
+        if packet in FLOPS:
+            out = func(*args, **kwargs)
+            self.count(packet, args, kwargs, out)
+            return out
+        if func is not torch.ops.prim.device.default:
+            with self:
+                out = func.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        return func(*args, **kwargs)
+
+
+class OperationCounter:
+    """Counts while it is entered::
+
+        with OperationCounter(model, steps=8) as counter:
+            model(clip)
+        for layer in counter.layers: ...
+
+    Args:
+        model: Model whose layers are named.
+        steps: Time steps T of the clip, for rates by time step.
+        ignore: Types of modules whose products are left out.
+    """
+
+    def __init__(self, model: nn.Module, steps: int | None = None, ignore: Sequence[type[nn.Module]] = ()) -> None:
+        self.model, self.steps, self.ignore = model, steps, tuple(ignore)
+        self.operations: list[Operation] = []
+        self._stack: list[_Frame] = []
+        self._handles: list[Any] = []
+        self._weights: dict[int, str] = {}
+        self._dispatch = _Dispatch(self._count)
+
+    def __enter__(self) -> OperationCounter:
+        for name, module in self.model.named_modules():
+            for parameter in module.parameters(recurse=False):
+                self._weights.setdefault(parameter.untyped_storage().data_ptr(), name)
+            self._handles.append(module.register_forward_pre_hook(self._push(name)))
+            self._handles.append(module.register_forward_hook(self._pop, always_call=True))
+        self._dispatch.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._dispatch.__exit__(*error)
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._stack.clear()
+
+    def _push(self, name: str) -> Callable[[nn.Module, Any], None]:
+        def hook(module: nn.Module, _: Any) -> None:
+            self._stack.append(_Frame(name, module))
+
+        return hook
+
+    def _pop(self, *_: Any) -> None:
+        if self._stack:
+            self._stack.pop()
+
+    def _count(self, packet: Any, args: Any, kwargs: Any, out: Any) -> None:
+        if any(isinstance(frame.module, self.ignore) for frame in self._stack):
+            return
+        macs = FLOPS[packet](*args, **kwargs, out_val=out) // 2
+        kind = packet.__name__.lstrip('_')
+        a, b = (args[i] for i in OPERANDS.get(packet, (0, 1)))
+        for x, weight in ((a, b), (b, a)):
+            name = self._weights.get(weight.untyped_storage().data_ptr())
+            if name is not None:
+                signal, count = gate_product(macs, look(x, self.steps), REAL, out)
+                self.operations.append(Operation(name, kind, macs, signal, count))
+                return
+        frame = self._stack[-1] if self._stack else _Frame('', self.model)
+        frame.products += 1
+        name = f'{frame.name}[{frame.products}]'.lstrip('.')
+        attention = 'attention' in kind  # a softmax lies between its two products
+        signal, count = (REAL, None) if attention else gate_product(macs, look(a), look(b), out)
+        self.operations.append(Operation(name, kind, macs, signal, count))
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Layers in the order they were first run."""
+        modules = dict(self.model.named_modules())
+        layers: dict[str, Layer] = {}
+        for operation in self.operations:
+            name = operation.layer
+            if name not in layers:
+                module = modules.get(name)
+                own = 0 if module is None else sum(p.numel() for p in module.parameters(recurse=False))
+                layers[name] = Layer(name, operation.kind, own)
+            layers[name].operations.append(operation)
+        return list(layers.values())
