@@ -75,7 +75,9 @@ def guess_shape(cfg: Config) -> tuple[int, ...]:
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or cfg.get('train_dataloader') or {}
     dataset = loader.get('dataset', {})
     size, frames = None, dataset.get('steps')
-    for step in [*dataset.get('pipeline', []), *_transforms(cfg)]:
+    if dataset.get('offsets'):
+        frames = len(dataset.offsets) + 1
+    for step in _transforms(cfg, dataset.get('pipeline', [])):
         value = step.get('crop_size') or step.get('size') or step.get('scale') or step.get('input_size')
         if isinstance(value, int):
             size = (value, value)
@@ -85,17 +87,21 @@ def guess_shape(cfg: Config) -> tuple[int, ...]:
     if size is None and dataset.get('type', '').endswith('MMHPSDDataset'):
         size = (256, 256)
     if size is None:
-        raise ValueError('the test pipeline does not say the size of an input; give it with --shape, as --shape 3 224 224')
+        raise ValueError('the test pipeline does not say the size of an input: give it, as --shape 3 224 224')
     channels = cfg.model.get('backbone', {}).get('in_channels', 3)
-    clip = frames and cfg.get('default_scope') in ('mmaction', 'mmpose') and _takes_clips(cfg)
+    clip = frames and cfg.get('default_scope') in ('mmaction', 'mmpose', 'mmseg') and _takes_clips(cfg)
     return (channels, frames, *size) if clip else (channels, *size)
 
 
-def _transforms(cfg: Config) -> Sequence[dict]:
-    """Sizes that stand outside the pipeline: mmpose's codec."""
-    codec = cfg.get('codec') or {}
-    size = codec.get('input_size') if isinstance(codec, dict) else None
-    return [dict(type='codec', scale=size)] if size else []
+def _transforms(cfg: Config, pipeline: Sequence[dict]) -> Iterator[dict]:
+    """The transforms of a pipeline, those inside others too, and mmpose's codec, which has the size of an input."""
+    for step in pipeline:
+        yield step
+        inner = step.get('transforms') or []
+        yield from _transforms(Config(), [t for t in inner if isinstance(t, dict)])
+    codec = cfg.get('codec')
+    if isinstance(codec, dict) and 'input_size' in codec:
+        yield dict(type='codec', scale=codec['input_size'])
 
 
 def _takes_clips(cfg: Config) -> bool:
@@ -169,7 +175,7 @@ def run_model(cfg: Config, model: nn.Module, inputs: Tensor) -> Any:
     """A forward pass up to the scores, logits or regressed values."""
     if cfg.get('default_scope') == 'mmaction':  # its 'tensor' mode leaves the head out
         return model(inputs, _samples(cfg, len(inputs)), mode='predict')
-    return model(inputs, mode='tensor')
+    return model(inputs, data_samples=None, mode='tensor')
 
 
 def frames_and_steps(cfg: Config, model: nn.Module, inputs: Tensor) -> tuple[int, int]:
@@ -178,10 +184,28 @@ def frames_and_steps(cfg: Config, model: nn.Module, inputs: Tensor) -> tuple[int
         return inputs.shape[0] * inputs.shape[1], int(getattr(model.backbone, 'time_steps', 1))
     if inputs.dim() >= 5:
         steps = inputs.shape[-3]
-        return int(np.prod(inputs.shape[: -4])) * steps, steps
+        return int(np.prod(inputs.shape[:-4])) * steps, steps
     return inputs.shape[0], int(getattr(getattr(model, 'backbone', None), 'time_steps', 1))
 
 
 def describe(path: str | os.PathLike) -> str:
     """A config's or a checkpoint's name for a report: no folder of this machine."""
     return Path(path).name if os.path.isabs(path) else str(path)
+
+
+@torch.no_grad()
+def wake(cfg: Config, model: nn.Module, inputs: Tensor, passes: int = 3) -> None:
+    """Give a network without trained weights BatchNorm statistics of an input and steeper norms, so that it spikes.
+
+    As constructed, most of a spiking network is silent, and silence does not tell spikes from real numbers.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.momentum = 1.0
+        norm.train()
+    for _ in range(passes):
+        run_model(cfg, model, inputs)
+    for norm in norms:
+        norm.eval()
+        if norm.affine:
+            nn.init.constant_(norm.weight, 2.0)

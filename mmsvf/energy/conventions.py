@@ -66,6 +66,19 @@ def folded_macs(layer: Layer, module: RepConv) -> int:
     return layer.macs * 9 * module.pointwise2.out_channels // module.pointwise1.out_channels
 
 
+def dense_merged_macs(layers: Sequence[Layer], model: nn.Module) -> int:
+    """Multiply-adds with every RepConv folded, every layer dense."""
+    folds = {name: module for name, module in model.named_modules() if isinstance(module, RepConv)}
+    total = 0
+    for layer in layers:
+        parent, _, part = layer.name.rpartition('.')
+        if parent not in folds:
+            total += layer.macs
+        elif part == 'pointwise1':
+            total += folded_macs(layer, folds[parent])
+    return total
+
+
 def _merged(layers: Sequence[Layer], model: nn.Module) -> list[Charge]:
     folds = {name: module for name, module in model.named_modules() if isinstance(module, RepConv)}
     charges = []
@@ -85,9 +98,9 @@ CONVENTIONS = {
     for convention in (
         Convention(
             'paper',
-            'multiply-accumulates until the first spikes (the first layer on real input; every layer of a network without '
-            'spikes); then accumulates, as many as multiply-adds times the rate of the input spikes. A layer whose input is '
-            'no spikes takes the rate of the last spikes before it',
+            'multiply-accumulates until the first spikes (the first layer on real input; every layer of a network '
+            'without spikes); then accumulates, as many as multiply-adds times the rate of the input spikes. A layer '
+            'whose input is no spikes takes the rate of the last spikes before it',
             _paper,
         ),
         Convention(

@@ -10,16 +10,18 @@ from .report import Report, Row
 
 STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1200px; padding: 0 1em; color: #1c2330 }
-table { border-collapse: collapse; width: 100% } th, td { padding: 3px 8px; text-align: right; border-bottom: 1px solid #dde }
+table { border-collapse: collapse; width: 100% }
+th, td { padding: 3px 8px; text-align: right; border-bottom: 1px solid #dde }
 th:first-child, td:first-child, td.text { text-align: left } caption { text-align: left; color: #556 }
-svg text { font: 12px system-ui, sans-serif } h2 { margin-top: 2em } .cell { min-width: 1.2em; height: 1.3em; padding: 0 }
+svg text { font: 12px system-ui, sans-serif } h2 { margin-top: 2em }
+.cell { min-width: 1.2em; height: 1.3em; padding: 0 }
 """
 COLOURS = {'paper': '#3b7dd8', 'strict': '#d9822b', 'merged': '#2f9e6e'}
 
 
 def number(value: float | None) -> str:
     """Six significant digits; a dash for what there is none of."""
-    return '–' if value is None else f'{value:.6g}'
+    return '-' if value is None else f'{value:.6g}'
 
 
 def _stages(report: Report) -> dict[str, list[Row]]:
@@ -60,11 +62,13 @@ def _rates(report: Report) -> str:
     for row in rows:
         assert row.rate is not None
         cells = ''.join(
-            f'<td class="cell" style="background:rgba(59,125,216,{min(1.0, rate):.3f})" title="{rate:.4f}">{rate:.3f}</td>'
+            f'<td class="cell" style="background:rgba(59,125,216,{min(1.0, rate):.3f})">{rate:.3f}</td>'
             for rate in row.rates or ()
         )
         cells += f'<td colspan="{steps - len(row.rates or ())}"></td>' if len(row.rates or ()) < steps else ''
-        lines.append(f'<tr><td>{escape(row.name)}</td><td class="text">{row.signal}</td><td>{row.rate:.4f}</td>{cells}</tr>')
+        lines.append(
+            f'<tr><td>{escape(row.name)}</td><td class="text">{row.signal}</td><td>{row.rate:.4f}</td>{cells}</tr>'
+        )
     return f'<table><tr><th>layer</th><th>input</th><th>mean</th>{head}</tr>{"".join(lines)}</table>'
 
 
@@ -85,7 +89,8 @@ def _layers(report: Report) -> str:
 def _totals(report: Report) -> str:
     lines = [
         f'<tr><td>{name}</td><td>{number(total["multiply_accumulates"])}</td><td>{number(total["accumulates"])}</td>'
-        f'<td id="{name}-clip">{number(total["mj_a_clip"])}</td><td id="{name}-frame">{number(total["mj_a_frame"])}</td>'
+        f'<td id="{name}-clip">{number(total["mj_a_clip"])}</td>'
+        f'<td id="{name}-frame">{number(total["mj_a_frame"])}</td>'
         f'<td class="text">{escape(CONVENTIONS[name].meaning)}</td></tr>'
         for name, total in report.totals.items()
     ]

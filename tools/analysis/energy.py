@@ -71,9 +71,18 @@ def count(args: argparse.Namespace) -> Report:
     print()
     notes.append('not counted: norms, neurons, pooling, additions, rescaling, softmax, the body model')
     return make_report(
-        counter.layers, model, config=analysis.describe(args.config), inputs=tuple(x.shape[1:]), clips=clips, frames=frames,
-        steps=steps, source=source, notes=notes, e_mac=args.e_mac * 1e-12, e_ac=args.e_ac * 1e-12,
-    )  # fmt: skip
+        counter.layers,
+        model,
+        config=analysis.describe(args.config),
+        inputs=tuple(x.shape[1:]),
+        clips=clips,
+        frames=frames,
+        steps=steps,
+        source=source,
+        notes=notes,
+        e_mac=args.e_mac * 1e-12,
+        e_ac=args.e_ac * 1e-12,
+    )
 
 
 def show(report: Report, depth: int | None) -> None:
@@ -100,7 +109,9 @@ def show(report: Report, depth: int | None) -> None:
             *(f'{sum(e):.4g}' if e else 'folded' for e in energies),
         )  # fmt: skip
     console.print(table)
-    totals = Table(title=f'total: {report.parameters:,} parameters, {report.macs:.5g} MACs a clip', title_justify='left')
+    totals = Table(
+        title=f'total: {report.parameters:,} parameters, {report.macs:.5g} MACs a clip', title_justify='left'
+    )
     for column in ('convention', 'MACs left', 'accumulates', 'mJ a clip', 'mJ a frame', 'meaning'):
         totals.add_column(column, justify='left' if column in ('convention', 'meaning') else 'right')
     for name, total in report.totals.items():

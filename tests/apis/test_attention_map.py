@@ -1,0 +1,65 @@
+"""One row of the attention, against the matrix of all pairs."""
+
+import pytest
+import torch
+
+from mmsvf.apis.attention_map import attention_reads, attention_row
+from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
+from mmsvf.spiking.attention import split_heads
+from mmsvf.spiking.hamming import hamming_similarity
+
+
+def build(**attention):
+    torch.manual_seed(0)
+    backbone = SpikeVideoFormer(
+        dict(embed_dims=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1, 1)), heads=2, attention=attention
+    )
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.constant_(module.bias, 0.6)
+            torch.nn.init.constant_(module.weight, 2.0)
+    return backbone.eval()
+
+
+@pytest.mark.parametrize('score', ['hamming', 'dot'])
+def test_row_of_the_full_matrix(score):
+    backbone, clip = build(score=score), torch.randn(1, 3, 4, 48, 64)
+    layer = list(attention_reads(backbone))[-1]
+    seen = []
+    attention_reads(backbone)[layer].register_forward_pre_hook(lambda _, args: seen.append(args[:2]))
+    rows = {head: attention_row(backbone, lambda: backbone(clip), layer, (2, 1, 3), head) for head in (None, 0, 1)}
+    q, k = (split_heads(x, 'clip', 2)[0] for x in seen[0])
+    full = torch.stack([hamming_similarity(q[m], k[m]) for m in range(2)])
+    if score == 'dot':
+        full = q @ k.transpose(-2, -1) / q.shape[-1]
+    expected = full[:, (2 * 3 + 1) * 4 + 3].view(2, 4, 3, 4)
+    torch.testing.assert_close(rows[0], expected[0])
+    torch.testing.assert_close(rows[1], expected[1])
+    torch.testing.assert_close(rows[None], expected.mean(0))
+    assert expected.std() > 0
+
+
+def test_tokens_that_do_not_meet_are_nan():
+    backbone, clip = build(space_time='hierarchical'), torch.randn(1, 3, 4, 48, 64)
+    frame, location = [name for name in attention_reads(backbone) if 'stages.3' in name]
+    row = attention_row(backbone, lambda: backbone(clip), frame, (2, 1, 3))
+    assert row[2].isfinite().all() and row[[0, 1, 3]].isnan().all()
+    row = attention_row(backbone, lambda: backbone(clip), location, (2, 1, 3))
+    assert row.isfinite().sum() == 4 and row[:, 1, 3].isfinite().all()
+
+
+def test_wrong_arguments_are_named():
+    backbone, clip = build(), torch.randn(1, 3, 4, 48, 64)
+    layer = next(iter(attention_reads(backbone)))
+
+    def run():
+        backbone(clip)
+
+    with pytest.raises(ValueError, match="layer='x'; choose one of"):
+        attention_row(backbone, run, 'x', (0, 0, 0))
+    with pytest.raises(ValueError, match='4 time steps, 3 rows, 4 columns'):
+        attention_row(backbone, run, layer, (4, 0, 0))
+    with pytest.raises(ValueError, match='2 heads'):
+        attention_row(backbone, run, layer, (0, 0, 0), 2)
+    with pytest.raises(ValueError, match='Linear has no spiking attention'):
+        attention_reads(torch.nn.Linear(2, 2))

@@ -1,0 +1,64 @@
+#!/usr/bin/env python
+"""Parameters and multiply-adds of any OpenMMLab config's model, every layer taken as dense, by part.
+
+Multiply-adds are of one input of the test pipeline's size (one view of a clip), or of --shape. RepConv is
+counted as it is trained ("factored") and folded ("merged"). tools/analysis/energy.py says what is left of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+from rich.table import Table
+
+from mmsvf.apis import analysis
+from mmsvf.energy import OperationCounter
+from mmsvf.energy.conventions import dense_merged_macs
+from mmsvf.energy.report import stage
+from mmsvf.engine.launch import add_common_arguments, prepare
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_common_arguments(parser)
+    parser.add_argument('--shape', type=int, nargs='+', help="input as C T H W or C H W (default: the test pipeline's)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = prepare(args)
+    model, notes = analysis.build_model(cfg)
+    inputs = analysis.random_inputs(cfg, args.shape or analysis.guess_shape(cfg))
+    frames, steps = analysis.frames_and_steps(cfg, model, inputs)
+    with OperationCounter(model, ignore=analysis.NOT_COUNTED) as counter:
+        analysis.run_model(cfg, model, inputs)
+    layers = counter.layers
+    macs = sum(layer.macs for layer in layers)
+    parameters = sum(p.numel() for p in model.parameters())
+    parts: dict[str, list[int]] = {}
+    for layer in layers:
+        part = parts.setdefault(stage(layer.name), [0, 0])
+        part[0] += layer.parameters
+        part[1] += layer.macs
+    table = Table(
+        title=f'{analysis.describe(args.config)}, input {" x ".join(map(str, inputs.shape[1:]))}, T = {steps}'
+    )
+    for column in ('part', 'parameters', 'multiply-adds'):
+        table.add_column(column, justify='left' if column == 'part' else 'right')
+    for name, (own, operations) in parts.items():
+        table.add_row(name, f'{own:,}', f'{operations / 1e9:.4g} G')
+    console = Console()
+    console.print(table)
+    merged = dense_merged_macs(layers, model)
+    print(f'parameters: {parameters / 1e6:.2f} M (norms included)')
+    print(f'multiply-adds: {macs / 1e9:.4g} G, {macs / frames / 1e9:.4g} G a frame')
+    if merged != macs:
+        print(f'with RepConv merged: {merged / 1e9:.4g} G, {merged / frames / 1e9:.4g} G a frame')
+    for note in notes[:-1]:
+        print(f'- {note}')
+
+
+if __name__ == '__main__':
+    main()
