@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -35,12 +36,37 @@ class Signal:
 REAL = Signal('real')
 
 
-def _whole(x: Tensor) -> bool:
-    return bool((x == x.round()).all())
+CHUNK = 2**18  # numbers that fit a processor's cache with what is made of them
+
+
+def _dense(x: Tensor) -> Tensor:
+    """The numbers of a tensor as (first dimension, rest), in the order of memory where that is possible."""
+    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        x = x.permute(0, 2, 3, 1)
+    elif x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d):
+        x = x.permute(0, 2, 3, 4, 1)
+    return x.reshape(-1, 1) if x.dim() < 2 else x.reshape(x.shape[0], -1)
+
+
+def _all(x: Tensor, test: Callable[[Tensor], Tensor]) -> bool:
+    """Whether a test, which makes zeros of what passes, makes nothing but zeros."""
+    for chunk in x.reshape(-1).split(CHUNK):
+        low, high = torch.aminmax(test(chunk))
+        if low != 0 or high != 0:
+            return False
+    return True
+
+
+def _not_binary(x: Tensor) -> Tensor:
+    return torch.mul(x, x).sub_(x)
+
+
+def _not_whole(x: Tensor) -> Tensor:
+    return x.round().sub_(x)
 
 
 def look(x: Tensor, steps: int | None = None) -> Signal:
-    """The signal of a tensor, in at most four passes over it and one for real numbers.
+    """The signal of a tensor, in three passes over it, or less for real numbers.
 
     Args:
         x: Any tensor.
@@ -48,28 +74,22 @@ def look(x: Tensor, steps: int | None = None) -> Signal:
     """
     if x.numel() == 0:
         return REAL
-    x = x if x.dtype.is_floating_point else x.float()
-    x = x.reshape(-1, 1) if x.dim() < 2 else x
-    first = x[tuple(slice(0, 8) for _ in range(x.dim()))]
-    if not _whole(first):
+    x = _dense(x if x.dtype.is_floating_point else x.float())
+    if not _all(x[:8, :1024], _not_whole):
         return REAL
     low, high = (float(v) for v in torch.aminmax(x))
-    if low < 0:
-        if low == -1 and high == 1 and bool((x.abs() == 1).all()):
+    if not (low >= 0 and high <= LARGEST_SPIKE):
+        if low == -1 and high == 1 and _all(x.abs(), _not_binary) and bool((x != 0).all()):
             return Signal('sign')
-        return Signal('signed') if _whole(x) else REAL
-    if not high <= LARGEST_SPIKE:
-        return Signal('signed') if high < float('inf') and _whole(x) else REAL
-    # a sum over a first dimension counts exactly: less than 2 ** 24 spikes
-    sums = x.sum(tuple(range(1, x.dim())), dtype=torch.float32 if x[0].numel() < 2**19 else torch.float64)
-    # of numbers from 0 to 1, the sum is as large as the number of those above 0 only if these are all 1
-    if high <= 1 and float(sums.double().sum()) == float(torch.count_nonzero(x)):
+        return Signal('signed') if abs(low) + abs(high) < float('inf') and _all(x, _not_whole) else REAL
+    if high <= 1 and _all(x, _not_binary):
         kind = 'binary'
-    elif _whole(x):
+    elif _all(x, _not_whole):
         kind = 'integer'
     else:
         return REAL
-    means = sums.double() / x[0].numel()
+    # single precision counts exactly up to 2 ** 24
+    means = x.sum(1, dtype=torch.float32 if x.shape[1] * high < 2**24 else torch.float64).double() / x.shape[1]
     rates = None
     if steps and len(means) % steps == 0:
         rates = tuple(means.view(steps, -1).mean(1).tolist())
