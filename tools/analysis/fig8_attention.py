@@ -71,7 +71,7 @@ def main() -> None:
         inputs = analysis.video_inputs(cfg, model, args.video, args.shape or analysis.guess_shape(cfg))
     else:
         inputs = next(analysis.loader_inputs(cfg, model, 1))
-    grid = {}
+    grid: dict[str, torch.Size] = {}
     layer = args.layer or list(reads)[-1]
     if layer not in reads:
         raise ValueError(f'--layer {layer!r}; choose one of {list(reads)}')
