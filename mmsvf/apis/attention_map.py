@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -26,20 +26,21 @@ def attention_reads(model: nn.Module) -> dict[str, AttentionRead]:
 
 @torch.no_grad()
 def attention_row(
-    model: nn.Module, run: Callable[[], Any], layer: str, query: tuple[int, int, int], head: int | None = None
-) -> Tensor:
+    model: nn.Module, run: Callable[[], Any], layer: str, query: Sequence[float], head: int | None = None
+) -> tuple[Tensor, tuple[int, int, int]]:
     """Scores of one query token with all tokens of the clip, in [0, 1].
 
     Args:
         model: A model with :class:`mmsvf.spiking.SpikeAttention`.
         run: Runs the model on a batch of one clip.
         layer: Name of an attention, of :func:`attention_reads`.
-        query: Time step, row and column of the query token, on the layer's grid.
+        query: Time, row and column of the query token, as shares of the clip from 0 to 1.
         head: Attention head; None is the mean of all.
 
     Returns:
-        (T, H, W): the normalised Hamming similarity; with score 'dot' the share of channels in which both
-        spike. Tokens that the design does not let meet are NaN.
+        The scores (T, H, W): the normalised Hamming similarity; with score 'dot' the share of channels in
+        which both spike. Tokens that the design does not let meet are NaN. And the query's time step, row
+        and column on the layer's grid.
 
     Raises:
         ValueError: unknown layer, or a query or head outside its range.
@@ -55,13 +56,14 @@ def attention_row(
         handle.remove()
     q, k = seen[0]
     steps, _, _, height, width = q.shape
-    if any(not 0 <= value < size for value, size in zip(query, (steps, height, width))):
-        raise ValueError(f'query={query}; the grid of {layer} has {steps} time steps, {height} rows, {width} columns')
+    if len(query) != 3 or any(not 0 <= share <= 1 for share in query):
+        raise ValueError(f'query={query}; time, row and column as shares of the clip, each from 0 to 1')
+    t, y, x = (min(int(share * size), size - 1) for share, size in zip(query, (steps, height, width)))
     if head is not None and not 0 <= head < read.heads:
         raise ValueError(f'head={head}; {layer} has {read.heads} heads')
     one = slice(0, 1)
-    tokens = [split_heads(x[:, one], 'clip', read.heads)[0] for x in (q, k)]  # M (T N) D
-    index = (query[0] * height + query[1]) * width + query[2]
+    tokens = [split_heads(spikes[:, one], 'clip', read.heads)[0] for spikes in (q, k)]  # M (T N) D
+    index = (t * height + y) * width + x
     row_of = tokens[0][:, index : index + 1]
     if read.score == 'hamming':
         scores = hamming_similarity_bilinear(row_of, tokens[1])[:, 0]
@@ -71,8 +73,8 @@ def attention_row(
     met = torch.ones_like(row, dtype=torch.bool)
     if read.tokens == 'frame':
         met[:] = False
-        met[query[0]] = True
+        met[t] = True
     elif read.tokens == 'location':
         met[:] = False
-        met[:, query[1], query[2]] = True
-    return row.masked_fill(~met, float('nan'))
+        met[:, y, x] = True
+    return row.masked_fill(~met, float('nan')), (t, y, x)

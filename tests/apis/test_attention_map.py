@@ -21,13 +21,19 @@ def build(**attention):
     return backbone.eval()
 
 
+QUERY = 0.6, 0.4, 0.9  # step 2 of 4, row 1 of 3, column 3 of 4
+
+
 @pytest.mark.parametrize('score', ['hamming', 'dot'])
 def test_row_of_the_full_matrix(score):
     backbone, clip = build(score=score), torch.randn(1, 3, 4, 48, 64)
     layer = list(attention_reads(backbone))[-1]
     seen = []
     attention_reads(backbone)[layer].register_forward_pre_hook(lambda _, args: seen.append(args[:2]))
-    rows = {head: attention_row(backbone, lambda: backbone(clip), layer, (2, 1, 3), head) for head in (None, 0, 1)}
+    rows = {}
+    for head in (None, 0, 1):
+        rows[head], token = attention_row(backbone, lambda: backbone(clip), layer, QUERY, head)
+        assert token == (2, 1, 3)
     q, k = (split_heads(x, 'clip', 2)[0] for x in seen[0])
     full = torch.stack([hamming_similarity(q[m], k[m]) for m in range(2)])
     if score == 'dot':
@@ -42,9 +48,9 @@ def test_row_of_the_full_matrix(score):
 def test_tokens_that_do_not_meet_are_nan():
     backbone, clip = build(space_time='hierarchical'), torch.randn(1, 3, 4, 48, 64)
     frame, location = [name for name in attention_reads(backbone) if 'stages.3' in name]
-    row = attention_row(backbone, lambda: backbone(clip), frame, (2, 1, 3))
+    row, _ = attention_row(backbone, lambda: backbone(clip), frame, QUERY)
     assert row[2].isfinite().all() and row[[0, 1, 3]].isnan().all()
-    row = attention_row(backbone, lambda: backbone(clip), location, (2, 1, 3))
+    row, _ = attention_row(backbone, lambda: backbone(clip), location, QUERY)
     assert row.isfinite().sum() == 4 and row[:, 1, 3].isfinite().all()
 
 
@@ -57,7 +63,7 @@ def test_wrong_arguments_are_named():
 
     with pytest.raises(ValueError, match="layer='x'; choose one of"):
         attention_row(backbone, run, 'x', (0, 0, 0))
-    with pytest.raises(ValueError, match='4 time steps, 3 rows, 4 columns'):
+    with pytest.raises(ValueError, match='each from 0 to 1'):
         attention_row(backbone, run, layer, (4, 0, 0))
     with pytest.raises(ValueError, match='2 heads'):
         attention_row(backbone, run, layer, (0, 0, 0), 2)

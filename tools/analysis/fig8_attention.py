@@ -71,20 +71,9 @@ def main() -> None:
         inputs = analysis.video_inputs(cfg, model, args.video, args.shape or analysis.guess_shape(cfg))
     else:
         inputs = next(analysis.loader_inputs(cfg, model, 1))
-    grid: dict[str, torch.Size] = {}
     layer = args.layer or list(reads)[-1]
-    if layer not in reads:
-        raise ValueError(f'--layer {layer!r}; choose one of {list(reads)}')
-
-    def run() -> None:
-        analysis.run_model(cfg, model, inputs)
-
-    handle = reads[layer].register_forward_pre_hook(lambda _, x: grid.update(shape=x[0].shape))
-    run()
-    handle.remove()
-    steps, _, _, height, width = grid['shape']
-    query = tuple(min(int(share * size), size - 1) for share, size in zip(args.query, (steps, height, width)))
-    row = attention_row(model, run, layer, query, args.head)
+    row, query = attention_row(model, lambda: analysis.run_model(cfg, model, inputs), layer, args.query, args.head)
+    steps, height, width = row.shape
     clip = inputs.flatten(0, inputs.dim() - 5)[0] if inputs.dim() >= 5 else inputs[0][:, None].expand(-1, steps, -1, -1)
     pictures = overlay(clip[:, :steps], row, query)  # the spatial design sees one frame at a time
     args.out.parent.mkdir(parents=True, exist_ok=True)
