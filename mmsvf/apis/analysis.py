@@ -109,10 +109,18 @@ def _takes_clips(cfg: Config) -> bool:
 
 
 def loader_inputs(cfg: Config, model: nn.Module, clips: int) -> Iterator[Tensor]:
-    """Inputs of the test loader's first samples, one view each, as the model's preprocessor hands them on."""
+    """Inputs of the test loader's first samples, one view each, as the model's preprocessor hands them on.
+
+    Raises:
+        FileNotFoundError: the data is not there; the message has the flags that do without.
+    """
     loader = cfg.test_dataloader
     loader.update(batch_size=1, num_workers=0, persistent_workers=False)
-    for i, batch in enumerate(Runner.build_dataloader(loader, seed=0)):
+    try:
+        batches = Runner.build_dataloader(loader, seed=0)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"the config's test data: {error}; give --video FILE or --random instead") from error
+    for i, batch in enumerate(batches):
         if i == clips:
             return
         yield one_view(cfg, _preprocess(model, batch)['inputs'])

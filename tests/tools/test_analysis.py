@@ -61,6 +61,8 @@ def test_energy_of_a_framework_config():
         'analysis/energy', 'mmaction::recognition/tsn/tsn_imagenet-pretrained-r50_8xb32-1x1x3-100e_kinetics400-rgb.py',
         '--random', '--depth', '1', '--shape', '3', '64', '64',
     )  # fmt: skip
+    with pytest.raises(AssertionError, match=r"the config's test data: .*; give --video FILE or --random instead"):
+        tool('analysis/energy', 'configs/svf_k400_small.py')
     assert 'RANDOM INPUT' in log and 'WARNING: random input' in log
     assert 'pre-trained weights not loaded: model.backbone.pretrained=https' in log
 
