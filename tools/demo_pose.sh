@@ -8,8 +8,7 @@ export OMP_NUM_THREADS=1 PYTHON
 
 run() { echo "+ $*" && "$@"; }
 
-[ -f $DATA/pose_events/subject01_group2_time11/pose_info.pkl ] ||
-    run "$PYTHON" tools/dataset_converters/moving_body.py $DATA
+[ -f $DATA/.complete ] || { run "$PYTHON" tools/dataset_converters/moving_body.py $DATA && touch $DATA/.complete; }
 for MODALITY in frames events; do
     CONFIG=configs/demo/svf_moving_body.py
     [ $MODALITY = frames ] || CONFIG=configs/demo/svf_moving_body_event.py
