@@ -77,7 +77,9 @@ def guess_shape(cfg: Config) -> tuple[int, ...]:
     size, frames = None, dataset.get('steps')
     if dataset.get('offsets'):
         frames = len(dataset.offsets) + 1
-    for step in _transforms(cfg, dataset.get('pipeline', [])):
+    codec = cfg.get('codec')  # of mmpose, one or several
+    codecs = [codec] if isinstance(codec, dict) else []
+    for step in [*_transforms(dataset.get('pipeline', [])), *codecs]:
         value = step.get('crop_size') or step.get('size') or step.get('scale') or step.get('input_size')
         if isinstance(value, int):
             size = (value, value)
@@ -93,22 +95,19 @@ def guess_shape(cfg: Config) -> tuple[int, ...]:
     return (channels, frames, *size) if clip else (channels, *size)
 
 
-def _transforms(cfg: Config, pipeline: Sequence[dict]) -> Iterator[dict]:
-    """The transforms of a pipeline, those inside others too, and mmpose's codec, which has the size of an input."""
+def _transforms(pipeline: Sequence[Any]) -> Iterator[dict]:
+    """The transforms of a pipeline, those inside others too."""
     for step in pipeline:
-        yield step
-        inner = step.get('transforms') or []
-        yield from _transforms(Config(), [t for t in inner if isinstance(t, dict)])
-    codec = cfg.get('codec')
-    if isinstance(codec, dict) and 'input_size' in codec:
-        yield dict(type='codec', scale=codec['input_size'])
+        if isinstance(step, dict):
+            yield step
+            yield from _transforms(step.get('transforms') or [])
 
 
 def _takes_clips(cfg: Config) -> bool:
     return cfg.model.get('type', '').split('.')[-1] not in ('Recognizer2D', 'TopdownPoseEstimator')
 
 
-def loader_inputs(cfg: Config, model: nn.Module, clips: int) -> Iterator[Tensor]:
+def loader_inputs(cfg: Config, model: Any, clips: int) -> Iterator[Tensor]:
     """Inputs of the test loader's first samples, one view each, as the model's preprocessor hands them on.
 
     Raises:
@@ -123,11 +122,7 @@ def loader_inputs(cfg: Config, model: nn.Module, clips: int) -> Iterator[Tensor]
     for i, batch in enumerate(batches):
         if i == clips:
             return
-        yield one_view(cfg, _preprocess(model, batch)['inputs'])
-
-
-def _preprocess(model: Any, batch: dict) -> dict:
-    return model.data_preprocessor(batch, False)
+        yield one_view(cfg, model.data_preprocessor(batch, False)['inputs'])
 
 
 def one_view(cfg: Config, inputs: Any) -> Tensor:
@@ -142,7 +137,7 @@ def random_inputs(cfg: Config, shape: Sequence[int]) -> Tensor:
     return x[:, None] if cfg.get('default_scope') == 'mmaction' else x
 
 
-def video_inputs(cfg: Config, model: nn.Module, path: str, shape: Sequence[int]) -> Tensor:
+def video_inputs(cfg: Config, model: Any, path: str, shape: Sequence[int]) -> Tensor:
     """Frames of a video, evenly spaced, scaled to the shape and through the model's preprocessor.
 
     Raises:
@@ -163,7 +158,7 @@ def video_inputs(cfg: Config, model: nn.Module, path: str, shape: Sequence[int])
     clip = torch.from_numpy(np.ascontiguousarray(chosen[..., ::-1])).permute(3, 0, 1, 2)  # RGB, CTHW
     clip = clip if len(shape) == 4 else clip[:, 0]
     batch = dict(inputs=[clip[None] if cfg.get('default_scope') == 'mmaction' else clip], data_samples=_samples(cfg, 1))
-    return one_view(cfg, _preprocess(model, batch)['inputs'])
+    return one_view(cfg, model.data_preprocessor(batch, False)['inputs'])
 
 
 def _samples(cfg: Config, count: int) -> list:

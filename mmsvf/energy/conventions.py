@@ -6,7 +6,7 @@ Source: SpikeVideoFormer App. E, with D12 of docs/faithfulness.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -66,31 +66,31 @@ def folded_macs(layer: Layer, module: RepConv) -> int:
     return layer.macs * 9 * module.pointwise2.out_channels // module.pointwise1.out_channels
 
 
-def dense_merged_macs(layers: Sequence[Layer], model: nn.Module) -> int:
-    """Multiply-adds with every RepConv folded, every layer dense."""
+def fold(layers: Sequence[Layer], model: nn.Module) -> Iterator[tuple[Layer, float]]:
+    """The layers that are left when every RepConv is folded, and how many times their multiply-adds they then have.
+
+    A RepConv's first 1x1 stands for the whole.
+    """
     folds = {name: module for name, module in model.named_modules() if isinstance(module, RepConv)}
-    total = 0
     for layer in layers:
         parent, _, part = layer.name.rpartition('.')
         if parent not in folds:
-            total += layer.macs
+            yield layer, 1.0
         elif part == 'pointwise1':
-            total += folded_macs(layer, folds[parent])
-    return total
+            yield layer, folded_macs(layer, folds[parent]) / layer.macs
+
+
+def dense_merged_macs(layers: Sequence[Layer], model: nn.Module) -> int:
+    """Multiply-adds with every RepConv folded, every layer dense."""
+    return sum(round(layer.macs * share) for layer, share in fold(layers, model))
 
 
 def _merged(layers: Sequence[Layer], model: nn.Module) -> list[Charge]:
-    folds = {name: module for name, module in model.named_modules() if isinstance(module, RepConv)}
-    charges = []
-    for layer, charge in zip(layers, _strict(layers, model)):
-        parent, _, part = layer.name.rpartition('.')
-        if parent not in folds:
-            charges.append(charge)
-        elif part == 'pointwise1':
-            macs = folded_macs(layer, folds[parent])
-            share = macs / layer.macs
-            charges.append(Charge(layer, macs=charge.macs * share, acs=charge.acs * share))
-    return charges
+    charges = {charge.layer.name: charge for charge in _strict(layers, model)}
+    return [
+        Charge(layer, share * charges[layer.name].macs, share * charges[layer.name].acs)
+        for layer, share in fold(layers, model)
+    ]
 
 
 CONVENTIONS = {

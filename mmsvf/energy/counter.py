@@ -214,7 +214,7 @@ class OperationCounter:
                 return
         frame = self._stack[-1] if self._stack else _Frame('', self.model)
         frame.products += 1
-        name = f'{frame.name}[{frame.products}]'.lstrip('.')
+        name = f'{frame.name}[{frame.products}]'
         attention = 'attention' in kind  # a softmax lies between its two products
         signal, count = (REAL, None) if attention else gate_product(macs, look(a), look(b), out)
         self.operations.append(Operation(name, kind, macs, signal, count))
