@@ -1,0 +1,117 @@
+"""tools/analysis/ablate.py and width_study.py: what they train, what they skip, what they print."""
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from .test_train_and_test import ROOT, tool
+
+CONFIG = 'configs/demo/svf_moving_digits.py'
+
+
+def tool_error(*arguments):
+    command = [sys.executable, str(ROOT / 'tools' / f'{arguments[0]}.py'), *map(str, arguments[1:])]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode, done.stdout
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope='module')
+def options(tmp_path_factory):
+    """The demo, one short epoch on eight videos."""
+    folder = tmp_path_factory.mktemp('moving_digits')
+    tool('dataset_converters/moving_digits', folder, '--train', '8', '--val', '4', '--frames', '10')
+    return [
+        '--cfg-options',
+        'train_cfg.max_epochs=1',
+        'param_scheduler.total_steps=1',
+        'param_scheduler.pct_start=0.5',
+        *(
+            f'{split}_dataloader.dataset.{key}={folder / value}'
+            for split, name in (('train', 'train'), ('val', 'val'), ('test', 'val'))
+            for key, value in (('ann_file', f'{name}.txt'), ('data_prefix.video', name))
+        ),
+    ]
+
+
+@pytest.fixture(scope='module')
+def runs(options, tmp_path_factory):
+    """The narrowest networks of the width study, trained."""
+    work = tmp_path_factory.mktemp('runs')
+    command = ['analysis/ablate', CONFIG, 'configs/ablation/width.yml', '--only', 'hamming_16', 'dot_16', '--seeds']
+    command += ['0', '1', '--jobs', '2', '--energy', '1', '--work-dir', work, '--out', work / 'out' / 'table.md']
+    return work, command, tool(*command, *options)
+
+
+def test_table_of_runs(runs):
+    work, _, log = runs
+    rows = re.findall(r'^\| ((?:hamming|dot)_16) \| ([\d,]+) \| 2 \| ', log, re.M)
+    assert [name for name, _ in rows] == ['hamming_16', 'dot_16']
+    assert (work / 'out' / 'table.md').read_text() in log
+    for name, _ in rows:
+        for seed in ('0', '1'):
+            result = json.loads((work / name / seed / 'result.json').read_text())
+            assert 0 <= result['acc/top1'] <= 1 and result['energy of 1']['paper'] > 0
+    weights = [(work / 'hamming_16' / seed / 'run' / 'last_checkpoint').read_text() for seed in '01']
+    first, second = (torch.load(path, weights_only=False)['state_dict'] for path in weights)  # our own files
+    assert not all(torch.equal(first[key], second[key]) for key in first), 'seeds differ'
+
+
+def test_finished_runs_are_kept_and_others_refused(runs, options):
+    """The same command trains nothing; other options in the same folder are an error and change nothing."""
+    work, command, log = runs
+    before = {path: path.stat().st_mtime_ns for path in work.rglob('*') if path.is_file() and 'out' not in path.parts}
+    assert tool(*command, *options).splitlines()[-3:] == log.splitlines()[-3:]
+    error = tool_error(*command, *options, 'optim_wrapper.optimizer.lr=0.1')
+    assert 'holds a run of another config' in error and '--work-dir' in error and 'no run of the base' in error
+    after = {path: path.stat().st_mtime_ns for path in work.rglob('*') if path.is_file() and 'out' not in path.parts}
+    assert after == before
+
+
+def test_width_study(runs, tmp_path, options):
+    work, _, _ = runs
+    log = tool('analysis/width_study', work, '--clips', '2', '--out', tmp_path / 'study.png')
+    cells = [cell.strip() for cell in re.search(r'^\| 16 \|.*$', log, re.M)[0].split('|')]
+    assert cells[1:3] == ['16', '2'] and all(-1 <= float(cell) <= 1 for cell in cells[4:8])
+    assert float(cells[5]) == pytest.approx(0.28, abs=0.06), 'two random bits'
+    assert (tmp_path / 'study.png').stat().st_size > 5000
+
+
+def test_wrong_rows_are_named(tmp_path):
+    assert "no rows ['joint']; choose from ['base'" in tool_error(
+        'analysis/ablate', CONFIG, 'configs/ablation/table6.yml', '--only', 'joint'
+    )
+    rows = tmp_path / 'rows.yml'
+    rows.write_text('base: {}\nworse: {model.backbone.attention: {scor: dot}}\n')
+    assert "no option 'scor'; did you mean 'score'" in tool_error('analysis/ablate', CONFIG, rows)
+    rows.write_text('- base\n')
+    assert 'a mapping of row names' in tool_error('analysis/ablate', CONFIG, rows)
+
+
+def test_paired_differences():
+    """Against a hand-made case: differences 1, 2, 3; Student's t at 2 degrees of freedom is 4.303."""
+    ablate = runpy.run_path(str(ROOT / 'tools' / 'analysis' / 'ablate.py'))
+    base = np.array([10.0, 20.0, 30.0])
+    cells = ablate['differences'](base + np.arange(1, 4), base)
+    assert cells == ['2 ± 1', '-0.484 to 4.48']
+    assert ablate['differences'](base, base) == ['0', '-']
+    lines = ablate['table'](
+        {'base': {0: {'m': 1.0}, 1: {'m': 2.0}}, 'row': {1: {'m': 5.0}, 7: {'m': 9.0}}}, dict(base=1, row=2), 'm', None
+    )
+    assert lines[-1] == '| row | 2 | 2 | 7 ± 2.8 | 3 | - |', 'only seed 1 is in both'
+
+
+def test_similarities_of_known_spikes():
+    """Signs of Gaussian projections as spikes and their inputs: the error is Fig. 3's, constants give 0."""
+    study = runpy.run_path(str(ROOT / 'tools' / 'analysis' / 'width_study.py'))
+    u, w = torch.randn(2, 1, 200, 256)
+    error, rank_hamming, rank_dot = study['compare']((u.gt(0).float(), u), (w.gt(0).float(), w))
+    assert error < 0.05 and rank_hamming > 0.55 and rank_hamming > rank_dot > 0.3
+    silent = study['compare']((torch.zeros_like(u), u), (torch.zeros_like(w), w))
+    assert silent[1:] == (0.0, 0.0)
