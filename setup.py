@@ -56,7 +56,7 @@ POSE = [
 POSE += ['xtcocotools>=1.12']
 PRETRAIN = [*MMENGINE, 'einops', 'importlib-metadata', 'mat4py', 'modelindex']
 # what imagecorruptions-imaug (ImageNet-C) needs; itself it is installed with --no-deps
-ROBUSTNESS = ['numba', 'scikit-image']
+ROBUSTNESS = ['scikit-image']
 DEV = ['mypy', 'pre-commit', 'pytest', 'pytest-xdist', 'ruff', 'scikit-image', 'scikit-learn']
 
 setup(
@@ -72,7 +72,7 @@ setup(
     cmdclass={'build_py': BuildWithMim},
     python_requires='>=3.9',
     # spikingjelly is not listed: it asks for torchaudio and torchvision, which would replace torch
-    install_requires=['torch>=2.1', 'numpy', 'loguru', 'packaging'],
+    install_requires=['torch>=2.1', 'numpy', 'numba', 'loguru', 'packaging'],
     extras_require={
         'action': ACTION,
         'seg': SEG,

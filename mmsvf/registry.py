@@ -93,6 +93,7 @@ TRANSFORMS.declare('mmsvf.datasets.clip_transforms', 'ClipTransforms', 'DegradeL
 METRICS.declare('mmsvf.evaluation.smpl_pose', 'SMPLPoseMetric')
 METRICS.declare('mmsvf.evaluation.video_seg', 'VideoSegMetric')
 METRICS.declare('mmsvf.evaluation.corruption_accuracy', 'CorruptionAccuracy')
+HOOKS.declare('mmsvf.engine.fuse', 'FuseHook')
 HOOKS.declare('mmsvf.engine.firing_rate', 'FiringRateHook', 'SpikeSparsityHook')
 HOOKS.declare('mmsvf.engine.load_report', 'LoadReportHook')
 HOOKS.declare('mmsvf.engine.pose_video_visualization', 'PoseVideoVisualizationHook')

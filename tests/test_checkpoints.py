@@ -8,6 +8,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
+import mmsvf
 from mmsvf.checkpoints import (
     from_official,
     official_arch,
@@ -67,8 +68,11 @@ def close(ours, golden):
     assert difference < RTOL, difference
 
 
-def test_golden_outputs(golden_run):
+@pytest.mark.parametrize('form', ['plain', 'fused', 'merged'])
+def test_golden_outputs(golden_run, form):
     golden, model = golden_run
+    if form != 'plain':
+        model = mmsvf.fuse(model, merge=form == 'merged')
     with torch.no_grad():
         stages, logits = model(golden['input'].permute(1, 2, 0, 3, 4))
     names = [f'before_downsample{name}' for name in ('1_2', '2', '3', '4')]

@@ -17,6 +17,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--interval', type=int, default=1, help='show every n-th sample (default: %(default)s)')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a window is shown (default: %(default)s)')
     parser.add_argument('--tta', action='store_true', help="test-time augmentation (the config's tta_model)")
+    parser.add_argument('--fuse', action='store_true', help='test the exact inference form, which is faster')
+    parser.add_argument('--compile', action='store_true', help='with --fuse: torch.compile the backbone, too')
     return parser.parse_args()
 
 

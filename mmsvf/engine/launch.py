@@ -17,6 +17,7 @@ from mmengine.registry import HOOKS, RUNNERS
 from mmengine.runner import Runner
 
 from mmsvf.compat import check_environment, setup_cpu_distributed
+from mmsvf.engine.allocator import keep_freed_memory
 from mmsvf.frameworks import FRAMEWORKS, require
 
 
@@ -94,6 +95,8 @@ def prepare(args: argparse.Namespace) -> Config:
 def run(cfg: Config, method: str) -> Any:
     """Build the runner and call its ``train`` or ``test``."""
     setup_cpu_distributed(cfg)
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     result = getattr(runner, method)()
     if dist.is_available() and dist.is_initialized():  # without this a CPU run may abort at exit
@@ -157,6 +160,11 @@ def test(args: argparse.Namespace) -> dict[str, float]:
             raise ValueError('--tta needs tta_model and tta_pipeline in the config')
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    if args.compile and not args.fuse:
+        raise ValueError('--compile goes with --fuse: it is the fused model that becomes one graph')
+    if args.fuse:
+        hooks = [*(cfg.get('custom_hooks') or []), dict(type='mmsvf.FuseHook', compile=args.compile)]
+        cfg.custom_hooks = hooks
     if args.show or args.show_dir is not None:
         show_predictions(cfg, args)
     return run(cfg, 'test')

@@ -99,18 +99,22 @@ class AttentionRead(nn.Module):
             scale = 1.0 / (2 * (channels // heads))
         elif isinstance(scale, str) or not scale > 0:
             raise ValueError(f"scale={scale!r}; a number above 0, 'width' for 1/(2C) or 'head' for 1/(2D)")
-        self.heads, self.tokens, self.score, self.scale = heads, tokens, score, float(scale)
+        self.heads, self.tokens, self.score = heads, tokens, score
+        self.scale: float | Tensor = float(scale)
+        self.shift: Tensor | None = None  # of a fused model, with a scale a channel
         self.norm = nn.BatchNorm2d(channels) if (default.norm if norm is None else norm) else None
         self.lif = build_neuron(neuron, v_threshold=default.threshold if threshold is None else threshold)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         t, b, _, h, w = q.shape
         tokens = [split_heads(x, self.tokens, self.heads) for x in (q, k, v)]
-        x = merge_heads(SCORES[self.score].attend(*tokens, scale=self.scale), self.tokens, (t, b, h, w))
+        x = SCORES[self.score].attend(*tokens, scale=self.scale)
+        x = merge_heads(x if self.shift is None else x.add_(self.shift), self.tokens, (t, b, h, w))
         return self.lif(x if self.norm is None else over_images(self.norm, x))
 
     def extra_repr(self) -> str:
-        return f'heads={self.heads}, tokens={self.tokens!r}, score={self.score!r}, scale={self.scale:.6g}'
+        scale = f'{self.scale:.6g}' if isinstance(self.scale, float) else 'a channel'
+        return f'heads={self.heads}, tokens={self.tokens!r}, score={self.score!r}, scale={scale}'
 
 
 class SpikeAttention(nn.Module):
@@ -184,12 +188,14 @@ class _Unit(nn.Module):
         super().__init__()
         self.lif = build_neuron(neuron)
         self.q, self.k, self.v = (SpikeProjection(channels, neuron) for _ in range(3))
+        self.joint: nn.Module | None = None  # of a fused model
         self.read = read
         self.proj = RepConv(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.lif(x)
-        return self.proj(self.read(self.q(x), self.k(x), self.v(x)))
+        q, k, v = (self.q(x), self.k(x), self.v(x)) if self.joint is None else self.joint(x)
+        return self.proj(self.read(q, k, v))
 
 
 class _FactorizedUnit(nn.Module):
@@ -201,10 +207,13 @@ class _FactorizedUnit(nn.Module):
         self.q = SpikeProjection(channels, neuron)
         self.k = nn.ModuleList([SpikeProjection(channels, neuron) for _ in reads])
         self.v = nn.ModuleList([SpikeProjection(channels, neuron) for _ in reads])
+        self.joint: nn.Module | None = None  # of a fused model
         self.reads = nn.ModuleList(reads)
         self.proj = RepConv(len(reads) * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.lif(x)
-        q = self.q(x)
-        return self.proj(cat([read(q, k(x), v(x)) for read, k, v in zip(self.reads, self.k, self.v)], dim=2))
+        n = len(self.reads)
+        parts = [p(x) for p in (self.q, *self.k, *self.v)] if self.joint is None else self.joint(x)
+        q, keys, values = parts[0], parts[1 : n + 1], parts[n + 1 :]
+        return self.proj(cat([read(q, k, v) for read, k, v in zip(self.reads, keys, values)], dim=2))

@@ -29,14 +29,16 @@ def hamming_similarity_bilinear(q: Tensor, k: Tensor) -> Tensor:
     return 0.5 + (2 * q - 1) @ (2 * k - 1).transpose(-2, -1) / (2 * q.shape[-1])
 
 
-def hamming_attention(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None, order: str = 'auto') -> Tensor:
+def hamming_attention(
+    q: Tensor, k: Tensor, v: Tensor, scale: float | Tensor | None = None, order: str = 'auto'
+) -> Tensor:
     """Spike-driven Hamming attention without its neuron: ``scale * (2q-1) [(2k-1)^T v]``.
 
     Args:
         q: Query spikes ``(..., Nq, D)``.
         k: Key spikes ``(..., Nk, D)``.
         v: Value spikes ``(..., Nk, Dv)``.
-        scale: Factor of the result; None is Eq. 9's ``1 / (2D)``.
+        scale: Factor of the result, or factors that broadcast to it; None is Eq. 9's ``1 / (2D)``.
         order: 'linear' multiplies keys with values first (linear in the tokens, Eq. 10),
             'quadratic' queries with keys first (Eq. 9), 'auto' whichever multiplies less.
             The products are sums of small integers, exact in fp32, so the orders agree bit
@@ -53,7 +55,7 @@ def hamming_attention(q: Tensor, k: Tensor, v: Tensor, scale: float | None = Non
     return _attention(q, k, v, scale, order, signed=True)
 
 
-def dot_attention(q: Tensor, k: Tensor, v: Tensor, scale: float = 0.125, order: str = 'auto') -> Tensor:
+def dot_attention(q: Tensor, k: Tensor, v: Tensor, scale: float | Tensor = 0.125, order: str = 'auto') -> Tensor:
     """Spike-driven dot-product attention without its neuron (Eq. 3): ``scale * q [k^T v]``.
 
     Arguments, result and errors as in :func:`hamming_attention`.
@@ -61,7 +63,7 @@ def dot_attention(q: Tensor, k: Tensor, v: Tensor, scale: float = 0.125, order: 
     return _attention(q, k, v, scale, order, signed=False)
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, scale: float, order: str, signed: bool) -> Tensor:
+def _attention(q: Tensor, k: Tensor, v: Tensor, scale: float | Tensor, order: str, signed: bool) -> Tensor:
     if order not in ORDERS:
         raise ValueError(f'order={order!r}; choose one of {ORDERS}')
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:

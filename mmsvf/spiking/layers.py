@@ -30,6 +30,8 @@ def pointwise(in_channels: int, out_channels: int, bias: bool = False) -> nn.Con
 class Downsample(nn.Module):
     """[LIF] -> convolution -> BatchNorm. ``neuron=None`` for the first one, on real-valued input."""
 
+    folds = (('conv', 'norm'),)
+
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int, neuron: NeuronSpec | None
     ) -> None:
@@ -45,6 +47,8 @@ class Downsample(nn.Module):
 
 class SepConv(nn.Module):
     """Separable convolution (Eq. 1): LIF -> 1x1 -> BN -> LIF -> depth-wise 7x7 -> 1x1 -> BN."""
+
+    folds = (('pointwise1', 'norm1'), ('pointwise2', 'norm2'))
 
     def __init__(self, channels: int, expansion: int = 2, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
@@ -65,6 +69,8 @@ class SepConv(nn.Module):
 class ChannelConv(nn.Module):
     """Channel convolution (Eq. 1): LIF -> 3x3 -> BN -> LIF -> 3x3 -> BN, with ``ratio`` times the width between."""
 
+    folds = (('conv1', 'norm1'), ('conv2', 'norm2'))
+
     def __init__(self, channels: int, ratio: int = 4, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
         hidden = channels * ratio
@@ -82,6 +88,8 @@ class ChannelConv(nn.Module):
 
 class ChannelMLP(nn.Module):
     """Channel MLP (Eq. 2): LIF -> linear -> BN -> LIF -> linear -> BN on every token."""
+
+    folds = (('fc1', 'norm1'), ('fc2', 'norm2'))
 
     def __init__(self, channels: int, ratio: float = 4, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
@@ -163,6 +171,8 @@ class SpikeConv(nn.Module):
     Attributes:
         unrolled: Whether integer spikes are handed on as binary sub-steps; the result is the same.
     """
+
+    folds = (('conv', 'norm'),)
 
     def __init__(self, conv: nn.Conv2d, norm: nn.Module | None = None, neuron: NeuronSpec = 'official') -> None:
         super().__init__()

@@ -31,6 +31,7 @@ class MemoryRead(nn.Module):
         super().__init__()
         self.lif = build_neuron(neuron)
         self.q, self.k, self.v = (SpikeProjection(channels, neuron) for _ in range(3))
+        self.joint: nn.Module | None = None  # k and v of a fused model
         self.read = AttentionRead(channels, heads, 'clip', score, None, None, None, neuron)
         self.proj = RepConv(channels, channels)
         self.start_at_zero()
@@ -47,4 +48,5 @@ class MemoryRead(nn.Module):
             return last
         spikes = self.lif(x)
         memory = spikes[:-1]
-        return last + self.proj(self.read(self.q(spikes[-1:]), self.k(memory), self.v(memory)))
+        k, v = (self.k(memory), self.v(memory)) if self.joint is None else self.joint(memory)
+        return last + self.proj(self.read(self.q(spikes[-1:]), k, v))

@@ -18,7 +18,11 @@ from spikingjelly.activation_based import surrogate
 from torch import Tensor, nn
 
 from .arguments import check_arguments
-from .lif_clip import LIFClip
+
+try:  # the explicit steps below do without it: without numba, or before torch 2.4
+    from . import clip_ops
+except (ImportError, AttributeError):
+    clip_ops = None  # type: ignore[assignment]
 
 Surrogate = Union[dict, Callable[[Tensor], Tensor], None]
 NeuronSpec = Union[str, dict]
@@ -43,12 +47,28 @@ def build_surrogate(spec: Surrogate) -> Callable[[Tensor], Tensor]:
     return known[name](**arguments)
 
 
+def one_pass(neuron: Any, x_seq: Tensor) -> bool:
+    """Whether the operators of :mod:`mmsvf.spiking.clip_ops` take this clip."""
+    return (
+        clip_ops is not None
+        and not neuron.store_v_seq
+        and x_seq.device.type == 'cpu'
+        and x_seq.dtype == torch.float32
+        and x_seq.dim() > 1
+    )
+
+
 class FromRest:
     """What all neurons here share: one explicit step, looped over a clip from rest.
 
     A subclass gives ``charge``, ``fire`` and ``discharge``; the membrane is an argument, not
     hidden state.
+
+    Attributes:
+        inplace: Whether the spikes of a clip may take the place of its input where no gradient is wanted.
     """
+
+    inplace = False
 
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
         """Membrane before firing, from the input ``x`` and the last membrane ``v``."""
@@ -71,6 +91,13 @@ class FromRest:
     def rest(self, x: Tensor) -> Tensor:
         """The membrane at rest, shaped as the step ``x``."""
         return torch.full_like(x, self.v_reset or 0.0, requires_grad=False)  # type: ignore[attr-defined]
+
+    def write(self, operators: tuple[Any, Any], x_seq: Tensor, *arguments: Any) -> Tensor:
+        """Spikes by an operator, or by the second one in place."""
+        if self.inplace and not torch.is_grad_enabled():
+            operators[1](x_seq, *arguments)
+            return x_seq
+        return operators[0](x_seq, *arguments)
 
     def single_step_forward(self: Any, x: Tensor) -> Tensor:
         """One time step, carrying the membrane from the last call."""
@@ -115,6 +142,23 @@ class _Leaky(FromRest):
         if self.v_reset is None:
             return h - spike * self.v_threshold
         return h * (1.0 - spike) + spike * self.v_reset
+
+    def _clip(self: Any, x_seq: Tensor) -> Tensor:
+        """One pass over memory where there is one, otherwise the explicit steps."""
+        if not one_pass(self, x_seq) or type(self.surrogate_function) is not surrogate.Sigmoid:
+            return FromRest.multi_step_forward(self, x_seq)
+        leak = self.leak()
+        return self.write(
+            (clip_ops.lif, clip_ops.lif_),
+            x_seq,
+            leak if isinstance(leak, Tensor) else torch.tensor(leak),
+            self.decay_input,
+            self.v_threshold,
+            self.v_reset,
+            self.detach_reset,
+            self.strict,
+            self.surrogate_function.alpha,
+        )
 
     def _kernel(self: Any, kernel: Callable[[Tensor], Tensor], x_seq: Tensor) -> Tensor:
         """spikingjelly's own loop (Triton on GPU) between two resets."""
@@ -187,18 +231,7 @@ class LIF(_Leaky, sj.LIFNode):
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         if x_seq.is_cuda and not self.strict:
             return self._kernel(lambda x: sj.LIFNode.multi_step_forward(self, x), x_seq)
-        if self.store_v_seq or type(self.surrogate_function) is not surrogate.Sigmoid:
-            return FromRest.multi_step_forward(self, x_seq)
-        return LIFClip.apply(
-            x_seq,
-            self.leak(),
-            self.decay_input,
-            self.v_threshold,
-            self.v_reset,
-            self.detach_reset,
-            self.strict,
-            self.surrogate_function.alpha,
-        )
+        return self._clip(x_seq)
 
 
 class LearnableLIF(_Leaky, sj.ParametricLIFNode):
@@ -237,9 +270,9 @@ class LearnableLIF(_Leaky, sj.ParametricLIFNode):
         return self.w.sigmoid()
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
-        if self.strict:
-            return FromRest.multi_step_forward(self, x_seq)
-        return self._kernel(lambda x: sj.ParametricLIFNode.multi_step_forward(self, x), x_seq)
+        if x_seq.is_cuda and not self.strict:
+            return self._kernel(lambda x: sj.ParametricLIFNode.multi_step_forward(self, x), x_seq)
+        return self._clip(x_seq)
 
 
 class IntegerLIF(FromRest, sj.BaseNode):
@@ -275,6 +308,12 @@ class IntegerLIF(FromRest, sj.BaseNode):
         )
         self.max_value = int(max_value)
         self.decay = float(decay)
+
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        if one_pass(self, x_seq):
+            operators = clip_ops.integer_lif, clip_ops.integer_lif_
+            return self.write(operators, x_seq, self.decay, self.v_threshold, self.max_value)
+        return FromRest.multi_step_forward(self, x_seq)
 
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
         return self.decay * v + x

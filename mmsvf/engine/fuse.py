@@ -1,0 +1,36 @@
+"""Testing a model in its exact inference form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from mmsvf.registry import HOOKS
+from mmsvf.spiking.fusion import fuse
+
+
+@HOOKS.register_module()
+class FuseHook(Hook):
+    """Replaces the runner's model by :func:`mmsvf.fuse` of it before a test, when its weights are loaded.
+
+    Args:
+        merge: As of :func:`mmsvf.fuse`.
+        compile: Also have torch.compile turn the backbone into one graph, which needs a C++ compiler and minutes.
+    """
+
+    def __init__(self, merge: bool = False, compile: bool = False) -> None:
+        self.merge, self.compile = merge, compile
+
+    def before_test(self, runner: Any) -> None:
+        """Fuse, inside a distributed wrapper, too."""
+        wrapped = is_model_wrapper(runner.model)
+        model: Any = fuse(runner.model.module if wrapped else runner.model, self.merge)
+        if self.compile:
+            model.backbone.compile(fullgraph=True)
+        if wrapped:
+            runner.model.module = model
+        else:
+            runner.model = model
+        runner.logger.info(f'model fused{" and its backbone compiled" if self.compile else ""}')

@@ -1,0 +1,144 @@
+"""mmsvf.fuse: the same function with fewer layers."""
+
+import pytest
+import torch
+from torch import nn
+
+import mmsvf
+from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
+from mmsvf.models.necks.memory_read_fuse import MemoryReadFuse
+from mmsvf.models.necks.spike_fpn import SpikeFPN
+from mmsvf.spiking import build_neuron
+from mmsvf.spiking.fusion import FoldedRepConv, fold
+from mmsvf.spiking.layers import RepConv
+
+TINY = dict(embed_dims=(8, 16, 24, 32, 40), depths=(1, 1, 1, 2, 1))
+ATTENTIONS = [
+    *(dict(score=s, space_time=d) for s in ('hamming', 'dot') for d in ('joint', 'hierarchical', 'factorized')),
+    dict(space_time='neuron'),
+    dict(space_time='spatial'),
+    dict(norm=False, scale='head'),
+]
+
+
+def shaken(model, *inputs):
+    """In evaluation, with statistics of the inputs and norms that are not those of a new model; in fp64."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+        nn.init.uniform_(norm.weight, 1.0, 2.0)
+        nn.init.normal_(norm.bias, 0.0, 0.3)
+    with torch.no_grad():
+        for _ in range(3):
+            model.train()(*inputs)
+    return model.eval().double()
+
+
+@pytest.mark.parametrize('merge', [False, True], ids=['factored', 'merged'])
+@pytest.mark.parametrize('neuron', ['official', dict(type='IntegerLIF')], ids=['LIF', 'IntegerLIF'])
+@pytest.mark.parametrize('attention', ATTENTIONS, ids=lambda a: '-'.join(map(str, a.values())))
+def test_the_same_function(attention, neuron, merge):
+    """In fp64 no sum is rounded across a threshold, so membranes and spikes are equal throughout."""
+    options = dict(out_indices=(0, 2, 3, 4), output='tuple', neuron=neuron)
+    model = SpikeVideoFormer(TINY, attention=dict(**attention, neuron='official'), **options)
+    x = torch.randn(2, 3, 4, 32, 32)
+    shaken(model, x)
+    x = torch.randn(2, 3, 4, 32, 32, dtype=torch.float64)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        expected, found = model(x), mmsvf.fuse(model, merge)(x)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()), 'it is a copy'
+    for a, b in zip(expected, found):
+        assert a.std() > 0.1
+        torch.testing.assert_close(b, a, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize('merge', [False, True], ids=['factored', 'merged'])
+def test_memory_and_feature_pyramid(merge):
+    """The segmentor's parts: cross-attention to earlier frames, and SpikeConv's norms."""
+
+    class Neck(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.memory = MemoryReadFuse([16, 24])
+            self.fpn = SpikeFPN([16, 24], 16, neuron=dict(type='IntegerLIF', max_value=4))
+
+        def forward(self, *x):
+            return self.fpn(self.memory(x))
+
+    features = [torch.randn(2, 16, 3, 8, 8), torch.randn(2, 24, 3, 4, 4)]
+    model = shaken(Neck(), *features)
+    for read in model.memory.reads:
+        nn.init.uniform_(read.proj.norm3.weight, 1.0, 2.0)
+    fused = mmsvf.fuse(model, merge)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.memory.modules())
+    with torch.no_grad():
+        for a, b in zip(model(*(x.double() for x in features)), fused(*(x.double() for x in features))):
+            torch.testing.assert_close(b, a, rtol=1e-7, atol=1e-9)
+
+
+def test_no_norm_is_left_and_fewer_products():
+    model = SpikeVideoFormer(TINY)
+    fused, merged = mmsvf.fuse(model), mmsvf.fuse(model, merge=True)
+    for form in (fused, merged):
+        assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in form.modules())
+        assert not any(p.requires_grad for p in form.parameters()) and not form.training
+        form.train()  # nothing to update
+    convs = [sum(isinstance(m, nn.Conv2d) for m in form.modules()) for form in (model, fused, merged)]
+    # a block of attention: 4 RepConvs of 3 convolutions; one RepConv for q, k and v, one for the output
+    assert convs[0] - convs[1] == 3 * 6 and convs[1] - convs[2] == 3 * 4
+    assert any(p.requires_grad for p in model.parameters()) and model.training
+
+
+def test_border_of_repconv():
+    """The constant that crosses the padding: in the corner, too, of a RepConv whose border is far from zero."""
+    conv = RepConv(4, 6)
+    for norm in (conv.norm1, conv.norm2, conv.norm3):
+        for tensor in (norm.running_mean, norm.bias):
+            nn.init.normal_(tensor, 3.0)
+        for tensor in (norm.running_var, norm.weight):
+            nn.init.uniform_(tensor, 0.5, 4.0)
+    conv.eval().double()
+    x = (torch.rand(2, 3, 4, 5, 5) < 0.3).double()
+    folded = FoldedRepConv([conv])
+    torch.testing.assert_close(folded(x), conv(x), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(folded.merged()(x.flatten(0, 1)), conv(x).flatten(0, 1), rtol=1e-9, atol=1e-9)
+    both = FoldedRepConv([conv, conv])(x)
+    assert torch.equal(both[:, :, :6], both[:, :, 6:])
+
+
+def test_fp32_differs_only_where_a_spike_flips():
+    """On one layer at a time, with the same input: 1e-5, and spikes but for those within 1e-5 of the threshold."""
+    model = SpikeVideoFormer(TINY)
+    shaken(model, torch.randn(4, 3, 4, 32, 32)).float()
+    fused = mmsvf.fuse(model)
+    for plain, form in zip(model.stages, fused.stages):
+        x = torch.randn(4, 2, plain.downsample.conv.in_channels, 32, 32)
+        with torch.no_grad():
+            torch.testing.assert_close(form.downsample(x), plain.downsample(x), rtol=1e-5, atol=1e-5)
+            x = torch.randn(4, 2, plain.downsample.conv.out_channels, 16, 16)
+            for a, b in zip(plain.blocks, form.blocks):
+                off = (a(x) - b(x)).abs() > 1e-5 * a(x).abs().max()
+                assert off.float().mean() < 0.02
+
+
+def test_clear_errors():
+    with pytest.raises(ValueError, match=r'Linear has no layer of mmsvf\.spiking'):
+        mmsvf.fuse(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match='SpikeVideoFormer is fused already'):
+        mmsvf.fuse(mmsvf.fuse(SpikeVideoFormer(TINY)))
+    with pytest.raises(ValueError, match='without running statistics'):
+        fold(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2, track_running_stats=False))
+    with pytest.raises(AttributeError, match="no attribute 'fus'"):
+        mmsvf.fus  # noqa: B018
+
+
+def test_one_graph():
+    """torch.compile without a graph break, on the plain and the fused model (traced, not compiled)."""
+    model = SpikeVideoFormer(TINY, neuron=dict(type='IntegerLIF'), attention=dict(neuron='official')).eval()
+    x = torch.randn(1, 3, 3, 32, 32)
+    for form in (model, mmsvf.fuse(model)):
+        compiled = torch.compile(form, fullgraph=True, backend='eager')
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(x), form(x))
+    assert build_neuron().inplace is False
