@@ -44,34 +44,50 @@ def options(tmp_path_factory):
 def runs(options, tmp_path_factory):
     """The narrowest networks of the width study, trained."""
     work = tmp_path_factory.mktemp('runs')
-    command = ['analysis/ablate', CONFIG, 'configs/ablation/width.yml', '--only', 'hamming_16', 'dot_16', '--seeds']
-    command += ['0', '1', '--jobs', '2', '--energy', '1', '--work-dir', work, '--out', work / 'out' / 'table.md']
-    return work, command, tool(*command, *options)
+    command = [
+        'analysis/ablate',
+        CONFIG,
+        'configs/ablation/width.yml',
+        '--work-dir',
+        work,
+        '--energy',
+        '1',
+        '--jobs',
+        '2',
+    ]
+    return work, command, tool(*command, '--only', 'hamming_16', 'dot_16', '--seeds', '0', *options)
+
+
+def contents(work):
+    return {path: path.stat().st_mtime_ns for path in work.rglob('*') if path.is_file()}
 
 
 def test_table_of_runs(runs):
     work, _, log = runs
-    rows = re.findall(r'^\| ((?:hamming|dot)_16) \| ([\d,]+) \| 2 \| ', log, re.M)
-    assert [name for name, _ in rows] == ['hamming_16', 'dot_16']
-    assert (work / 'out' / 'table.md').read_text() in log
-    for name, _ in rows:
-        for seed in ('0', '1'):
-            result = json.loads((work / name / seed / 'result.json').read_text())
-            assert 0 <= result['acc/top1'] <= 1 and result['energy of 1']['paper'] > 0
-    weights = [(work / 'hamming_16' / seed / 'run' / 'last_checkpoint').read_text() for seed in '01']
-    first, second = (torch.load(path, weights_only=False)['state_dict'] for path in weights)  # our own files
+    assert re.findall(r'^\| ((?:hamming|dot)_16) \| [\d,]+ \| 1 \| ', log, re.M) == ['hamming_16', 'dot_16']
+    for row in ('hamming_16', 'dot_16'):
+        result = json.loads((work / row / '0' / 'result.json').read_text())
+        assert 0 <= result['acc/top1'] <= 1 and result['energy of 1']['paper'] > 0
+
+
+def test_seeds_are_added_and_finished_runs_kept(runs, options, tmp_path):
+    work, command, _ = runs
+    before = contents(work)
+    log = tool(*command, '--only', 'hamming_16', '--seeds', '0', '1', '--out', tmp_path / 'out' / 'table.md', *options)
+    assert '| hamming_16 |' in log and (tmp_path / 'out' / 'table.md').read_text() in log
+    after = contents(work)
+    assert {path: after[path] for path in before} == before
+    paths = [(work / 'hamming_16' / seed / 'run' / 'last_checkpoint').read_text() for seed in '01']
+    first, second = (torch.load(path, weights_only=False)['state_dict'] for path in paths)  # our own files
     assert not all(torch.equal(first[key], second[key]) for key in first), 'seeds differ'
 
 
-def test_finished_runs_are_kept_and_others_refused(runs, options):
-    """The same command trains nothing; other options in the same folder are an error and change nothing."""
-    work, command, log = runs
-    before = {path: path.stat().st_mtime_ns for path in work.rglob('*') if path.is_file() and 'out' not in path.parts}
-    assert tool(*command, *options).splitlines()[-3:] == log.splitlines()[-3:]
-    error = tool_error(*command, *options, 'optim_wrapper.optimizer.lr=0.1')
+def test_other_options_in_the_same_folder_are_refused(runs, options):
+    work, command, _ = runs
+    before = contents(work)
+    error = tool_error(*command, '--only', 'dot_16', '--seeds', '0', *options, 'optim_wrapper.optimizer.lr=0.1')
     assert 'holds a run of another config' in error and '--work-dir' in error and 'no run of the base' in error
-    after = {path: path.stat().st_mtime_ns for path in work.rglob('*') if path.is_file() and 'out' not in path.parts}
-    assert after == before
+    assert contents(work) == before
 
 
 def test_width_study(runs, tmp_path, options):

@@ -113,8 +113,10 @@ def run_once(cfg: Config, folder: Path, seed: int, metric: str, clips: int | Non
     if config.is_file() and config.read_text() != text:
         raise ValueError(f'{folder} holds a run of another config or other options: give another --work-dir')
     found = json.loads(result.read_text()) if result.is_file() else {}
-    folder.mkdir(parents=True, exist_ok=True)
-    config.write_text(text)
+    before = dict(found)
+    if not config.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        config.write_text(text)
     if 'trained' not in found:
         call(folder, threads, 'train.py', config, '--work-dir', work, '--seed', seed, '--resume')
         found['trained'] = True
@@ -125,7 +127,8 @@ def run_once(cfg: Config, folder: Path, seed: int, metric: str, clips: int | Non
         call(folder, threads, 'analysis/energy.py', config, checkpoint, '--clips', clips, '--json', report)
         totals = json.loads(report.read_text())['totals']
         found[f'energy of {clips}'] = {name: total['mj_a_clip'] for name, total in totals.items()}
-    result.write_text(json.dumps(found))
+    if found != before:
+        result.write_text(json.dumps(found))
     return found
 
 
