@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a window is shown (default: %(default)s)')
     parser.add_argument('--tta', action='store_true', help="test-time augmentation (the config's tta_model)")
     parser.add_argument('--fuse', action='store_true', help='test the exact inference form, which is faster')
-    parser.add_argument('--compile', action='store_true', help='with --fuse: torch.compile the backbone, too')
+    parser.add_argument('--compile', action='store_true', help='with --fuse: torch.compile its blocks, too')
     return parser.parse_args()
 
 

@@ -181,6 +181,14 @@ def run_model(cfg: Config, model: nn.Module, inputs: Tensor) -> Any:
     return model(inputs, data_samples=None, mode='tensor')
 
 
+def scores(model: Any, inputs: Tensor) -> Tensor:
+    """Scores, logits or regressed values of inputs (B, C, [T,] H, W), of which a gradient can be taken."""
+    if hasattr(model, 'decode_head'):
+        return model(inputs, mode='tensor')
+    features = model.backbone(inputs)
+    return model.head(features) if hasattr(model, 'head') else model.cls_head(features)
+
+
 def frames_and_steps(cfg: Config, model: nn.Module, inputs: Tensor) -> tuple[int, int]:
     """Frames of a batch of inputs, and time steps T that a frame or clip is shown for."""
     if cfg.get('default_scope') == 'mmaction' and inputs.dim() == 5:  # (B, segments, C, H, W)

@@ -13,8 +13,8 @@ LARGEST = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Have glibc hand freed memory to the next tensor instead of to the system; returns whether it will.
 
-    It returns large blocks at once by default, so that every large tensor is paged in anew: a fifth of a training step
-    on CPU (``benchmarks/model.py``). The process keeps its peak memory instead.
+    It returns large blocks at once by default, so that every large tensor is paged in anew. The process keeps its peak
+    memory instead.
     """
     if not sys.platform.startswith('linux'):
         return False

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from mmsvf.registry import HOOKS
-from mmsvf.spiking.fusion import fuse
+from mmsvf.spiking.fusion import compile_blocks, fuse
 
 
 @HOOKS.register_module()
@@ -17,7 +17,7 @@ class FuseHook(Hook):
 
     Args:
         merge: As of :func:`mmsvf.fuse`.
-        compile: Also have torch.compile turn the backbone into one graph, which needs a C++ compiler and minutes.
+        compile: Also have torch.compile turn each block into one graph, which needs a C++ compiler and a minute.
     """
 
     def __init__(self, merge: bool = False, compile: bool = False) -> None:
@@ -28,9 +28,9 @@ class FuseHook(Hook):
         wrapped = is_model_wrapper(runner.model)
         model: Any = fuse(runner.model.module if wrapped else runner.model, self.merge)
         if self.compile:
-            model.backbone.compile(fullgraph=True)
+            compile_blocks(model)
         if wrapped:
             runner.model.module = model
         else:
             runner.model = model
-        runner.logger.info(f'model fused{" and its backbone compiled" if self.compile else ""}')
+        runner.logger.info(f'model fused{" and compiled" if self.compile else ""}')

@@ -95,8 +95,8 @@ def prepare(args: argparse.Namespace) -> Config:
 def run(cfg: Config, method: str) -> Any:
     """Build the runner and call its ``train`` or ``test``."""
     setup_cpu_distributed(cfg)
-    if not torch.cuda.is_available():
-        keep_freed_memory()
+    if method == 'test' and not torch.cuda.is_available():
+        keep_freed_memory()  # a tenth of a forward; in training it would cost memory
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     result = getattr(runner, method)()
     if dist.is_available() and dist.is_initialized():  # without this a CPU run may abort at exit

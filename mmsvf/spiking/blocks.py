@@ -10,13 +10,30 @@ from .arguments import check_arguments
 from .attention import SpikeAttention
 from .layers import ChannelConv, ChannelMLP, SepConv
 from .neuron import NeuronSpec
+from .recompute import recomputed
 
 
 class SpikeConvBlock(nn.Module):
-    """x + SepConv(x), then x + ChannelConv(x) (Eq. 1)."""
+    """x + SepConv(x), then x + ChannelConv(x) (Eq. 1).
 
-    def __init__(self, channels: int, expansion: int = 2, ratio: int = 4, neuron: NeuronSpec = 'official') -> None:
+    Args:
+        channels: Width C.
+        expansion: Hidden width of the separable convolution over C.
+        ratio: Hidden width of the channel convolution over C.
+        neuron: See :func:`mmsvf.spiking.build_neuron`.
+        with_cp: Recompute each branch in the backward pass (:func:`mmsvf.spiking.recompute.recomputed`).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        expansion: int = 2,
+        ratio: int = 4,
+        neuron: NeuronSpec = 'official',
+        with_cp: bool = False,
+    ) -> None:
         super().__init__()
+        self.with_cp = with_cp
         self.sep_conv = SepConv(channels, expansion, neuron)
         self.channel_conv = ChannelConv(channels, ratio, neuron)
 
@@ -25,8 +42,9 @@ class SpikeConvBlock(nn.Module):
         return self.sep_conv.norm2, self.channel_conv.norm2
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.sep_conv(x)
-        return x + self.channel_conv(x)
+        for branch in (self.sep_conv, self.channel_conv):
+            x = x + (recomputed(branch, x) if self.with_cp else branch(x))
+        return x
 
 
 class SpikeTransformerBlock(nn.Module):
@@ -38,6 +56,7 @@ class SpikeTransformerBlock(nn.Module):
         mlp_ratio: Hidden width of the MLP over C.
         neuron: Neuron of the MLP, and of the attention unless ``attention`` names its own.
         attention: Further arguments of :class:`SpikeAttention`.
+        with_cp: As in :class:`SpikeConvBlock`.
     """
 
     def __init__(
@@ -47,8 +66,10 @@ class SpikeTransformerBlock(nn.Module):
         mlp_ratio: float = 4,
         neuron: NeuronSpec = 'official',
         attention: dict[str, Any] | None = None,
+        with_cp: bool = False,
     ) -> None:
         super().__init__()
+        self.with_cp = with_cp
         attention = {'neuron': neuron, **(attention or {})}
         check_arguments(SpikeAttention, attention, 'attention')
         self.attn = SpikeAttention(channels, **{'heads': heads, **attention})
@@ -60,5 +81,6 @@ class SpikeTransformerBlock(nn.Module):
         return unit.proj.norm3, self.mlp.norm2
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(x)
-        return x + self.mlp(x)
+        for branch in (self.attn, self.mlp):
+            x = x + (recomputed(branch, x) if self.with_cp else branch(x))
+        return x

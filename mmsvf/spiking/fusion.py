@@ -21,6 +21,7 @@ from torch import Tensor, cat, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .attention import AttentionRead, SpikeProjection, _FactorizedUnit, _Unit
+from .blocks import SpikeConvBlock, SpikeTransformerBlock
 from .layers import ChannelConv, ChannelMLP, Downsample, RepConv, SepConv, SpikeConv, over_images
 from .memory import MemoryRead
 
@@ -191,3 +192,19 @@ def fuse(model: nn.Module, merge: bool = False) -> nn.Module:
     for module in chosen:
         handlers[type(module)](module)
     return model.requires_grad_(False)
+
+
+def compile_blocks(model: nn.Module) -> nn.Module:
+    """Have torch.compile turn every block of a fused model into one graph, in place.
+
+    Blocks of the same shape share their graph, so that less is compiled than of the model as a whole.
+
+    Raises:
+        ValueError: the model has no such block.
+    """
+    blocks = [m for m in model.modules() if isinstance(m, (Downsample, SpikeConvBlock, SpikeTransformerBlock))]
+    if not blocks:
+        raise ValueError(f'{type(model).__name__} has no block of mmsvf.spiking to compile')
+    for block in blocks:
+        block.compile(fullgraph=True, dynamic=False)
+    return model

@@ -12,6 +12,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 import mmsvf  # noqa: F401
+from mmsvf.apis.analysis import scores
 from mmsvf.spiking.attention import AttentionRead
 from mmsvf.spiking.layers import RepConv
 
@@ -87,7 +88,8 @@ def multiply_adds(model, shape):
 
     for module in model.modules():
         module.register_forward_hook(layer)
-    make_zoo['forward'](model, torch.empty(1, *shape, device='meta'))
+    with torch.no_grad():
+        scores(model, torch.empty(1, *shape, device='meta'))
     return total
 
 

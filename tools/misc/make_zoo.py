@@ -19,6 +19,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
 
 import mmsvf  # noqa: F401
+from mmsvf.apis.analysis import scores
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION: dict[str, Any] = {
@@ -48,19 +49,10 @@ def build(cfg: Config) -> Any:
         return MODELS.build(cfg.model).eval()
 
 
-@torch.no_grad()
-def forward(model: Any, inputs: torch.Tensor) -> torch.Tensor:
-    """Scores or logits of a view (1, C, [T,] H, W)."""
-    if hasattr(model, 'decode_head'):
-        return model(inputs, mode='tensor')
-    features = model.backbone(inputs)
-    return model.head(features) if hasattr(model, 'head') else model.cls_head(features)
-
-
 def count(model: Any, shape: list[int]) -> tuple[int, int]:
     """Parameters, and multiply-adds of one view of a shape."""
-    with FlopCounterMode(display=False) as counter:
-        forward(model, torch.empty(1, *shape, device='meta'))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        scores(model, torch.empty(1, *shape, device='meta'))
     return sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2
 
 

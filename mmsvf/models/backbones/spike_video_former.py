@@ -6,16 +6,13 @@ BCHW (image); inside TBCHW.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor, channels_last, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
 from mmsvf.load_report import compare
 from mmsvf.registry import MODELS
@@ -23,6 +20,7 @@ from mmsvf.spiking.arguments import check_arguments
 from mmsvf.spiking.blocks import SpikeConvBlock, SpikeTransformerBlock
 from mmsvf.spiking.layers import Downsample, over_images
 from mmsvf.spiking.neuron import NeuronSpec
+from mmsvf.spiking.recompute import recomputed
 
 DEPTHS = (1, 1, 2, 6, 2)
 ARCHS: dict[str, dict[str, Any]] = {
@@ -55,30 +53,10 @@ class Stage(nn.Module):
         self.with_cp = with_cp
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.downsample(x)
+        x = recomputed(self.downsample, x) if self.with_cp else self.downsample(x)
         for block in self.blocks:
-            if self.with_cp and self.training and x.requires_grad:
-                x = checkpoint(block, x, use_reentrant=False, context_fn=lambda b=block: (nullcontext(), still(b)))
-            else:
-                x = block(x)
+            x = block(x)
         return x
-
-
-@contextmanager
-def still(module: nn.Module) -> Iterator[None]:
-    """Recompute a block without a second update of its BatchNorm statistics.
-
-    RepConv reads them in training, so a second update would change the recomputed values.
-    """
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
-    kept = [(m.momentum, m.num_batches_tracked) for m in norms]
-    for norm in norms:
-        norm.momentum, norm.num_batches_tracked = 0.0, torch.zeros((), dtype=torch.long)
-    try:
-        yield
-    finally:
-        for norm, (momentum, batches) in zip(norms, kept):
-            norm.momentum, norm.num_batches_tracked = momentum, batches
 
 
 @MODELS.register_module()
@@ -169,8 +147,8 @@ class SpikeVideoFormer(BaseModule):
         def block(stage: int) -> nn.Module:
             width = self.embed_dims[stage]
             if stage < CONV_STAGES:
-                return SpikeConvBlock(width, neuron=neuron)
-            return SpikeTransformerBlock(width, heads, mlp_ratio, neuron, attention)
+                return SpikeConvBlock(width, neuron=neuron, with_cp=with_cp)
+            return SpikeTransformerBlock(width, heads, mlp_ratio, neuron, attention, with_cp)
 
         widths = (in_channels, *self.embed_dims)
         self.stages = nn.ModuleList(
@@ -206,7 +184,7 @@ class SpikeVideoFormer(BaseModule):
         steps, outs = x.shape[0], {}
         if self.per_frame:
             x = x.reshape(1, -1, *x.shape[2:])
-        if x.device.type == 'cpu':  # convolutions there are several times as fast (benchmarks/layout.py)
+        if x.device.type == 'cpu':  # convolutions there are several times as fast (benchmarks/model.py)
             x = over_images(lambda images: images.contiguous(memory_format=channels_last), x)
         for i, stage in enumerate(self.stages[: max(self.out_indices) + 1]):
             x = stage(x)
