@@ -129,6 +129,57 @@ def test_recomputation_changes_nothing(attention):
         assert torch.equal(p, q), name
 
 
+def step(backbone, x, autocast=False):
+    with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        y = backbone(x)
+    y.float().sin().sum().backward()
+    return y
+
+
+def test_recomputation_in_mixed_precision():
+    """bf16: the same outputs and fp32 gradients, bit for bit."""
+    plain, recomputed = tiny(), tiny(with_cp=True)
+    recomputed.load_state_dict(plain.state_dict())
+    x = video()
+    assert torch.equal(step(plain, x, autocast=True), step(recomputed, x, autocast=True))
+    for (name, p), q in zip(plain.named_parameters(), recomputed.named_parameters()):
+        assert p.grad.dtype == torch.float32 and torch.equal(p.grad, q[1].grad), name
+
+
+def distributed_step(rank, folder):
+    """One step of DDP with and without recomputation, each rank with its own clip."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    grads = []
+    for with_cp in (False, True):
+        torch.manual_seed(0)
+        backbone = torch.nn.parallel.DistributedDataParallel(tiny(with_cp=with_cp))
+        torch.manual_seed(1 + rank)
+        step(backbone, video())
+        grads.append([p.grad for p in backbone.parameters()])
+    torch.save(grads, f'{folder}/{rank}.pth')
+    torch.distributed.destroy_process_group()
+
+
+def test_recomputation_on_two_processes(tmp_path):
+    torch.multiprocessing.spawn(distributed_step, (str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(*first)), 'with and without'
+    assert all(torch.equal(a, b) for a, b in zip(first[1], second[1])), 'both ranks'
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_mixed_precision_on_gpu(dtype):
+    """Forward and backward in half precision, with finite gradients."""
+    backbone = calibrated(tiny()).cuda()
+    x = video().cuda()
+    with torch.autocast('cuda', dtype):
+        y = backbone.train()(x)
+    y.float().square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in backbone.parameters())
+
+
 def test_frozen_stages_and_norms():
     backbone = tiny(frozen_stages=1, norm_eval=True).train()
     before = {k: v.clone() for k, v in backbone.state_dict().items()}
