@@ -123,6 +123,12 @@ def _lif_gradient(
         h[i] = gh
 
 
+@njit(**EXACT)
+def _reset(h: Any, v: Any, fires_at: Any, keep: Any, after: Any) -> None:
+    for i in range(len(h)):
+        v[i] = h[i] * keep + after if h[i] >= fires_at else h[i]
+
+
 @njit(**FUSED)
 def _leak_gradient(x: Any, v: Any, gh: Any, total: Any, rest: Any, decays: Any) -> None:
     for i in range(len(x)):
@@ -140,17 +146,19 @@ def _lif_backward(
         h, v = np.empty((steps, e - b), np.float32), np.full(e - b, rest)
         for t in range(steps):
             _membranes(x[t, b:e], v, h[t], leak, rest, decay_input, fires_at, keep, after)
+        total, last = np.zeros(e - b, np.float32), np.empty(e - b, np.float32)
         v[:] = F(0.0)  # from here on the gradient of the membrane
         for t in range(steps - 1, -1, -1):
             _lif_gradient(
                 h[t], g[t, b:e], v, gx[t, b:e], F(1.0) - leak, gain, theta, alpha, fires_at, keep, after, through_reset
             )
-        if len(leak_parts):  # of a learnt leak; h now holds gradients, so the membranes come once more
-            total, row = np.zeros(e - b, np.float32), np.empty(e - b, np.float32)
-            v[:] = rest
-            for t in range(steps):
-                _leak_gradient(x[t, b:e], v, h[t], total, rest, F(1.0) if decay_input else F(0.0))
-                _membranes(x[t, b:e], v, row, leak, rest, decay_input, fires_at, keep, after)
+            if len(leak_parts):  # of a learnt leak; h[t] is a gradient now, h[t - 1] still a membrane
+                if t:
+                    _reset(h[t - 1], last, fires_at, keep, after)
+                else:
+                    last[:] = rest
+                _leak_gradient(x[t, b:e], last, h[t], total, rest, F(1.0) if decay_input else F(0.0))
+        if len(leak_parts):
             leak_parts[k] = total.sum()
 
 

@@ -122,14 +122,16 @@ class SMPLHead(BaseHead):
         """Losses against ``gt_instance_labels`` (pose as axis-angle (T, 24, 3), the rest as predicted)."""
         labels = [sample.gt_instance_labels for sample in batch_data_samples]
         target = {name: torch.stack([getattr(label, name) for label in labels]) for name in TARGETS}
-        target['pose'] = axis_angle_to_matrix(target['pose'])
-        return self.loss_module(self(feats), target)
+        with full_precision(target['pose']):
+            target['pose'] = axis_angle_to_matrix(target['pose'])
+            return self.loss_module(self(feats), target)
 
     def predict(
         self, feats: Sequence[Tensor], batch_data_samples: Any = None, test_cfg: Any = None
     ) -> list[InstanceData]:
         """A frame's prediction an instance: pose as axis-angle, 2D joints in pixels."""
         output = self(feats)
-        output['pose'] = matrix_to_axis_angle(output['pose'])
+        with full_precision(output['pose']):
+            output['pose'] = matrix_to_axis_angle(output['pose'])
         output['joints_2d'] = output['joints_2d'] * self.image_size
         return [InstanceData(**{name: value[i] for name, value in output.items()}) for i in range(len(output['shape']))]

@@ -95,6 +95,18 @@ def test_losses_and_gradients(body_file, detach):
     assert all(p.grad.any() for p in model.head.parameters())
 
 
+def test_losses_and_predictions_keep_full_precision_under_autocast(body_file):
+    """The same features give the same losses and poses under bf16 as without it: rotations are products, too."""
+    model = awake(build(body_file)).eval()
+    features, labels = (torch.randn(2, 24, T, 2, 2) * 4,), samples(model)
+    with torch.no_grad():
+        expected, poses = model.head.loss(features, labels), model.head.predict(features)
+        with torch.autocast('cpu', torch.bfloat16):
+            found, half = model.head.loss(features, labels), model.head.predict(features)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert all(torch.equal(a.pose, b.pose) for a, b in zip(poses, half))
+
+
 def test_parameters_of_the_small_and_large_model(body_file):
     """14.81 and 54.82 M; the paper's 15.5 and 55.8 M have 0.7 to 1.0 M that no stated layer explains (D23)."""
     init_default_scope('mmpose')
