@@ -115,7 +115,7 @@ def test_auto_scale_lr_needs_its_base(configured, tmp_path):
 def test_args(**overrides):
     values = dict(
         config=K400, checkpoint=__file__, work_dir=None, cfg_options=None, launcher='none', local_rank=0, dump=None,
-        out=None, tta=False, show=False, show_dir=None, interval=1, wait_time=2,
+        out=None, tta=False, show=False, show_dir=None, interval=1, wait_time=2, fuse=False, compile=False,
     )  # fmt: skip
     return argparse.Namespace(**{**values, **overrides})
 

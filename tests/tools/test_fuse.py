@@ -12,7 +12,7 @@ from .test_train_and_test import tool
 @pytest.fixture(scope='module')
 def digits(tmp_path_factory):
     folder = tmp_path_factory.mktemp('moving_digits')
-    tool('dataset_converters/moving_digits', folder, '--train', '2', '--val', '12')
+    tool('dataset_converters/moving_digits', folder, '--train', '2', '--val', '5')
     return folder
 
 
