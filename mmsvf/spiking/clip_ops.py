@@ -59,10 +59,16 @@ def _f(*values: Any) -> tuple[Any, ...]:
     return tuple(map(np.float32, values))
 
 
-def _reset(v_threshold: float, v_reset: Optional[float], strict: bool) -> tuple[Any, ...]:
-    """(fires_at, keep, after): above the threshold is at the next number; the reset as ``keep * h + after``."""
+def _membrane(
+    leak: Tensor, decay_input: bool, v_threshold: float, v_reset: Optional[float], strict: bool
+) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """What the kernels charge by (leak, rest, decay_input) and reset by (fires_at, keep, after).
+
+    Above the threshold is at the next number; the membrane after a spike is ``keep * h + after``.
+    """
     fires_at = np.nextafter(np.float32(v_threshold), np.float32(np.inf)) if strict else np.float32(v_threshold)
-    return (fires_at, *(_f(1.0, -v_threshold) if v_reset is None else _f(0.0, v_reset)))
+    after = _f(1.0, -v_threshold) if v_reset is None else _f(0.0, v_reset)
+    return (*_f(leak.item(), v_reset or 0.0), decay_input), (fires_at, *after)
 
 
 @torch.library.custom_op('mmsvf::lif', mutates_args=())
@@ -76,9 +82,8 @@ def lif(
     """
     dense = _dense(x)
     spikes = torch.empty_like(dense)
-    leak_value, rest = _f(leak.item(), v_reset or 0.0)
-    reset = _reset(v_threshold, v_reset, strict)
-    _run(kernels.LIF, _matrix(dense), _matrix(spikes), leak_value, rest, decay_input, *reset)
+    charge, reset = _membrane(leak, decay_input, v_threshold, v_reset, strict)
+    _run(kernels.LIF, _matrix(dense), _matrix(spikes), *charge, *reset)
     return _as(spikes, x)
 
 
@@ -89,9 +94,8 @@ def lif_(
 ) -> None:  # fmt: skip
     """As :func:`lif`, with the spikes in place of the clip and without a gradient."""
     dense = _dense(x)
-    leak_value, rest = _f(leak.item(), v_reset or 0.0)
-    reset = _reset(v_threshold, v_reset, strict)
-    _run(kernels.LIF, _matrix(dense), _matrix(dense), leak_value, rest, decay_input, *reset)
+    charge, reset = _membrane(leak, decay_input, v_threshold, v_reset, strict)
+    _run(kernels.LIF, _matrix(dense), _matrix(dense), *charge, *reset)
     if dense is not x:
         x.copy_(dense)
 
@@ -104,14 +108,10 @@ def lif_backward(
     """Gradients of the input and, if the leak is learnt, of the leak."""
     dense = _dense(x)
     grad_x = torch.empty_like(dense)
-    grad = grad if grad.stride() == grad_x.stride() else torch.empty_like(dense).copy_(grad)
     parts = np.zeros(kernels.blocks(dense[0].numel()) if learn else 0)
-    leak_value, rest = _f(leak.item(), v_reset or 0.0)
-    reset = _reset(v_threshold, v_reset, strict)
-    _run(
-        kernels.LIF_BACKWARD, _matrix(dense), _matrix(grad), _matrix(grad_x), leak_value, rest, decay_input,
-        *_f(v_threshold, alpha), *reset, np.float32(not detach_reset), parts,
-    )  # fmt: skip
+    charge, reset = _membrane(leak, decay_input, v_threshold, v_reset, strict)
+    arrays = _matrix(dense), _matrix(_as(grad, dense)), _matrix(grad_x)
+    _run(kernels.LIF_BACKWARD, *arrays, *charge, *_f(v_threshold, alpha), *reset, np.float32(not detach_reset), parts)
     return _as(grad_x, x), leak.new_tensor(parts.sum())
 
 
@@ -138,8 +138,7 @@ def integer_lif_backward(grad: Tensor, x: Tensor, decay: float, v_threshold: flo
     """Gradient of the input."""
     dense = _dense(x)
     grad_x = torch.empty_like(dense)
-    grad = grad if grad.stride() == grad_x.stride() else torch.empty_like(dense).copy_(grad)
-    arrays = _matrix(dense), _matrix(grad), _matrix(grad_x)
+    arrays = _matrix(dense), _matrix(_as(grad, dense)), _matrix(grad_x)
     _run(kernels.INTEGER_LIF_BACKWARD, *arrays, *_f(decay, v_threshold, max_value))
     return _as(grad_x, x)
 

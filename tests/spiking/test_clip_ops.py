@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from mmsvf.spiking import clip_ops
 from mmsvf.spiking import neuron as neurons
 from mmsvf.spiking.neuron import FromRest, build_neuron
-
-clip_ops = pytest.importorskip('mmsvf.spiking.clip_ops')
 
 SPECS = [
     'official',
