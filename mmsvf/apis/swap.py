@@ -1,0 +1,349 @@
+"""SpikeVideoFormer in the place of another backbone: the options that turn an OpenMMLab config into one with it.
+
+What a config says of its backbone's feature maps (channels, strides, sizes) is set to what ours delivers; the rest
+(data, losses, schedule) stays. Only necks and heads that are named here are adapted: any other is an error that names
+it, since a head that happens to accept the tensors may still mean others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from mmengine.config import Config
+
+from mmsvf.models.backbones.spike_video_former import ARCHS, STRIDES
+
+Options = dict[str, Any]
+
+PYRAMID: tuple[int, ...] = (
+    1,
+    2,
+    3,
+    4,
+)  # strides 4, 8, 16, 16: nearest to the 4, 8, 16, 32 that four-level heads are made for
+OUT_STRIDES = tuple(math.prod(STRIDES[: i + 1]) for i in range(len(STRIDES)))  # 2, 4, 8, 16, 16
+LAST = len(STRIDES) - 1
+
+# heads that take one feature map of each sample; those on the right read tokens or two pathways, so the plain head of
+# the same framework takes their place
+ACTION_HEADS = {'I3DHead', 'TSNHead', 'TSMHead', 'TRNHead', 'SpikeClsHead'}
+ACTION_REPLACED = {'SlowFastHead', 'TimeSformerHead', 'MViTHead', 'UniFormerHead', 'X3DHead'}
+PRETRAIN_HEADS = {'LinearClsHead', 'StackedLinearClsHead', 'MultiLabelLinearClsHead', 'ArcFaceClsHead'}
+PRETRAIN_REPLACED = {
+    *('VisionTransformerClsHead', 'DeiTClsHead', 'ConformerHead', 'LeViTClsHead', 'EfficientFormerClsHead'),
+    *('VigClsHead', 'ClsHead'),
+}
+SEG_HEADS = {
+    *('FCNHead', 'PSPHead', 'ASPPHead', 'DepthwiseSeparableASPPHead', 'UPerHead', 'FPNHead', 'SegformerHead'),
+    *('EncHead', 'ANNHead', 'CCHead', 'DAHead', 'GCHead', 'ISAHead', 'NLHead', 'PSAHead', 'APCHead', 'DMHead'),
+    *('DNLHead', 'EMAHead', 'OCRHead', 'PointHead', 'LightHamHead', 'IterativeDecodeHead', 'Mask2FormerHead'),
+    *('MaskFormerHead',),
+}
+# networks in which the decoder is part of the backbone: what their heads read is no feature pyramid
+SEG_BACKBONES_REFUSED = {
+    *('BiSeNetV1', 'BiSeNetV2', 'ICNet', 'FastSCNN', 'UNet', 'CGNet', 'ERFNet', 'STDCContextPathNet', 'PIDNet'),
+    *('DDRNet', 'DeepLabV3+'),
+}
+SEG_NECKS = {'FPN', 'MultiLevelNeck', 'Feature2Pyramid'}
+SEG_NECKS_DROPPED = {'MultiLevelNeck', 'Feature2Pyramid'}  # they make a pyramid of one scale; ours is one
+POSE_HEADS = {
+    'HeatmapHead',
+    'SimCCHead',
+    'RTMCCHead',
+    'RegressionHead',
+    'RLEHead',
+    'DSNTHead',
+    'IntegralRegressionHead',
+}
+POSE_NECKS = {'GlobalAveragePooling', 'FeatureMapProcessor'}
+DET_NECKS = {'FPN', 'PAFPN', 'ChannelMapper'}  # from stride 16 on they make the next levels themselves
+DET_QUERY_HEADS = {'Mask2FormerHead', 'MaskFormerHead'}
+
+# constructors that know the layers of one backbone by name; mmpretrain's asks the backbone
+OPTIM_CONSTRUCTORS = {
+    *('SwinOptimWrapperConstructor', 'LayerDecayOptimizerConstructor', 'LearningRateDecayOptimizerConstructor'),
+    *('LayerDecayOptimWrapperConstructor',),
+}
+PARAMWISE = {
+    *('bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult', 'dwconv_decay_mult'),
+    *('dcn_offset_lr_mult', 'bypass_duplicate', 'custom_keys'),
+}
+
+
+class Swap(NamedTuple):
+    """What to change in a config: options as ``--cfg-options`` takes them, and what to know."""
+
+    options: Options
+    notes: list[str]
+
+    def apply(self, cfg: Config) -> Config:
+        """The config with the options merged, as ``--cfg-options`` does."""
+        swapped = Config(cfg.to_dict())
+        swapped.merge_from_dict(dict(self.options))
+        return swapped
+
+
+def refuse(what: str, known: Sequence[str] | set[str], why: str = '') -> ValueError:
+    """The error of a config that is not adapted."""
+    return ValueError(f'{what} cannot be adapted{why}; known here: {", ".join(sorted(known))}')
+
+
+def kind(cfg: Any) -> str:
+    """Type of a module's config without its scope; '' for none."""
+    name = cfg.get('type', '') if isinstance(cfg, dict) else ''
+    return name.split('.')[-1] if isinstance(name, str) else name.__name__
+
+
+def swap(cfg: Config, arch: str | dict[str, Any] = 'small', **backbone: Any) -> Swap:
+    """How to put SpikeVideoFormer in the place of a config's backbone.
+
+    Args:
+        cfg: A config of mmaction2, mmsegmentation, mmpose, mmdetection or mmpretrain.
+        arch: As of :class:`mmsvf.models.SpikeVideoFormer`.
+        backbone: Its further arguments, such as ``attention=dict(score='dot')``.
+
+    Raises:
+        ValueError: a framework, model, neck or head that is not known; the message has what is.
+    """
+    scope = cfg.get('default_scope')
+    if scope not in FRAMEWORK_RULES:
+        raise refuse(f'default_scope={scope!r}', set(FRAMEWORK_RULES))
+    model: Any = cfg.get('model') or {}
+    if not isinstance(model.get('backbone'), dict):
+        raise ValueError(f'model.type={kind(model)!r} has no backbone at model.backbone: there is nothing to swap')
+    widths = ARCHS[arch]['embed_dims'] if isinstance(arch, str) else arch['embed_dims']
+    levels, options, notes = FRAMEWORK_RULES[scope](model, widths)
+    ours: Options = dict(type='mmsvf.SpikeVideoFormer', arch=arch)
+    if levels != (LAST,):
+        ours['out_indices'] = levels
+    if scope != 'mmaction':
+        ours['output'] = 'tuple'
+    old = {k: v for k, v in model.backbone.items() if k not in ('type', '_scope_')}
+    notes = [f'{kind(model.backbone)} replaced, with its options {", ".join(old) or "(none)"}', *notes]
+    options = {**replaced('model.backbone', {**ours, **backbone}), **options}
+    for key, parent in (('pretrained', model), ('init_cfg', model)):
+        if parent.get(key):
+            options[f'model.{key}'] = None
+            notes.append(f'weights of the old network are not loaded: model.{key}={parent[key]}')
+    if cfg.get('load_from'):
+        options['load_from'] = None
+        notes.append(f'weights of the old network are not loaded: load_from={cfg.load_from}')
+    more, said = _optimizer(cfg.get('optim_wrapper') or {})
+    return Swap({**options, **more}, [*notes, *said])
+
+
+def replaced(path: str, value: Options, there: bool = True) -> Options:
+    """Options that put a dict in the place of another; ``there``: the config has the key."""
+    # MMEngine leaves _delete_ in what it adds, and needs it in what it replaces, None too
+    return {**({f'{path}._delete_': True} if there else {}), **dict(flat(path, value))}
+
+
+def flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Dotted options of a nested dict."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from flat(f'{path}.{key}', inner)
+    else:
+        yield path, value
+
+
+def _channels(levels: Sequence[int], widths: Sequence[int]) -> list[int]:
+    return [widths[i] for i in levels]
+
+
+Rules = tuple[tuple[int, ...], Options, list[str]]
+
+
+def _action(model: Any, widths: Sequence[int]) -> Rules:
+    if kind(model) not in ('Recognizer2D', 'Recognizer3D'):
+        raise refuse(f'model.type={kind(model)!r}', {'Recognizer2D', 'Recognizer3D'})
+    if model.get('neck'):
+        raise ValueError(f'model.neck.type={kind(model.neck)!r} cannot be adapted: it mixes levels of its own backbone')
+    head, name = model.cls_head, kind(model.cls_head)
+    if name in ACTION_REPLACED and kind(model) == 'Recognizer3D':
+        keep = ('num_classes', 'loss_cls', 'multi_class', 'label_smooth_eps', 'topk', 'average_clips')
+        ours = dict(type='I3DHead', in_channels=widths[LAST], **{k: head[k] for k in keep if k in head})
+        dropout = head.get('dropout_ratio')
+        ours.update({} if dropout is None else dict(dropout_ratio=dropout))
+        return (LAST,), replaced('model.cls_head', ours), [f'{name} replaced by I3DHead, which pools one feature map']
+    if name not in ACTION_HEADS:
+        raise refuse(f'model.cls_head.type={name!r}', ACTION_HEADS | ACTION_REPLACED)
+    options: Options = {'model.cls_head.in_channels': widths[LAST]}
+    if head.get('spatial_type', 'avg') != 'avg':  # of C3D, whose backbone pools
+        options['model.cls_head.spatial_type'] = 'avg'
+    return (LAST,), options, []
+
+
+def _segmentation(model: Any, widths: Sequence[int]) -> Rules:
+    backbone, neck = kind(model.backbone), kind(model.get('neck'))
+    if kind(model) not in ('EncoderDecoder', 'CascadeEncoderDecoder'):
+        raise refuse(f'model.type={kind(model)!r}', {'EncoderDecoder', 'CascadeEncoderDecoder'})
+    if backbone in SEG_BACKBONES_REFUSED:
+        raise ValueError(f'model.backbone.type={backbone!r} cannot be swapped: its decoder is part of it')
+    options: Options = {}
+    notes = []
+    levels = PYRAMID
+    if neck and neck not in SEG_NECKS:
+        raise refuse(f'model.neck.type={neck!r}', SEG_NECKS)
+    if neck in SEG_NECKS_DROPPED:
+        options['model.neck'] = None
+        notes.append(f'{neck} removed: it makes a pyramid of one scale, and the backbone delivers one')
+    elif neck:
+        levels = PYRAMID[-len(model.neck.in_channels) :]
+        options['model.neck.in_channels'] = _channels(levels, widths)
+    for key in ('decode_head', 'auxiliary_head'):
+        heads = model.get(key)
+        numbered = heads if isinstance(heads, (list, tuple)) else [heads] if heads else []
+        for i, head in enumerate(numbered):
+            path = f'model.{key}.{i}' if isinstance(heads, (list, tuple)) else f'model.{key}'
+            if kind(head) not in SEG_HEADS:
+                raise refuse(f'{path}.type={kind(head)!r}', SEG_HEADS)
+            options.update(
+                _segmentation_head(path, head, levels, widths, own=bool(neck) and 'model.neck' not in options)
+            )
+    return levels, options, [*notes, f'levels of strides {[OUT_STRIDES[i] for i in levels]}']
+
+
+def _segmentation_head(path: str, head: Any, levels: tuple[int, ...], widths: Sequence[int], own: bool) -> Options:
+    """Options of a head and of those inside it; ``own``: a neck is between the backbone and it."""
+    options: Options = {}
+    strides = [OUT_STRIDES[i] for i in levels]
+    for key in ('strides', 'feature_strides'):
+        if len(head.get(key) or ()) == len(levels):
+            options[f'{path}.{key}'] = strides
+    if own:
+        return options
+    for key, inner in head.items():
+        if isinstance(inner, dict) and 'in_index' in inner:
+            options.update(_segmentation_head(f'{path}.{key}', inner, levels, widths, own))
+    if 'in_channels' not in head:
+        return options
+    default = list(range(len(levels))) if isinstance(head['in_channels'], (list, tuple)) else -1
+    index = head.get('in_index', default)
+    chosen = list(index) if isinstance(index, (list, tuple)) else [index]
+    if any(not -len(levels) <= i < len(levels) for i in chosen):
+        raise ValueError(f'{path}.in_index={index}: the head reads more than the {len(levels)} levels that there are')
+    channels = [widths[levels[i]] for i in chosen]
+    options[f'{path}.in_channels'] = channels if isinstance(index, (list, tuple)) else channels[0]
+    if head.get('c1_in_channels'):  # DeepLabV3+ reads the first level, too
+        options[f'{path}.c1_in_channels'] = widths[levels[0]]
+    return options
+
+
+def _pose(model: Any, widths: Sequence[int]) -> Rules:
+    if kind(model) != 'TopdownPoseEstimator':
+        raise refuse(f'model.type={kind(model)!r}', {'TopdownPoseEstimator'})
+    neck, head, name = model.get('neck'), model.head, kind(model.head)
+    if name not in POSE_HEADS:
+        raise refuse(f'model.head.type={name!r}', POSE_HEADS)
+    if neck and kind(neck) not in POSE_NECKS:
+        raise refuse(f'model.neck.type={kind(neck)!r}', POSE_NECKS)
+    options: Options = {'model.head.in_channels': widths[LAST]}
+    notes: list[str] = []
+    if 'conv_out_channels' in head and head.conv_out_channels and 'deconv_out_channels' not in head:
+        raise ValueError('model.head.conv_out_channels without deconv_out_channels cannot be adapted')
+    codec = head.get('decoder') or {}
+    size: Any = head.get('input_size') or codec.get('input_size')
+    scale = 1
+    if kind(neck) == 'FeatureMapProcessor':
+        if neck.get('select_index') or neck.get('concat'):
+            options['model.neck'] = None
+            notes.append('FeatureMapProcessor removed: it joins several feature maps, and one is delivered')
+        else:
+            scale = neck.get('scale_factor', 1)
+    if 'in_featuremap_size' in head:
+        options['model.head.in_featuremap_size'] = [int(side / OUT_STRIDES[LAST] * scale) for side in size]
+    if codec.get('heatmap_size') and name in ('HeatmapHead', 'DSNTHead', 'IntegralRegressionHead'):
+        ratio = codec['heatmap_size'][0] / (size[0] / OUT_STRIDES[LAST] * scale)
+        count = round(math.log2(ratio))
+        if count < 0 or 2**count != ratio:
+            raise ValueError(
+                f'heat maps of {codec["heatmap_size"]} for inputs of {size} cannot be made from features of stride '
+                f'{OUT_STRIDES[LAST]} by doubling'
+            )
+        width = (head.get('deconv_out_channels', (256,)) or (256,))[0]
+        kernel = (head.get('deconv_kernel_sizes', (4,)) or (4,))[0]
+        options['model.head.deconv_out_channels'] = [width] * count
+        options['model.head.deconv_kernel_sizes'] = [kernel] * count
+        notes.append(f'{count} deconvolutions take stride {OUT_STRIDES[LAST]} to the heat map')
+    return (LAST,), options, notes
+
+
+def _detection(model: Any, widths: Sequence[int]) -> Rules:
+    neck, panoptic = model.get('neck'), model.get('panoptic_head')
+    if isinstance(neck, (list, tuple)):  # what follows the first reads what the first makes
+        first, path = neck[0], 'model.neck.0'
+    else:
+        first, path = neck, 'model.neck'
+    if neck is None and kind(panoptic) in DET_QUERY_HEADS:
+        options: Options = {'model.panoptic_head.in_channels': _channels(PYRAMID, widths)}
+        if len(panoptic.get('strides') or ()) == len(PYRAMID):
+            options['model.panoptic_head.strides'] = [OUT_STRIDES[i] for i in PYRAMID]
+        return PYRAMID, options, []
+    if kind(first) not in DET_NECKS:
+        raise refuse(
+            f'{path}.type={kind(first)!r}', DET_NECKS, ': it makes no levels beyond those that the backbone delivers'
+        )
+    channels = first['in_channels']
+    count = len(channels) if isinstance(channels, (list, tuple)) else 1
+    # by the number of levels: strides 4 to 32, 8 to 32, 32; the neck goes on from 16
+    levels = {4: (1, 2, LAST), 3: (2, LAST), 1: (LAST,)}.get(count)
+    if levels is None:
+        raise ValueError(f'{path}.in_channels={channels}: 1, 3 or 4 levels can be adapted')
+    coarse = (
+        first.get('num_outs') == count and count > 1 and not first.get('add_extra_convs') and 'start_level' in first
+    )
+    if coarse or (count == 1 and kind(first) != 'ChannelMapper'):
+        raise ValueError(f'{path} makes no level of stride 32, and the backbone has none')
+    strides = [OUT_STRIDES[i] for i in levels]
+    return levels, {f'{path}.in_channels': _channels(levels, widths)}, [f'levels of strides {strides} go to the neck']
+
+
+def _pretrain(model: Any, widths: Sequence[int]) -> Rules:
+    if kind(model) != 'ImageClassifier':
+        raise refuse(f'model.type={kind(model)!r}', {'ImageClassifier'})
+    head = model.get('head')
+    name = kind(head)
+    neck = model.get('neck')
+    pool = replaced('model.neck', dict(type='GlobalAveragePooling'), 'neck' in model)
+    options: Options = {} if kind(neck) == 'GlobalAveragePooling' else pool
+    notes = [] if not options else ['a GlobalAveragePooling neck: the backbone delivers a feature map']
+    if name in PRETRAIN_HEADS:
+        options['model.head.in_channels'] = widths[LAST]
+        return (LAST,), options, notes
+    classes = (head or {}).get('num_classes') or model.backbone.get('num_classes')
+    if name not in PRETRAIN_REPLACED or not classes:
+        raise refuse(f'model.head.type={name!r}', PRETRAIN_HEADS | PRETRAIN_REPLACED)
+    keep = {k: head[k] for k in ('loss', 'topk', 'cal_acc') if k in head}
+    ours = dict(type='LinearClsHead', num_classes=classes, in_channels=widths[LAST], **keep)
+    return (LAST,), {**options, **replaced('model.head', ours)}, [*notes, f'{name} replaced by LinearClsHead']
+
+
+FRAMEWORK_RULES: dict[str, Callable[[Any, Sequence[int]], Rules]] = {
+    'mmaction': _action,
+    'mmseg': _segmentation,
+    'mmpose': _pose,
+    'mmdet': _detection,
+    'mmpretrain': _pretrain,
+}
+
+
+def _optimizer(wrapper: Any) -> tuple[Options, list[str]]:
+    """Options in the place of a constructor that knows another backbone's layers by name."""
+    constructor = str(wrapper.get('constructor', '')).split('.')[-1]
+    if constructor not in OPTIM_CONSTRUCTORS:
+        return {}, []
+    rules = wrapper.get('paramwise_cfg') or {}
+    kept = {k: v for k, v in rules.items() if k in PARAMWISE}
+    by_name = {k: v for k, v in rules.items() if isinstance(v, dict) and k not in PARAMWISE and '.' not in k}
+    if by_name:
+        kept['custom_keys'] = {**kept.get('custom_keys', {}), **by_name}
+    options: Options = {'optim_wrapper.constructor': 'DefaultOptimWrapperConstructor'}
+    if 'paramwise_cfg' in wrapper:
+        none = {'optim_wrapper.paramwise_cfg': None}
+        options.update(replaced('optim_wrapper.paramwise_cfg', kept) if kept else none)
+    return options, [
+        f'{constructor}, which knows the old layers by name, replaced by the default; one rate for all layers'
+    ]
