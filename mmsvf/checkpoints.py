@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
+import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ _RULES = [
     (r'\.mlp\.norm([12])', r'.mlp.fc\1_bn'),
     (r'\.mlp\.lif([12])', r'.mlp.fc\1_lif'),
 ]
+
+PARTIAL = '.partial'  # of a file that is being written
 
 _DOWNSAMPLES = ('1_1', '1_2', '2', '3', '4')
 
@@ -198,20 +201,47 @@ def convert(weights: Mapping[str, Tensor], head: str) -> dict[str, Any]:
 
 
 def save_checkpoint(checkpoint: dict[str, Any], path: str | os.PathLike) -> None:
-    """Write a checkpoint whole or not at all."""
+    """Write a checkpoint so that ``path`` is, at any moment, what it was before or all of the new one.
+
+    Raises:
+        OSError: it could not be written; ``path`` is what it was before.
+    """
     path = Path(path)
+    partial = path.with_name(path.name + PARTIAL)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
     try:
-        with os.fdopen(handle, 'wb') as file:
+        with partial.open('wb') as file:
             torch.save(checkpoint, file)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(unfinished, 0o666 & ~umask)  # mkstemp's are for the owner alone
-        os.replace(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
-        raise
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if not isinstance(error, (OSError, RuntimeError)):  # torch has its own error for a full disk
+            raise
+        raise OSError(
+            f'{path} could not be written ({error}); {_free(path.parent)}. Checkpoints written before are untouched: '
+            'make room, then go on with --resume'
+        ) from error
+
+
+def _free(folder: Path) -> str:
+    return f'{shutil.disk_usage(folder).free / 2**20:.0f} MiB are free in {folder}'
+
+
+def find_latest_checkpoint(folder: str | os.PathLike) -> str | None:
+    """The checkpoint to resume from: the one that ``last_checkpoint`` names, or the newest whole one.
+
+    ``last_checkpoint`` may be empty or gone, and a file cut off, if a machine went down.
+    """
+    folder = Path(folder)
+    named = folder / 'last_checkpoint'
+    text = named.read_text(encoding='utf-8').strip() if named.is_file() else ''
+    if '://' in text or os.path.isdir(text) or zipfile.is_zipfile(text):
+        return text
+    steps = ((re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem), path) for path in folder.glob('*.pth'))
+    whole = [(int(step[1]), str(path)) for step, path in steps if step and zipfile.is_zipfile(path)]
+    return max(whole)[1] if whole else None
 
 
 def _classes(state_dict: Mapping[str, Tensor]) -> int:

@@ -37,23 +37,25 @@ class _ImportHook(MetaPathFinder):
     """Runs a bridge around the import of a module."""
 
     def __init__(self) -> None:
-        self.bridges: dict[str, Bridge] = {}
+        self.bridges: dict[str, list[Bridge]] = {}
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
-        bridge = self.bridges.pop(fullname, None)
-        if bridge is None:
+        bridges = self.bridges.pop(fullname, None)
+        if bridges is None:
             return None
         for finder in sys.meta_path:
             spec = None if finder is self else finder.find_spec(fullname, path, target)
             if spec is not None and spec.loader is not None:
                 execute = spec.loader.exec_module
-                spec.loader.exec_module = partial(_execute, bridge, execute)  # type: ignore[method-assign]
+                spec.loader.exec_module = partial(_execute, bridges, execute)  # type: ignore[method-assign]
                 return spec
         return None
 
 
-def _execute(bridge: Bridge, execute: Callable[[ModuleType], None], module: ModuleType) -> None:
-    with bridge(module):
+def _execute(bridges: list[Bridge], execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+    with contextlib.ExitStack() as stack:
+        for bridge in bridges:
+            stack.enter_context(bridge(module))
         execute(module)
 
 
@@ -65,7 +67,7 @@ def on_import(name: str, bridge: Bridge) -> None:
     if name in sys.modules:
         with bridge(sys.modules[name]):
             return
-    _hook.bridges[name] = bridge
+    _hook.bridges.setdefault(name, []).append(bridge)
 
 
 def install() -> None:
@@ -75,6 +77,8 @@ def install() -> None:
     sys.meta_path.insert(0, _hook)
     on_import('mmengine.registry', register_mmsvf)
     on_import('mmengine.runner.checkpoint', load_checkpoints_safely)
+    on_import('mmengine.runner.checkpoint', write_checkpoints_whole)
+    on_import('mmengine.hooks.checkpoint_hook', keep_the_old_until_the_new)
     on_import('mmcv.ops', stub_mmcv_ops)
     on_import('mmaction.models.localizers', stub_mmaction_drn)
 
@@ -109,6 +113,44 @@ def load_checkpoints_safely(module: ModuleType) -> Iterator[None]:
 
     module.torch = SafeTorch('torch')  # type: ignore[attr-defined]
     module.load_url = load_url  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def write_checkpoints_whole(module: ModuleType) -> Iterator[None]:
+    """A local checkpoint appears under its name when it is complete, and ``--resume`` takes a complete one.
+
+    Reason: mmengine 0.10.7 writes into the file itself, so that a kill or a full disk leaves half a checkpoint, and
+    trusts ``last_checkpoint``, which such a moment leaves empty. Delete when it writes to a new file and renames that.
+    """
+    yield
+    from .checkpoints import find_latest_checkpoint, save_checkpoint
+
+    original = module.save_checkpoint
+
+    def save(checkpoint: Any, filename: Any, file_client_args: Any = None, backend_args: Any = None) -> None:
+        if '://' in str(filename) or file_client_args is not None or backend_args is not None:
+            original(checkpoint, filename, file_client_args, backend_args)
+        else:
+            save_checkpoint(checkpoint, filename)
+
+    module.save_checkpoint = save  # type: ignore[attr-defined]
+    module.find_latest_checkpoint = find_latest_checkpoint  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def keep_the_old_until_the_new(module: ModuleType) -> Iterator[None]:
+    """MMEngine's CheckpointHook removes the old checkpoint after the new one is written, not before.
+
+    Reason: with mmengine 0.10.7 and ``max_keep_ckpts=1`` a kill or a full disk in between leaves none at all. Delete
+    when it saves first.
+    """
+    yield
+    from mmengine.registry import HOOKS
+
+    from .engine.checkpoint_hook import save_first
+
+    module.CheckpointHook = save_first(module.CheckpointHook)  # type: ignore[attr-defined]
+    HOOKS.register_module(name='CheckpointHook', force=True, module=module.CheckpointHook)
 
 
 def load_url(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True, **_: Any) -> Any:

@@ -16,6 +16,10 @@ GOLDEN = ROOT.parent / 'shared' / 'golden'
 REAL = ROOT.parent / 'shared' / 'real'
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption('--kills', type=int, default=1, help='kills of each interrupted training (test_resume.py)')
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(0)

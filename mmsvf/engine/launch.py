@@ -17,6 +17,7 @@ from mmengine.registry import HOOKS, RUNNERS
 from mmengine.runner import Runner
 
 from mmsvf.compat import check_environment, setup_cpu_distributed
+from mmsvf.datasets.seeded import seeded
 from mmsvf.engine.allocator import keep_freed_memory
 from mmsvf.frameworks import FRAMEWORKS, require
 
@@ -136,6 +137,13 @@ def train(args: argparse.Namespace) -> None:
     if args.seed is not None:
         randomness.seed = args.seed
     randomness.update({k: True for k in ('diff_rank_seed', 'deterministic') if getattr(args, k)})
+    check_work_dir(cfg.work_dir)
+    if isinstance(cfg.get('train_dataloader'), dict):
+        seeded(cfg.train_dataloader)
+    hooks = cfg.get('custom_hooks') or []
+    present = {str(hook.get('type')).split('.')[-1] for hook in hooks if isinstance(hook, dict)}
+    ours = [name for name in ('ExactResumeHook', 'FiniteHook') if name not in present]
+    cfg.custom_hooks = [*hooks, *(dict(type=f'mmsvf.{name}') for name in ours)]
     run(cfg, 'train')
 
 
@@ -168,6 +176,23 @@ def test(args: argparse.Namespace) -> dict[str, float]:
     if args.show or args.show_dir is not None:
         show_predictions(cfg, args)
     return run(cfg, 'test')
+
+
+def check_work_dir(folder: str) -> None:
+    """Write and remove a file, before hours of training that could not be kept.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    probe = Path(folder, f'.writable-{os.getpid()}')
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b'1')
+        probe.unlink()
+    except OSError as error:
+        raise OSError(
+            f'nothing can be written to the work-dir {folder!r} ({error}); give another --work-dir'
+        ) from error
 
 
 def require_file(

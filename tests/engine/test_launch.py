@@ -43,7 +43,7 @@ def test_flags_reach_the_config(configured, tmp_path):
     assert cfg.auto_scale_lr.enable and cfg.val_dataloader is None and cfg.val_cfg is None
     assert cfg.resume is True and cfg.load_from == str(checkpoint)
     assert cfg.model.backbone.arch == 'small'
-    assert cfg.train_dataloader.dataset.pipeline[1].clip_len == 8
+    assert cfg.train_dataloader.dataset.dataset.pipeline[1].clip_len == 8
     assert cfg.work_dir == 'work_dirs/svf_k400'
 
 

@@ -88,28 +88,6 @@ def demo_options(digits: Path):
     return [*options, 'param_scheduler.total_steps=4', 'train_cfg.max_epochs=4', 'default_hooks.logger.interval=1']
 
 
-def weights(path: Path):
-    return safe_pickle.load_checkpoint(path)['state_dict']
-
-
-def test_resumed_equals_uninterrupted(tmp_path, digits):
-    """Bit for bit, in shuffled order; clips start in the middle, since random transforms do not resume their state."""
-    config, options = 'configs/demo/svf_moving_digits.py', demo_options(digits)
-    options += ['train_dataloader.dataset.pipeline.1.test_mode=True']
-    tool('train', config, '--work-dir', tmp_path / 'whole', '--cfg-options', *options)
-    (tmp_path / 'parts').mkdir()
-    (tmp_path / 'parts' / 'epoch_2.pth').symlink_to(tmp_path / 'whole' / 'epoch_2.pth')
-    log = tool(
-        *('train', config, '--work-dir', tmp_path / 'parts', '--resume', tmp_path / 'parts' / 'epoch_2.pth'),
-        *('--cfg-options', *options),
-    )
-    assert 'resumed epoch: 2' in log
-    whole, parts = weights(tmp_path / 'whole' / 'epoch_4.pth'), weights(tmp_path / 'parts' / 'epoch_4.pth')
-    assert whole.keys() == parts.keys()
-    for name in whole:
-        assert torch.equal(whole[name], parts[name]), name
-
-
 def test_two_cpu_processes(tmp_path, digits):
     """dist_train.sh and dist_test.sh on two processes without a GPU."""
     options = demo_options(digits)

@@ -1,0 +1,109 @@
+"""Random transforms whose outcome depends on the draw alone, so that a resumed training repeats none and misses none.
+
+MMEngine seeds the loader's processes once: what a sample draws then depends on the number of workers, on what the same
+worker did before, and, without persistent workers, is the same in every epoch. Here each sample's generators are seeded
+by (seed, rank, epoch, position in the epoch).
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.registry import DATA_SAMPLERS as ROOT_SAMPLERS
+from mmengine.registry import DATASETS as ROOT_DATASETS
+
+from mmsvf.registry import DATA_SAMPLERS, DATASETS
+
+
+class Draw(int):
+    """Index of a sample, with the key of its random numbers."""
+
+    key: tuple[int, ...]
+
+    def __new__(cls, index: int, key: tuple[int, ...] = ()) -> Draw:
+        self = super().__new__(cls, index)
+        self.key = key
+        return self
+
+
+def seed_generators(*key: int) -> None:
+    """Seed Python's, numpy's and torch's CPU generator by a few numbers."""
+    state = np.random.SeedSequence(key).generate_state(3)
+    random.seed(int(state[0]))
+    np.random.seed(state[1])  # noqa: NPY002  (what OpenMMLab's transforms draw from)
+    torch.default_generator.manual_seed(int(state[2]))
+
+
+@DATA_SAMPLERS.register_module()
+class NumberedSampler:
+    """Another sampler, whose indices carry the key of their draw.
+
+    Args:
+        dataset, seed: Handed over by the Runner.
+        sampler: Config of the sampler that draws.
+    """
+
+    def __init__(self, dataset: Any, sampler: dict[str, Any], seed: int | None = None) -> None:
+        self.sampler: Any = ROOT_SAMPLERS.build(dict(sampler), default_args=dict(dataset=dataset, seed=seed))
+        self.seed = self.sampler.seed if seed is None else seed
+        self.start = 0  # of an iteration-based training that resumes: so many are not drawn again
+
+    def __iter__(self) -> Iterator[Draw]:
+        epoch, rank = int(getattr(self.sampler, 'epoch', 0)), get_rank()
+        drawn = enumerate(self.sampler)
+        for position, index in itertools.islice(drawn, self.start, None):
+            yield Draw(index, (int(self.seed or 0), rank, epoch, position))
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == 'sampler':
+            raise AttributeError(name)
+        return getattr(self.sampler, name)
+
+    def reseed(self, seed: int) -> None:
+        """Take the seed of the training that is resumed."""
+        self.seed = self.sampler.seed = seed
+
+
+@DATASETS.register_module()
+class SeededDataset:
+    """Another data set, whose random transforms follow the draw; everything else is passed on to it."""
+
+    def __init__(self, dataset: dict[str, Any] | Any) -> None:
+        self.__dict__['dataset'] = ROOT_DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+
+    def __getitem__(self, index: int) -> Any:
+        if isinstance(index, Draw):
+            seed_generators(*index.key)
+        sample = self.dataset[int(index)]
+        found: Any = sample.get('data_samples') if isinstance(sample, dict) else None
+        if hasattr(found, 'set_metainfo'):
+            found.set_metainfo(dict(drawn_index=int(index)))  # by which an error can name the sample's file
+        return sample
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == 'dataset':  # while it is unpickled
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.dataset, name, value)  # hooks change pipelines
+
+
+def seeded(loader: dict[str, Any]) -> None:
+    """Put both into the config of a training loader, in place."""
+    sampler, dataset = loader.get('sampler'), loader.get('dataset')
+    if isinstance(sampler, dict) and isinstance(dataset, dict) and 'NumberedSampler' not in str(sampler.get('type')):
+        loader['sampler'] = dict(type='mmsvf.NumberedSampler', sampler=sampler)
+        loader['dataset'] = dict(type='mmsvf.SeededDataset', dataset=dataset)

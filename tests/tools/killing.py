@@ -1,0 +1,97 @@
+"""Train, kill -9 at random moments and resume, until the training is over; a script, so that forks start from imports.
+
+    python tests/tools/killing.py WORK_DIR KILLS PROCESSES SEED CONFIG [FLAGS OF train.py]
+
+WORK_DIR/whole is trained without interruption, WORK_DIR/parts with. Prints how many kills came before the end.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+# imported here, so that each start finds them there
+import mmaction.apis  # noqa: F401
+import torch.utils.tensorboard  # noqa: F401
+
+import mmsvf.engine.launch
+import mmsvf.models.backbones.spike_video_former  # noqa: F401
+
+
+def start(command: list[str], rank: int, processes: int, port: int, log: Path) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    os.setsid()
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    if processes > 1:
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), MASTER_PORT=str(port))
+        os.environ['MASTER_ADDR'] = '127.0.0.1'
+        command = [*command, '--launcher', 'pytorch']
+    sys.argv = ['train.py', *command]
+    code = 1
+    try:
+        import runpy
+
+        runpy.run_path(str(Path(__file__).parents[2] / 'tools' / 'train.py'), run_name='__main__')
+        code = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    os._exit(code)
+
+
+def stop(pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def run(command: list[str], processes: int, port: int, log: Path, moment: float | None, victims: int) -> bool:
+    """One start; kills ``victims`` of the processes after ``moment`` seconds. Whether it came to its end."""
+    pids = [start(command, rank, processes, port, log) for rank in range(processes)]
+    begin, left = time.monotonic(), set(pids)
+    codes, struck = {}, False
+    while left:
+        for pid in list(left):
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                codes[pid] = status
+                left.discard(pid)
+        if moment is not None and not struck and time.monotonic() - begin > moment and left:
+            stop(random.sample(sorted(left), min(victims, len(left))))
+            struck = True
+        if any(codes.values()):  # as torchrun does when one of its processes fails
+            stop(list(left))
+        time.sleep(0.02)
+    return not any(codes.values())
+
+
+def main() -> None:
+    folder, kills, processes, seed = Path(sys.argv[1]), *map(int, sys.argv[2:5])
+    command = sys.argv[5:]
+    random.seed(seed)
+    port = 29700 + os.getpid() % 2000
+    begin = time.monotonic()
+    assert run([*command, '--work-dir', str(folder / 'whole')], processes, port, folder / 'whole.log', None, 0)
+    length = time.monotonic() - begin
+    done, count = False, 0
+    while not done and count < kills:
+        victims = random.randint(1, processes)
+        moment = random.uniform(0.2, length)
+        resumed = [*command, '--work-dir', str(folder / 'parts'), '--resume']
+        done = run(resumed, processes, port + 1 + count, folder / 'parts.log', moment, victims)
+        count += not done
+    if not done:
+        assert run(resumed, processes, port + 1 + count, folder / 'parts.log', None, 0), 'the last start failed'
+    print(f'{count} kills; without any it takes {length:.1f} s')
+
+
+if __name__ == '__main__':
+    main()
