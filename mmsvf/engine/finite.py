@@ -50,7 +50,8 @@ class FiniteHook(Hook):
         bad = [k for k, v in weights.items() if torch.is_floating_point(v) and not torch.isfinite(v).all()]
         if bad:
             raise RuntimeError(
-                f'{len(bad)} of {len(weights)} tensors of the model are not finite in iteration {runner.iter + 1}, '
+                f'{len(bad)} of {len(weights)} tensors of the model are not finite after '
+                f'iteration {checkpoint["meta"]["iter"]}, '
                 f'such as {bad[:3]}: no checkpoint is written; {last_good(runner)}'
             )
 
