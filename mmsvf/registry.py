@@ -87,6 +87,7 @@ DATASETS.declare('mmsvf.datasets.clip_segmentation', 'VSPWDataset', 'CityscapesC
 DATASETS.declare('mmsvf.datasets.imagenet_c', 'ImageNetC')
 DATASETS.declare('mmsvf.datasets.mmhpsd', 'MMHPSDDataset')
 DATASETS.declare('mmsvf.datasets.seeded', 'SeededDataset')
+DATASETS.declare('mmsvf.datasets.skip_unreadable', 'SkipUnreadable')
 DATA_SAMPLERS.declare('mmsvf.datasets.seeded', 'NumberedSampler')
 DATASETS.declare('mmsvf.datasets.video_clips', 'VideoClipDataset')
 TRANSFORMS.declare('mmsvf.datasets.event_transforms', 'BinEvents', 'LoadEvents', 'SimulateEvents')

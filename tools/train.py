@@ -24,6 +24,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, help='random seed')
     parser.add_argument('--diff-rank-seed', action='store_true', help='another seed on each process')
     parser.add_argument('--deterministic', action='store_true', help='deterministic algorithms only')
+    parser.add_argument(
+        '--max-unreadable',
+        type=float,
+        metavar='N',
+        help='skip so many unreadable files (below 1: this fraction of them all), listed in WORK_DIR/unreadable.txt',
+    )
     return parser.parse_args()
 
 

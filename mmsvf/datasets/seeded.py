@@ -85,7 +85,7 @@ class SeededDataset:
             seed_generators(*index.key)
         sample = self.dataset[int(index)]
         found: Any = sample.get('data_samples') if isinstance(sample, dict) else None
-        if hasattr(found, 'set_metainfo'):
+        if hasattr(found, 'set_metainfo') and 'drawn_index' not in found:
             found.set_metainfo(dict(drawn_index=int(index)))  # by which an error can name the sample's file
         return sample
 

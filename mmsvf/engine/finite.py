@@ -9,9 +9,8 @@ import torch
 from mmengine.hooks import Hook
 
 from mmsvf.checkpoints import find_latest_checkpoint
+from mmsvf.datasets.skip_unreadable import sample_name
 from mmsvf.registry import HOOKS
-
-PATHS = ('filename', 'img_path', 'frame_dir', 'video', 'action')
 
 
 @HOOKS.register_module()
@@ -61,11 +60,7 @@ def batch_files(runner: Any, batch: Any) -> str:
     samples = batch.get('data_samples') if isinstance(batch, dict) else None
     indices = [getattr(sample, 'drawn_index', None) for sample in samples or []]
     dataset = runner.train_dataloader.dataset
-    names = []
-    for sample, index in zip(samples or [], indices, strict=True):
-        info = dataset.get_data_info(index) if index is not None and hasattr(dataset, 'get_data_info') else {}
-        found = [str(info.get(key) or sample.get(key)) for key in PATHS if info.get(key) or sample.get(key)]
-        names.append(found[0] if found else f'sample {index}')
+    names = [sample_name(dataset, index) for index in indices if index is not None]
     return ', '.join(names) if names else 'not named by this data set'
 
 

@@ -88,27 +88,6 @@ def demo_options(digits: Path):
     return [*options, 'param_scheduler.total_steps=4', 'train_cfg.max_epochs=4', 'default_hooks.logger.interval=1']
 
 
-def test_two_cpu_processes(tmp_path, digits):
-    """dist_train.sh and dist_test.sh on two processes without a GPU."""
-    options = demo_options(digits)
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PORT': '29617', 'PYTHON': sys.executable}
-    for command in (
-        ['tools/dist_train.sh', 'configs/demo/svf_moving_digits.py', '2', '--work-dir', str(tmp_path)],
-        ['tools/dist_test.sh', 'configs/demo/svf_moving_digits.py', str(tmp_path / 'epoch_1.pth'), '2'],
-    ):
-        extra = ['--work-dir', str(tmp_path)] if 'test' in command[0] else []
-        result = subprocess.run(
-            ['bash', *command, *extra, '--cfg-options', *options, 'train_cfg.max_epochs=1'],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env=env,
-        )
-        assert result.returncode == 0, result.stderr[-4000:]
-        assert 'acc/top1' in result.stdout + result.stderr
-    assert 'Distributed training: True' in result.stdout + result.stderr
-
-
 @pytest.mark.parametrize('name', ['train', 'test'])
 def test_help_lists_the_flags(name):
     text = tool(name, '--help')

@@ -1,0 +1,97 @@
+"""Training on data of which some files are broken, as many of Kinetics' are."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS as ROOT_DATASETS
+
+from mmsvf.registry import DATASETS
+
+PATHS = ('filename', 'img_path', 'frame_dir', 'video', 'action')
+ATTEMPTS = 50
+
+
+def sample_name(dataset: Any, index: int) -> str:
+    """The file of a sample, or its index where the data set does not tell."""
+    info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
+    return next((str(info[key]) for key in PATHS if info.get(key)), f'sample {index}')
+
+
+@DATASETS.register_module()
+class SkipUnreadable:
+    """Another data set, of which samples that cannot be read are replaced by others drawn at random.
+
+    Each unreadable file is logged once and listed with its error in ``report``, one line a file, whatever the number of
+    workers and processes. Everything else is passed on to the data set.
+
+    Args:
+        dataset: Config of the data set, for training: a metric over replaced samples would be wrong.
+        limit: How many files may be unreadable: a number, or below 1 a fraction of the data set.
+        report: The list; it goes on where it is, and lies in the work-dir with ``tools/train.py``.
+
+    Raises:
+        RuntimeError: more unreadable files than the limit.
+    """
+
+    def __init__(self, dataset: dict[str, Any] | Any, limit: float = 0.01, report: str = 'unreadable.txt') -> None:
+        if not limit > 0:
+            raise ValueError(f'limit={limit!r}; a number of files, or below 1 a fraction of the data set')
+        built = ROOT_DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        if getattr(built, 'test_mode', False):
+            raise ValueError(
+                'SkipUnreadable is for training: a metric over replaced samples would be wrong. '
+                'tools/analysis/check_videos.py writes a list without the broken files'
+            )
+        self.__dict__.update(dataset=built, limit=limit, report=Path(report))
+
+    def __getitem__(self, index: int) -> Any:
+        for attempt in range(ATTEMPTS):
+            try:
+                sample = self.dataset[index]
+            except Exception as error:
+                self._note(sample_name(self.dataset, index), error)
+                index = int(np.random.randint(len(self.dataset)))  # noqa: NPY002  (seeded with the sample's draw)
+                continue
+            found: Any = sample.get('data_samples') if attempt and isinstance(sample, dict) else None
+            if hasattr(found, 'set_metainfo'):
+                found.set_metainfo(dict(drawn_index=index))
+            return sample
+        raise RuntimeError(f'{ATTEMPTS} samples in a row could not be read; see {self.report}')
+
+    def _note(self, name: str, error: Exception) -> None:
+        """List a file once, over all workers and processes, and stop beyond the limit."""
+        self.report.parent.mkdir(parents=True, exist_ok=True)
+        reason = ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
+        with self.report.open('a+', encoding='utf-8') as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+            file.seek(0)
+            listed = [line.split('\t')[0] for line in file]
+            if name not in listed:
+                file.write(f'{name}\t{reason}\n')
+                listed.append(name)
+                print_log(f'unreadable, skipped: {name} ({reason})', logger='current', level=logging.WARNING)
+        allowed = self.limit if self.limit >= 1 else self.limit * len(self.dataset)
+        if len(listed) > allowed:
+            raise RuntimeError(
+                f'{len(listed)} files could not be read, and {self.limit:g} of {len(self.dataset)} may be; the list is '
+                f'{os.path.abspath(self.report)}; the last one: {name} ({reason}). If the data is where the config '
+                'says and the decoder is right, raise the limit'
+            )
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ('dataset', 'limit', 'report'):  # while it is unpickled
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.dataset, name, value)  # hooks change pipelines

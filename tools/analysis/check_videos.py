@@ -1,0 +1,133 @@
+#!/usr/bin/env python
+"""Find the videos of a list or folder that cannot be read, before a training meets them.
+
+    python tools/analysis/check_videos.py data/kinetics400/kinetics400_train_list_videos.txt --root \
+        data/kinetics400/videos_train --jobs 16 --out broken.txt --clean clean_list.txt
+
+Each video is opened by the decoder of the training; its first, middle and last frames are decoded, or all with
+--all-frames. A decoder that crashes or hangs counts as broken, too. Exit code 1 if any is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+
+from mmengine.utils import ProgressBar
+
+SUFFIXES = ('.mp4', '.avi', '.mkv', '.webm', '.mov', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv')
+CHUNK = 256
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', type=Path, help='list of mmaction2 (a path and labels a line), or a folder')
+    parser.add_argument('--root', type=Path, default=Path(), help="folder of the list's paths")
+    parser.add_argument('--jobs', type=int, default=2, help='processes (default: %(default)s)')
+    parser.add_argument('--decoder', choices=['decord', 'opencv'], default='decord', help='default: %(default)s')
+    parser.add_argument('--frames', type=int, default=1, help='a video with fewer frames is broken (default: 1)')
+    parser.add_argument('--all-frames', action='store_true', help='decode every frame')
+    parser.add_argument('--timeout', type=float, default=60, help='seconds a video may take (default: %(default)s)')
+    parser.add_argument('--out', type=Path, help='write broken videos and reasons, a line each')
+    parser.add_argument('--clean', type=Path, help='write the list without the broken videos')
+    return parser.parse_args()
+
+
+def read_video(path: str, decoder: str, frames: int, every: bool) -> None:
+    """Decode a video; whatever is wrong with it is an exception."""
+    if not Path(path).is_file():
+        raise FileNotFoundError('no such file')
+    if not Path(path).stat().st_size:
+        raise ValueError('the file is empty')
+    if decoder == 'decord':
+        import decord
+
+        video = decord.VideoReader(path, num_threads=1)
+        count = len(video)
+        read: Callable[[int], bool] = lambda i: video[i].shape[0] > 0  # noqa: E731
+    else:
+        import cv2
+
+        capture = cv2.VideoCapture(path)
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        read = lambda i: capture.set(cv2.CAP_PROP_POS_FRAMES, i) and capture.read()[0]  # noqa: E731
+    if count < max(1, frames):
+        raise ValueError(f'{count} frames, {max(1, frames)} are needed')
+    for i in range(count) if every else sorted({0, count // 2, count - 1}):
+        if not read(i):
+            raise ValueError(f'frame {i} of {count} cannot be decoded')
+
+
+def check(path: str, decoder: str, frames: int, every: bool, timeout: float) -> str | None:
+    """What is wrong with a video, or None; in a process that may be killed by it."""
+    signal.setitimer(signal.ITIMER_REAL, timeout)  # ends the process: a decoder that hangs hears nothing else
+    try:
+        read_video(path, decoder, frames, every)
+    except Exception as error:
+        return ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return None
+
+
+def check_all(paths: list[str], jobs: int, test: Callable[[str], str | None]) -> Iterator[tuple[str, str | None]]:
+    """Each path with what is wrong with it, in parallel; a crash of the decoder takes only its own video along."""
+    context = multiprocessing.get_context('spawn')
+    for begin in range(0, len(paths), CHUNK * jobs):
+        chunk = paths[begin : begin + CHUNK * jobs]
+        done = set()
+        try:
+            with ProcessPoolExecutor(jobs, context) as pool:
+                futures: dict[Future, str] = {pool.submit(test, path): path for path in chunk}
+                for future in as_completed(futures):
+                    result = future.result()
+                    done.add(futures[future])
+                    yield futures[future], result
+        except BrokenProcessPool:
+            pass
+        for path in chunk:  # one by one after a crash, to know whose it was
+            if path not in done:
+                try:
+                    with ProcessPoolExecutor(1, context) as alone:
+                        yield path, alone.submit(test, path).result()
+                except BrokenProcessPool:
+                    yield path, 'the decoder crashed, or took longer than --timeout'
+
+
+def main() -> int:
+    args = parse_args()
+    if args.source.is_dir():
+        lines = [str(path) for path in sorted(args.source.rglob('*')) if path.suffix.lower() in SUFFIXES]
+        files = dict(zip(lines, lines, strict=True))
+    else:
+        lines = [line for line in args.source.read_text(encoding='utf-8').splitlines() if line.strip()]
+        files = {line: str(args.root / line.split()[0]) for line in lines}
+    if not files:
+        raise SystemExit(f'{args.source}: no video; a list has a path and its labels a line, a folder {SUFFIXES}')
+    test = partial(check, decoder=args.decoder, frames=args.frames, every=args.all_frames, timeout=args.timeout)
+    bar = ProgressBar(len(set(files.values())))
+    broken = {}
+    for path, reason in check_all(sorted(set(files.values())), args.jobs, test):
+        if reason is not None:
+            broken[path] = reason
+        bar.update()
+    print()
+    report = ''.join(f'{path}\t{reason}\n' for path, reason in sorted(broken.items()))
+    print(f'{report}{len(broken)} of {len(set(files.values()))} videos cannot be read')
+    if args.out:
+        args.out.write_text(report, encoding='utf-8')
+    if args.clean:
+        args.clean.write_text(''.join(f'{line}\n' for line in lines if files[line] not in broken), encoding='utf-8')
+        print(f'the others are listed in {args.clean}')
+    return int(bool(broken))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
