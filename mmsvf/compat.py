@@ -78,6 +78,8 @@ def install() -> None:
     on_import('mmengine.registry', register_mmsvf)
     on_import('mmengine.runner.checkpoint', load_checkpoints_safely)
     on_import('mmengine.runner.checkpoint', write_checkpoints_whole)
+    for reader in ('mmengine.fileio.handlers.pickle_handler', 'mmpretrain.datasets.cifar', 'mmseg.utils.io'):
+        on_import(reader, read_pickles_safely)
     on_import('mmengine.hooks.checkpoint_hook', keep_the_old_until_the_new)
     on_import('mmcv.ops', stub_mmcv_ops)
     on_import('mmaction.models.localizers', stub_mmaction_drn)
@@ -113,6 +115,32 @@ def load_checkpoints_safely(module: ModuleType) -> Iterator[None]:
 
     module.torch = SafeTorch('torch')  # type: ignore[attr-defined]
     module.load_url = load_url  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def read_pickles_safely(module: ModuleType) -> Iterator[None]:
+    """Annotations in pickles go through the allow list of ``mmsvf.safe_pickle``, too.
+
+    Reason: ``pickle.load`` runs what a file asks for. The name ``pickle`` of the module is replaced. Delete when these
+    modules read data without running it.
+    """
+    yield
+    import io
+    import pickle
+
+    from . import safe_pickle
+
+    class SafePickle(ModuleType):
+        load = staticmethod(safe_pickle.load)
+
+        @staticmethod
+        def loads(content: bytes, **kwargs: Any) -> Any:
+            return safe_pickle.load(io.BytesIO(content), **kwargs)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(pickle, name)
+
+    module.pickle = SafePickle('pickle')  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
