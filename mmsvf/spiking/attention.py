@@ -1,13 +1,15 @@
-"""Spike-driven attention: two scores, five space-time designs.
+"""Spike-driven attention: two scores, six space-time designs.
 
 Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space, ``M`` heads, ``N`` tokens,
 ``D`` channels of a head (C = M * D).
 
-Source: SpikeVideoFormer Sec. 3.3, 3.4, Table 1 and App. C; defaults from the authors' code.
+Source: SpikeVideoFormer Sec. 3.3, 3.4, Table 1 and App. C; defaults from the authors' code. ``block`` is STAtten's
+(arXiv 2409.19764).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torch import Tensor, cat, nn
@@ -31,6 +33,9 @@ SCORES = {
     'dot': Score(dot_attention, scale=0.125, norm=False, threshold=0.5),
 }
 
+# STAtten's, by the height H of the feature map and the steps b of a block: 1/H for pictures, 1/(H^2 b) for events
+SIZE_SCALES: dict[Any, Callable[[int, int], float]] = {'height': lambda h, b: h, 'volume': lambda h, b: h * h * b}
+
 # tokens that attend to each other, one entry an attention read
 SPACE_TIME = {
     'joint': ('clip',),
@@ -38,14 +43,17 @@ SPACE_TIME = {
     'factorized': ('frame', 'location'),
     'neuron': ('frame',),
     'spatial': ('frame',),
+    'block': ('block',),
 }
 
 
-def split_heads(x: Tensor, tokens: str, heads: int) -> Tensor:
-    """Spikes TBCHW as tokens: clip BM(TN)D, frame TBMND, location B(HW)MTD."""
+def split_heads(x: Tensor, tokens: str, heads: int, steps: int = 1) -> Tensor:
+    """Spikes TBCHW as tokens: clip BM(TN)D, frame TBMND, location B(HW)MTD, blocks of steps (T/steps)BM(steps N)D."""
     x = x.permute(0, 1, 3, 4, 2).flatten(2, 3).unflatten(3, (heads, -1))  # T B N M D
     if tokens == 'clip':
         return x.permute(1, 3, 0, 2, 4).flatten(2, 3)
+    if tokens == 'block':
+        return x.unflatten(0, (-1, steps)).permute(0, 2, 4, 1, 3, 5).flatten(3, 4)
     return x.transpose(2, 3) if tokens == 'frame' else x.permute(1, 2, 3, 0, 4)
 
 
@@ -54,6 +62,8 @@ def merge_heads(x: Tensor, tokens: str, shape: tuple[int, int, int, int]) -> Ten
     t, b, h, w = shape
     if tokens == 'clip':
         x = x.unflatten(2, (t, h * w)).permute(2, 0, 3, 1, 4)
+    elif tokens == 'block':  # blocks B M (steps N) D
+        x = x.unflatten(3, (-1, h * w)).permute(0, 3, 1, 4, 2, 5).flatten(0, 1)
     else:
         x = x.transpose(2, 3) if tokens == 'frame' else x.permute(3, 0, 1, 2, 4)
     return x.reshape(t, b, h, w, -1).permute(0, 1, 4, 2, 3)
@@ -89,16 +99,24 @@ class AttentionRead(nn.Module):
         norm: bool | None,
         threshold: float | None,
         neuron: NeuronSpec,
+        block_steps: int = 1,
     ) -> None:
         super().__init__()
         default = SCORES[score]
         scale = default.scale if scale is None else scale
-        if scale is None or scale == 'width':
+        self.block_steps = block_steps
+        self.shrinks: str | None = None  # the scale's part that depends on the size of the feature map
+        if scale in SIZE_SCALES:
+            self.shrinks, scale = str(scale), 1.0
+        elif scale is None or scale == 'width':
             scale = 1.0 / (2 * channels)
         elif scale == 'head':
             scale = 1.0 / (2 * (channels // heads))
         elif isinstance(scale, str) or not scale > 0:
-            raise ValueError(f"scale={scale!r}; a number above 0, 'width' for 1/(2C) or 'head' for 1/(2D)")
+            raise ValueError(
+                f"scale={scale!r}; a number above 0, 'width' for 1/(2C), 'head' for 1/(2D), 'height' for 1/H or "
+                "'volume' for 1/(H^2 block_steps)"
+            )
         self.heads, self.tokens, self.score = heads, tokens, score
         self.scale: float | Tensor = float(scale)
         self.shift: Tensor | None = None  # of a fused model, with a scale a channel
@@ -107,8 +125,13 @@ class AttentionRead(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         t, b, _, h, w = q.shape
-        tokens = [split_heads(x, self.tokens, self.heads) for x in (q, k, v)]
-        x = SCORES[self.score].attend(*tokens, scale=self.scale)
+        if self.tokens == 'block' and t % self.block_steps:
+            raise ValueError(
+                f'block_steps={self.block_steps} does not divide the {t} time steps; choose a divisor of {t}'
+            )
+        tokens = [split_heads(x, self.tokens, self.heads, self.block_steps) for x in (q, k, v)]
+        scale = self.scale if self.shrinks is None else self.scale / SIZE_SCALES[self.shrinks](h, self.block_steps)
+        x = SCORES[self.score].attend(*tokens, scale=scale)
         x = merge_heads(x if self.shift is None else x.add_(self.shift), self.tokens, (t, b, h, w))
         return self.lif(x if self.norm is None else over_images(self.norm, x))
 
@@ -128,14 +151,17 @@ class SpikeAttention(nn.Module):
             a frame, then those of a location over time, each with its own projections.
             'factorized': both at once, with a shared query, concatenated. 'neuron': those of a
             frame; only membranes carry time. 'spatial': those of a frame, and membranes
-            restart at each step, so nothing carries time.
-        scale: Factor of the score: a number, 'width' for 1/(2C) or 'head' for 1/(2D). None is
-            the authors' choice: 1/(2C) for 'hamming', 0.125 for 'dot'.
+            restart at each step, so nothing carries time. 'block' (STAtten): those of
+            ``block_steps`` consecutive frames; with as many as there are it is 'joint'.
+        scale: Factor of the score: a number, 'width' for 1/(2C), 'head' for 1/(2D), or STAtten's
+            'height' for 1/H and 'volume' for 1/(H^2 block_steps), H being the height of the
+            feature map. None is the authors' choice: 1/(2C) for 'hamming', 0.125 for 'dot'.
         norm: BatchNorm between score and neuron. None is the authors' choice: with 'hamming',
             not with 'dot'. False gives the paper's equation; since a LIF at rest 0 that sees
             ``scale * x`` with threshold u fires as one that sees ``x`` with threshold
             u / scale, the scale is then part of the threshold.
         threshold: Threshold of the neuron after the score. None: 1.0 for 'hamming', 0.5 for 'dot'.
+        block_steps: Time steps of a block; they divide the number of steps. For 'block' alone.
         neuron: See :func:`mmsvf.spiking.neuron.build_neuron`.
 
     Raises:
@@ -152,8 +178,11 @@ class SpikeAttention(nn.Module):
         norm: bool | None = None,
         threshold: float | None = None,
         neuron: NeuronSpec = 'official',
+        block_steps: int = 2,
     ) -> None:
         super().__init__()
+        if block_steps < 1:
+            raise ValueError(f'block_steps={block_steps}; at least 1')
         if score not in SCORES:
             raise ValueError(f'score={score!r}; choose one of {sorted(SCORES)}')
         if space_time not in SPACE_TIME:
@@ -164,7 +193,7 @@ class SpikeAttention(nn.Module):
         reads = SPACE_TIME[space_time]
 
         def read(tokens: str) -> AttentionRead:
-            return AttentionRead(channels, heads, tokens, score, scale, norm, threshold, neuron)
+            return AttentionRead(channels, heads, tokens, score, scale, norm, threshold, neuron, block_steps)
 
         self.units: nn.ModuleList
         if space_time == 'factorized':

@@ -5,7 +5,7 @@ from mmsvf.spiking import RepConv, SpikeAttention, SpikeTransformerBlock
 from mmsvf.spiking.attention import SPACE_TIME, merge_heads, split_heads
 from mmsvf.spiking.neuron import build_neuron
 
-DESIGNS = ['joint', 'hierarchical', 'factorized', 'neuron', 'spatial']
+DESIGNS = ['joint', 'hierarchical', 'factorized', 'neuron', 'spatial', 'block']
 SCORES = ['hamming', 'dot']
 WIDTH = 16
 
@@ -135,3 +135,54 @@ def test_bad_input(options, message):
 
 def test_table_of_designs_is_complete():
     assert sorted(SPACE_TIME) == sorted(DESIGNS)
+
+
+@pytest.mark.parametrize('scale', ['height', 'volume', 0.125])
+def test_block_attention_is_its_definition(scale):
+    """STAtten: within each chunk of steps Q (K^T V), head by head, written with loops."""
+    attention = awake(SpikeAttention(WIDTH, 4, 'dot', 'block', scale=scale, block_steps=2)).eval()
+    unit, x = attention.units[0], membranes(6)
+    spikes = unit.lif(x)
+    q, k, v = unit.q(spikes), unit.k(spikes), unit.v(spikes)
+    factor = {'height': 1 / 4, 'volume': 1 / (4 * 4 * 2)}.get(scale, scale)
+    expected = torch.zeros_like(q)
+    for chunk in range(0, 6, 2):
+        for b in range(x.shape[1]):
+            for head in range(4):
+                at = slice(chunk, chunk + 2), b, slice(4 * head, 4 * head + 4)
+                flat = [part[at].movedim(1, -1).reshape(-1, 4) for part in (q, k, v)]
+                out = factor * flat[0] @ (flat[1].T @ flat[2])
+                expected[at] = out.reshape(2, 4, 6, 4).movedim(-1, 1)
+    assert torch.equal(attention(x), unit.proj(unit.read.lif(expected))) and expected.any()
+
+
+def test_one_block_is_joint_attention():
+    block = awake(SpikeAttention(WIDTH, 4, 'dot', 'block', block_steps=4)).eval()
+    joint = SpikeAttention(WIDTH, 4, 'dot', 'joint').eval()
+    joint.load_state_dict(block.state_dict())
+    x = membranes(4)
+    assert torch.equal(block(x), joint(x))
+
+
+def test_blocks_are_apart_but_for_membranes():
+    """A later block does not reach an earlier one; within a block, a step reaches those before it."""
+    assert changed_steps(SpikeAttention(WIDTH, 4, 'dot', 'block'), at=3) == [2, 3]
+
+
+def test_block_attention_is_linear_in_time():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    attention = SpikeAttention(WIDTH, 4, 'dot', 'block', block_steps=2).eval()
+    counts = []
+    for steps in (4, 16):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            attention(membranes(steps))
+        counts.append(counter.get_total_flops())
+    assert counts[1] <= 4 * counts[0]
+
+
+def test_steps_that_a_block_does_not_divide():
+    with pytest.raises(ValueError, match='block_steps=3 does not divide the 4 time steps'):
+        SpikeAttention(WIDTH, 4, 'dot', 'block', block_steps=3)(membranes(4))
+    with pytest.raises(ValueError, match='block_steps=0; at least 1'):
+        SpikeAttention(WIDTH, 4, block_steps=0)

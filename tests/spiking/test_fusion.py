@@ -18,6 +18,7 @@ ATTENTIONS = [
     dict(space_time='neuron'),
     dict(space_time='spatial'),
     dict(norm=False, scale='head'),
+    dict(score='dot', space_time='block', block_steps=1, norm=True, scale='height'),
 ]
 
 
