@@ -75,8 +75,7 @@ def loaders(cfg: Config) -> Any:
     for name in ('train_dataloader', 'test_dataloader'):
         loader = cfg[name]
         loader.update(batch_size=COUNT, num_workers=0, persistent_workers=False)
-        for key in ('batch_sampler', 'prefetch_factor'):
-            loader.pop(key, None)
+        loader.pop('prefetch_factor', None)
         loader.sampler = dict(type='DefaultSampler', shuffle=False)
         yield loader.dataset, name == 'train_dataloader'
 

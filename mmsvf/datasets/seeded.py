@@ -17,6 +17,7 @@ import torch
 from mmengine.dist import get_rank
 from mmengine.registry import DATA_SAMPLERS as ROOT_SAMPLERS
 from mmengine.registry import DATASETS as ROOT_DATASETS
+from torch.utils.data import Dataset, Sampler
 
 from mmsvf.registry import DATA_SAMPLERS, DATASETS
 
@@ -41,7 +42,7 @@ def seed_generators(*key: int) -> None:
 
 
 @DATA_SAMPLERS.register_module()
-class NumberedSampler:
+class NumberedSampler(Sampler):
     """Another sampler, whose indices carry the key of their draw.
 
     Args:
@@ -51,14 +52,15 @@ class NumberedSampler:
 
     def __init__(self, dataset: Any, sampler: dict[str, Any], seed: int | None = None) -> None:
         self.sampler: Any = ROOT_SAMPLERS.build(dict(sampler), default_args=dict(dataset=dataset, seed=seed))
-        self.seed = self.sampler.seed if seed is None else seed
+        self.seed = getattr(self.sampler, 'seed', 0) if seed is None else seed
         self.start = 0  # of an iteration-based training that resumes: so many are not drawn again
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[Any]:
         epoch, rank = int(getattr(self.sampler, 'epoch', 0)), get_rank()
         drawn = enumerate(self.sampler)
         for position, index in itertools.islice(drawn, self.start, None):
-            yield Draw(index, (int(self.seed or 0), rank, epoch, position))
+            key = int(self.seed or 0), rank, epoch, position
+            yield Draw(index, key) if isinstance(index, int) else index  # samplers of tracking draw pairs
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -74,15 +76,16 @@ class NumberedSampler:
 
 
 @DATASETS.register_module()
-class SeededDataset:
+class SeededDataset(Dataset):
     """Another data set, whose random transforms follow the draw; everything else is passed on to it."""
 
     def __init__(self, dataset: dict[str, Any] | Any) -> None:
         self.__dict__['dataset'] = ROOT_DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
     def __getitem__(self, index: int) -> Any:
-        if isinstance(index, Draw):
-            seed_generators(*index.key)
+        if not isinstance(index, Draw):
+            return self.dataset[index]
+        seed_generators(*index.key)
         sample = self.dataset[int(index)]
         found: Any = sample.get('data_samples') if isinstance(sample, dict) else None
         if hasattr(found, 'set_metainfo') and 'drawn_index' not in found:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS as ROOT_DATASETS
+from torch.utils.data import Dataset
 
 from mmsvf.registry import DATASETS
 
@@ -25,7 +26,7 @@ def sample_name(dataset: Any, index: int) -> str:
 
 
 @DATASETS.register_module()
-class SkipUnreadable:
+class SkipUnreadable(Dataset):
     """Another data set, of which samples that cannot be read are replaced by others drawn at random.
 
     Each unreadable file is logged once and listed with its error in ``report``, one line a file, whatever the number of

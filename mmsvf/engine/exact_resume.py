@@ -30,6 +30,12 @@ class _Advanced:
         return next(self.iterator)
 
 
+def shared_seed(runner: Any) -> int:
+    """The seed that all processes share, by which they divide the data."""
+    apart = (runner.cfg.get('randomness') or {}).get('diff_rank_seed', False)
+    return runner.seed - get_rank() if apart else runner.seed
+
+
 @HOOKS.register_module()
 class ExactResumeHook(Hook):
     """The model's random numbers (dropout, mixing) follow the iteration; a resumed loader starts where it stopped.
@@ -46,7 +52,7 @@ class ExactResumeHook(Hook):
         loop = runner.train_loop
         sampler = self._sampler(loop.dataloader)
         if sampler is not None:
-            sampler.reseed(runner.seed)  # of the checkpoint, where none is given
+            sampler.reseed(shared_seed(runner))  # of the checkpoint, where none is given
         endless = sampler is not None and not hasattr(sampler, 'epoch')
         if loop.iter and endless and hasattr(loop, 'dataloader_iterator'):
             self._advance(runner, loop)
@@ -59,7 +65,7 @@ class ExactResumeHook(Hook):
     def _advance(self, runner: Any, loop: Any) -> None:
         """A new loader whose sampler starts at the batch of this iteration."""
         config = copy.deepcopy(runner.cfg.train_dataloader)
-        loader = runner.build_dataloader(config, seed=runner.seed)
+        loader = runner.build_dataloader(config, seed=shared_seed(runner))
         size = loader.batch_sampler.batch_size
         sampler = self._sampler(loader)
         assert sampler is not None

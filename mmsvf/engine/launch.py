@@ -139,22 +139,26 @@ def train(args: argparse.Namespace) -> None:
     randomness.update({k: True for k in ('diff_rank_seed', 'deterministic') if getattr(args, k)})
     check_work_dir(cfg.work_dir)
     unreadable = Path(cfg.work_dir, 'unreadable.txt')
+    if args.max_unreadable is not None:
+        dataset = cfg.train_dataloader.dataset
+        cfg.train_dataloader.dataset = dict(type='mmsvf.SkipUnreadable', dataset=dataset, limit=args.max_unreadable)
+    lose_nothing(cfg, unreadable)
+    run(cfg, 'train')
+    if unreadable.is_file() and os.environ.get('RANK', '0') == '0':
+        count = len(unreadable.read_text(encoding='utf-8').splitlines())
+        print(f'{count} files could not be read and were skipped; they are listed in {unreadable}')
+
+
+def lose_nothing(cfg: Config, unreadable: Path) -> None:
+    """Have a training resume exactly, stop where it diverges, and list unreadable files in the work-dir."""
     if isinstance(cfg.get('train_dataloader'), dict):
-        if args.max_unreadable is not None:
-            cfg.train_dataloader.dataset = dict(
-                type='mmsvf.SkipUnreadable', dataset=cfg.train_dataloader.dataset, limit=args.max_unreadable
-            )
-        if str(cfg.train_dataloader.dataset.type).endswith('SkipUnreadable'):
+        if str(cfg.train_dataloader.dataset.get('type')).endswith('SkipUnreadable'):
             cfg.train_dataloader.dataset.setdefault('report', str(unreadable))
         seeded(cfg.train_dataloader)
     hooks = cfg.get('custom_hooks') or []
     present = {str(hook.get('type')).split('.')[-1] for hook in hooks if isinstance(hook, dict)}
     ours = [name for name in ('ExactResumeHook', 'FiniteHook') if name not in present]
     cfg.custom_hooks = [*hooks, *(dict(type=f'mmsvf.{name}') for name in ours)]
-    run(cfg, 'train')
-    if unreadable.is_file() and os.environ.get('RANK', '0') == '0':
-        count = len(unreadable.read_text(encoding='utf-8').splitlines())
-        print(f'{count} files could not be read and were skipped; they are listed in {unreadable}')
 
 
 def test(args: argparse.Namespace) -> dict[str, float]:

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmsvf.apis.swap import swap
-from mmsvf.engine.launch import config_path
+from mmsvf.engine.launch import config_path, lose_nothing
 
 from .. import tiny_datasets
 from ..conftest import ROOT
@@ -72,6 +72,7 @@ def plain_ops(monkeypatch):
 def test_trains_and_tests(name, data, tmp_path):
     cfg = Config.fromfile(config_path(name))
     cfg = tiny_datasets.cut_down(swap(cfg, TINY).apply(cfg), data, tmp_path / re.sub(r'\W+', '_', name))
+    lose_nothing(cfg, tmp_path / 'unreadable.txt')
     runner = Runner.from_cfg(cfg)
     before = {k: v.clone() for k, v in runner.model.backbone.named_parameters()}
     runner.train()

@@ -12,8 +12,7 @@ from mmengine.runner import Runner
 import mmsvf.checkpoints
 from mmsvf import safe_pickle
 from mmsvf.checkpoints import PARTIAL, find_latest_checkpoint, save_checkpoint
-from mmsvf.datasets.seeded import seeded
-from mmsvf.engine.launch import check_work_dir
+from mmsvf.engine.launch import check_work_dir, lose_nothing
 
 from ..conftest import ROOT
 
@@ -33,8 +32,7 @@ def runner(digits, work_dir, epochs=2, **changes):
     cfg.param_scheduler = []
     cfg.work_dir, cfg.experiment_name = str(work_dir), work_dir.name
     cfg.visualizer.vis_backends = []
-    cfg.custom_hooks = [dict(type='mmsvf.ExactResumeHook'), dict(type='mmsvf.FiniteHook')]
-    seeded(cfg.train_dataloader)
+    lose_nothing(cfg, work_dir / 'unreadable.txt')
     cfg.merge_from_dict(changes)
     return Runner.from_cfg(cfg)
 
