@@ -1,0 +1,105 @@
+"""A resumed training draws what is left, reads nothing twice, and makes up for the validation it owes."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, METRICS, MODELS
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
+
+from mmsvf.engine.exact_resume import shared_seed
+from mmsvf.engine.launch import lose_nothing
+
+READ: list[int] = []
+
+
+class Numbers(Dataset):
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        READ.append(index)
+        return dict(inputs=torch.tensor([index + np.random.rand()]).float())  # noqa: NPY002
+
+
+class Mean(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def forward(self, inputs, mode='tensor'):
+        out = torch.nn.functional.dropout(self.layer(torch.stack(list(inputs))), 0.5)
+        return dict(loss=out.square().mean()) if mode == 'loss' else [out]
+
+
+class Count(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results.append(1)
+
+    def compute_metrics(self, results):
+        return dict(count=len(results))
+
+
+@pytest.fixture(scope='module', autouse=True)
+def registered():
+    DATASETS.register_module(name='Numbers', module=Numbers, force=True)
+    MODELS.register_module(name='Mean', module=Mean, force=True)
+    METRICS.register_module(name='Count', module=Count, force=True)
+
+
+def train(work_dir, by_epoch, until, resume=False, seed=1, name=''):
+    """Checkpoints and validation every 2 steps of 2 samples, or every epoch; returns the model and what was read."""
+    READ.clear()
+    loader = dict(batch_size=2, num_workers=0, dataset=dict(type='Numbers'), collate_fn=dict(type='pseudo_collate'))
+    sampler = dict(type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=True)
+    loop = dict(type='EpochBasedTrainLoop', max_epochs=until, val_interval=1) if by_epoch else dict(
+        type='IterBasedTrainLoop', max_iters=until, val_interval=2)  # fmt: skip
+    cfg = Config(
+        dict(
+            model=dict(type='Mean'), work_dir=str(work_dir), train_cfg=loop, val_cfg=dict(type='ValLoop'),
+            train_dataloader=dict(loader, sampler=sampler), val_evaluator=dict(type='Count'),
+            val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)), resume=resume,
+            randomness=dict(seed=seed), experiment_name=f'{work_dir.name}{by_epoch}{until}{resume}{name}',
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=2 - by_epoch, by_epoch=by_epoch)),
+        )
+    )  # fmt: skip
+    lose_nothing(cfg, work_dir / 'unreadable.txt')
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_what_is_left_is_what_would_have_come(by_epoch, tmp_path):
+    """Also where the first start had another seed on its command line than none."""
+    whole = train(tmp_path / 'whole', by_epoch, 4)
+    seen = list(READ)
+    train(tmp_path / 'parts', by_epoch, 2)
+    first = list(READ)
+    parts = train(tmp_path / 'parts', by_epoch, 4, resume=True, seed=None)
+    for one, two in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        assert torch.equal(one, two)
+    validation = 5  # owed after step 2: as it may have been cut short, it is done again
+    assert first + READ[validation:] == seen, 'nothing is read twice'
+
+
+def test_a_validation_that_is_due(tmp_path):
+    done = train(tmp_path / 'run', True, 2)
+    assert done.iter == 6
+    again = train(tmp_path / 'run', True, 2, resume=True, name='again')
+    assert again.iter == 6 and sorted(READ) == [0, 1, 2, 3, 4], 'the validation set, and nothing of the training set'
+    assert again.message_hub.get_scalar('val/count').current() == 3
+
+
+def test_the_seed_that_processes_share(monkeypatch):
+    class Second:
+        seed, cfg = 8, {'randomness': {'diff_rank_seed': True}}
+
+    monkeypatch.setattr('mmsvf.engine.exact_resume.get_rank', lambda: 1)
+    assert shared_seed(Second) == 7
+    Second.cfg = {'randomness': {}}
+    assert shared_seed(Second) == 8
