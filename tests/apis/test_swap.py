@@ -175,3 +175,19 @@ def test_tool(tmp_path, capsys, monkeypatch):
     assert re.search(r'python tools/train.py mmpretrain::.* --cfg-options model.backbone._delete_=True ', printed)
     assert 'checked: an input of 3 x 224 x 224 goes through' in printed
     assert Config.fromfile(out).model.head.in_channels == WIDTHS[PYRAMID[-1]]
+
+
+def test_tool_says_what_it_cannot_adapt(tmp_path, monkeypatch):
+    name = 'mmseg::setr/setr_vit-l_pup_8xb2-160k_ade20k-512x512.py'
+    monkeypatch.setattr('sys.argv', ['swap_backbone.py', name, str(tmp_path / 'x.py')])
+    with pytest.raises(SystemExit, match=r'setr.*SETRUPHead.* cannot be adapted; known here: .*UPerHead'):
+        tool['main']()
+    assert not (tmp_path / 'x.py').exists()
+
+
+def test_check_of_a_detector(tmp_path):
+    """Two stages, whose second one needs operators that mmcv-lite lacks: what the heads get is shown."""
+    cfg = load('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    cfg = swap(cfg, dict(embed_dims=[8, 8, 16, 16, 24], depths=[1, 1, 1, 1, 1])).apply(cfg)
+    cfg.test_dataloader.dataset.pipeline[1].scale = (128, 64)
+    assert tool['check'](cfg).endswith('256 x 16 x 32, 256 x 8 x 16, 256 x 4 x 8, 256 x 2 x 4, 256 x 1 x 2')

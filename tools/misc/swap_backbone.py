@@ -75,17 +75,25 @@ def config_text(base: str, cfg: Config, change: Swap) -> str:
 
 def check(cfg: Config) -> str:
     """Send an input of the config's size through the model; says what came of it."""
-    model, _ = analysis.build_model(cfg)
+    model: Any = analysis.build_model(cfg)[0]
     shape = analysis.guess_shape(cfg)
+    inputs, size = analysis.random_inputs(cfg, shape), ' x '.join(map(str, shape))
     with torch.no_grad():
-        analysis.run_model(cfg, model, analysis.random_inputs(cfg, shape))
-    return f'checked: an input of {" x ".join(map(str, shape))} goes through the new model'
+        if cfg.default_scope == 'mmdet':  # its heads want annotations, or operators of the compiled mmcv
+            levels = model.extract_feat(inputs)
+            sizes = ', '.join(' x '.join(map(str, level.shape[1:])) for level in levels)
+            return f'checked: of an input of {size} the heads get feature maps of {sizes}'
+        analysis.run_model(cfg, model, inputs)
+    return f'checked: an input of {size} goes through the new model'
 
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args.config)
-    change = swap(cfg, args.arch, **args.backbone_options)
+    try:
+        cfg = load_config(args.config)
+        change = swap(cfg, args.arch, **args.backbone_options)
+    except (OSError, ImportError, ValueError) as error:
+        raise SystemExit(f'{args.config}: {error}') from error
     base = args.config if '::' in args.config else os.path.relpath(config_path(args.config), args.out.parent)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(config_text(base, cfg, change), encoding='utf-8')
