@@ -56,8 +56,8 @@ def save_first(base: Any) -> Any:
             free = shutil.disk_usage(folder).free
             if free < needed:
                 raise OSError(
-                    f'{free / 2**20:.0f} MiB are free in {folder}, and the weights alone take '
-                    f'{needed / 2**20:.0f} MiB: no checkpoint could be written. Make room, or give another --work-dir'
+                    f'{free / 2**20:.1f} MiB are free in {folder}, and the weights alone take '
+                    f'{needed / 2**20:.1f} MiB: no checkpoint could be written. Make room, or give another --work-dir'
                 )
 
         def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:

@@ -92,7 +92,7 @@ def test_too_little_room_is_said_before_training(digits, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage._replace(free=1000))
     training = runner(digits, tmp_path / 'run')
-    with pytest.raises(OSError, match=r'0 MiB are free in .*run, and the weights alone take'):
+    with pytest.raises(OSError, match=r'0\.0 MiB are free in .*run, and the weights alone take'):
         training.train()
     assert training.iter == 0
 
