@@ -5,6 +5,7 @@ Source: the key list of the authors' SpikeVideoFormer and Meta-SpikeFormer model
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -241,7 +242,14 @@ def find_latest_checkpoint(folder: str | os.PathLike) -> str | None:
         return text
     steps = ((re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem), path) for path in folder.glob('*.pth'))
     whole = [(int(step[1]), str(path)) for step, path in steps if step and zipfile.is_zipfile(path)]
-    return max(whole)[1] if whole else None
+    found = max(whole)[1] if whole else None
+    if named.is_file():
+        what = f'goes on from {found}' if found else 'starts from the beginning: there is no other'
+        from mmengine.logging import print_log
+
+        message = f'{named} names {text!r}, which is missing or cut off; the training {what}'
+        print_log(message, logger='current', level=logging.WARNING)
+    return found
 
 
 def _classes(state_dict: Mapping[str, Tensor]) -> int:

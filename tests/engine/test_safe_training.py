@@ -53,7 +53,9 @@ def test_a_checkpoint_is_there_whole_or_as_before(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('pointer', ['', 'gone.pth', 'cut', None])
-def test_resume_finds_a_whole_checkpoint(tmp_path, pointer):
+def test_resume_finds_a_whole_checkpoint(tmp_path, pointer, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmengine.logging.print_log', lambda message, **_: said.append(message))
     for step in (2, 10):
         save_checkpoint(dict(x=torch.ones(3)), tmp_path / f'epoch_{step}.pth')
     (tmp_path / 'epoch_11.pth').write_bytes((tmp_path / 'epoch_10.pth').read_bytes()[:300])
@@ -62,6 +64,7 @@ def test_resume_finds_a_whole_checkpoint(tmp_path, pointer):
         name = {'': '', 'cut': str(tmp_path / 'epoch_11.pth')}.get(pointer, str(tmp_path / pointer))
         (tmp_path / 'last_checkpoint').write_text(name)
     assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_10.pth')
+    assert len(said) == (pointer is not None) and all('cut off; the training goes on from' in m for m in said)
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
     assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_2.pth')
     assert find_latest_checkpoint(tmp_path / 'none') is None
