@@ -10,7 +10,7 @@ import pytest
 from .test_train_and_test import ROOT, tool
 
 CONFIG = 'configs/demo/svf_moving_digits.py'
-CHECKPOINT = ROOT / 'checkpoints' / 'svf_moving_digits-8525e2b9.pth'
+CHECKPOINT = ROOT / 'checkpoints' / 'svf_moving_digits-1475b0c1.pth'
 
 
 @pytest.fixture(scope='module')
