@@ -17,12 +17,8 @@ from mmsvf.models.backbones.spike_video_former import ARCHS, STRIDES
 
 Options = dict[str, Any]
 
-PYRAMID: tuple[int, ...] = (
-    1,
-    2,
-    3,
-    4,
-)  # strides 4, 8, 16, 16: nearest to the 4, 8, 16, 32 that four-level heads are made for
+# strides 4, 8, 16, 16: nearest to the 4, 8, 16, 32 that four-level heads are made for
+PYRAMID: tuple[int, ...] = (1, 2, 3, 4)
 OUT_STRIDES = tuple(math.prod(STRIDES[: i + 1]) for i in range(len(STRIDES)))  # 2, 4, 8, 16, 16
 LAST = len(STRIDES) - 1
 
@@ -49,13 +45,7 @@ SEG_BACKBONES_REFUSED = {
 SEG_NECKS = {'FPN', 'MultiLevelNeck', 'Feature2Pyramid'}
 SEG_NECKS_DROPPED = {'MultiLevelNeck', 'Feature2Pyramid'}  # they make a pyramid of one scale; ours is one
 POSE_HEADS = {
-    'HeatmapHead',
-    'SimCCHead',
-    'RTMCCHead',
-    'RegressionHead',
-    'RLEHead',
-    'DSNTHead',
-    'IntegralRegressionHead',
+    *('HeatmapHead', 'SimCCHead', 'RTMCCHead', 'RegressionHead', 'RLEHead', 'DSNTHead', 'IntegralRegressionHead'),
 }
 POSE_NECKS = {'GlobalAveragePooling', 'FeatureMapProcessor'}
 DET_NECKS = {'FPN', 'PAFPN', 'ChannelMapper'}  # from stride 16 on they make the next levels themselves

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
@@ -14,7 +15,7 @@ from mmseg.datasets import BaseSegDataset, CityscapesDataset
 from mmsvf.registry import DATASETS
 
 
-class ClipSegDataset(BaseSegDataset):
+class ClipSegDataset(BaseSegDataset, ABC):
     """A sample is a labelled frame with ``clip_paths``, its clip from the oldest frame to itself.
 
     A subclass gives ``sample``. Without offsets a sample is an image.
@@ -29,9 +30,9 @@ class ClipSegDataset(BaseSegDataset):
         self.reverse_prob = reverse_prob
         super().__init__(**kwargs)
 
+    @abstractmethod
     def sample(self, info: dict[str, Any]) -> dict[str, Any]:
         """``img_path``, ``seg_map_path``, ``clip_paths``, ``video_id`` and ``frame_id`` of a draw."""
-        raise NotImplementedError
 
     def prepare_data(self, idx: int) -> Any:
         """Draw a clip and run the pipeline on it."""

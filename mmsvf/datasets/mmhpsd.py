@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ TEST_SUBJECTS = ('subject01', 'subject02', 'subject07')
 ACTION = re.compile(r'(?P<subject>subject\d+)_group(?P<group>\d+)_time\d+')
 
 
-class Layout:
+class Layout(ABC):
     """What is read of an action, whatever the files are."""
 
     marker: str
@@ -35,21 +36,21 @@ class Layout:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    @abstractmethod
     def indices(self, action: str) -> list[int]:
         """Annotated frames."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pose(self, action: str, index: int) -> dict[str, np.ndarray]:
         """The annotation of a frame."""
-        raise NotImplementedError
 
+    @abstractmethod
     def frame(self, action: str, index: int) -> Path:
         """File of a frame."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bins(self, action: str, index: int) -> np.ndarray:
         """Binary (256, 256, 4): the quarters of the interval from a frame to the next."""
-        raise NotImplementedError
 
     def raw(self, action: str, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """x, y, t of the events of an interval, if the file is there."""

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from mmengine.dist import get_rank
 from mmengine.registry import DATA_SAMPLERS as ROOT_SAMPLERS
-from mmengine.registry import DATASETS as ROOT_DATASETS
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
+from mmsvf.datasets.wrapper import DatasetWrapper
 from mmsvf.registry import DATA_SAMPLERS, DATASETS
 
 
@@ -76,11 +76,11 @@ class NumberedSampler(Sampler):
 
 
 @DATASETS.register_module()
-class SeededDataset(Dataset):
+class SeededDataset(DatasetWrapper):
     """Another data set, whose random transforms follow the draw; everything else is passed on to it."""
 
     def __init__(self, dataset: dict[str, Any] | Any) -> None:
-        self.__dict__['dataset'] = ROOT_DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        super().__init__(dataset)
 
     def __getitem__(self, index: int) -> Any:
         if not isinstance(index, Draw):
@@ -91,17 +91,6 @@ class SeededDataset(Dataset):
         if hasattr(found, 'set_metainfo') and 'drawn_index' not in found:
             found.set_metainfo(dict(drawn_index=int(index)))  # by which an error can name the sample's file
         return sample
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == 'dataset':  # while it is unpickled
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self.dataset, name, value)  # hooks change pipelines
 
 
 def seeded(loader: dict[str, Any]) -> None:

@@ -10,23 +10,15 @@ from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
-from mmengine.registry import DATASETS as ROOT_DATASETS
-from torch.utils.data import Dataset
 
+from mmsvf.datasets.wrapper import DatasetWrapper, sample_name
 from mmsvf.registry import DATASETS
 
-PATHS = ('filename', 'img_path', 'frame_dir', 'video', 'action')
 ATTEMPTS = 50
 
 
-def sample_name(dataset: Any, index: int) -> str:
-    """The file of a sample, or its index where the data set does not tell."""
-    info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
-    return next((str(info[key]) for key in PATHS if info.get(key)), f'sample {index}')
-
-
 @DATASETS.register_module()
-class SkipUnreadable(Dataset):
+class SkipUnreadable(DatasetWrapper):
     """Another data set, of which samples that cannot be read are replaced by others drawn at random.
 
     Each unreadable file is logged once and listed with its error in ``report``, one line a file, whatever the number of
@@ -44,13 +36,12 @@ class SkipUnreadable(Dataset):
     def __init__(self, dataset: dict[str, Any] | Any, limit: float = 0.01, report: str = 'unreadable.txt') -> None:
         if not limit > 0:
             raise ValueError(f'limit={limit!r}; a number of files, or below 1 a fraction of the data set')
-        built = ROOT_DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-        if getattr(built, 'test_mode', False):
+        super().__init__(dataset, limit=limit, report=Path(report))
+        if getattr(self.dataset, 'test_mode', False):
             raise ValueError(
                 'SkipUnreadable is for training: a metric over replaced samples would be wrong. '
                 'tools/analysis/check_videos.py writes a list without the broken files'
             )
-        self.__dict__.update(dataset=built, limit=limit, report=Path(report))
 
     def __getitem__(self, index: int) -> Any:
         for attempt in range(ATTEMPTS):
@@ -85,14 +76,3 @@ class SkipUnreadable(Dataset):
                 f'{os.path.abspath(self.report)}; the last one: {name} ({reason}). If the data is where the config '
                 'says and the decoder is right, raise the limit'
             )
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ('dataset', 'limit', 'report'):  # while it is unpickled
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self.dataset, name, value)  # hooks change pipelines

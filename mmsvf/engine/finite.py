@@ -9,7 +9,7 @@ import torch
 from mmengine.hooks import Hook
 
 from mmsvf.checkpoints import find_latest_checkpoint
-from mmsvf.datasets.skip_unreadable import sample_name
+from mmsvf.datasets.wrapper import sample_name
 from mmsvf.registry import HOOKS
 
 

@@ -10,6 +10,7 @@ Source: SpikeVideoFormer Sec. 3.1 (preset ``paper``) and the authors' code (pres
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Callable, Union
 
 import torch
@@ -58,7 +59,7 @@ def one_pass(neuron: Any, x_seq: Tensor) -> bool:
     )
 
 
-class FromRest:
+class FromRest(ABC):
     """What all neurons here share: one explicit step, looped over a clip from rest.
 
     A subclass gives ``charge``, ``fire`` and ``discharge``; the membrane is an argument, not
@@ -70,17 +71,17 @@ class FromRest:
 
     inplace = False
 
+    @abstractmethod
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
         """Membrane before firing, from the input ``x`` and the last membrane ``v``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fire(self, h: Tensor) -> Tensor:
         """Spikes emitted at membrane ``h``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def discharge(self, h: Tensor, spike: Tensor) -> Tensor:
         """Membrane after firing."""
-        raise NotImplementedError
 
     def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """One time step: ``(spike, membrane after reset)``, both shaped as ``x``."""
@@ -124,9 +125,9 @@ class _Leaky(FromRest):
 
     strict: bool
 
+    @abstractmethod
     def leak(self) -> float | Tensor:
         """1/tau."""
-        raise NotImplementedError
 
     def charge(self: Any, x: Tensor, v: Tensor) -> Tensor:
         drive = (self.v_reset or 0.0) - v
