@@ -114,7 +114,7 @@ def official(arch=None, score='hamming'):
     for key in weights:
         if re.fullmatch(r'.*\.mlp\.fc[12]_conv\.weight', key):
             weights[key] = weights[key].squeeze(-1)
-    width = backbone.embed_dims[-1]
+    width = backbone.widths[-1]
     weights.update({'head.weight': torch.zeros(10, width), 'head.bias': torch.zeros(10)})
     return weights
 

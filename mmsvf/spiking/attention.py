@@ -1,4 +1,4 @@
-"""Spike-driven attention: two scores, six space-time designs.
+"""Spike-driven attention: two scores, seven space-time designs.
 
 Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space, ``M`` heads, ``N`` tokens,
 ``D`` channels of a head (C = M * D).
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, cat, nn
 
 from .hamming import dot_attention, hamming_attention
-from .layers import RepConv, over_images
+from .layers import PointwiseConv, RepConv, over_images
 from .neuron import IntegerLIF, NeuronSpec, build_neuron
 
 
@@ -43,6 +43,7 @@ SPACE_TIME = {
     'factorized': ('frame', 'location'),
     'neuron': ('frame',),
     'spatial': ('frame',),
+    'temporal': ('location',),
     'block': ('block',),
 }
 
@@ -69,12 +70,15 @@ def merge_heads(x: Tensor, tokens: str, shape: tuple[int, int, int, int]) -> Ten
     return x.reshape(t, b, h, w, -1).permute(0, 1, 4, 2, 3)
 
 
-class SpikeProjection(nn.Module):
-    """RepConv -> BN -> LIF: the query, key or value spikes of a clip."""
+PROJECTIONS: dict[str, Any] = {'rep': RepConv, 'pointwise': PointwiseConv}
 
-    def __init__(self, channels: int, neuron: NeuronSpec) -> None:
+
+class SpikeProjection(nn.Module):
+    """RepConv (or 1x1) -> BN -> LIF: the query, key or value spikes of a clip."""
+
+    def __init__(self, channels: int, neuron: NeuronSpec, projection: str = 'rep') -> None:
         super().__init__()
-        self.conv = RepConv(channels, channels)
+        self.conv = PROJECTIONS[projection](channels, channels)
         self.lif = build_neuron(neuron)
         if isinstance(self.lif, IntegerLIF) and self.lif.max_value > 1:
             raise ValueError(
@@ -151,8 +155,9 @@ class SpikeAttention(nn.Module):
             a frame, then those of a location over time, each with its own projections.
             'factorized': both at once, with a shared query, concatenated. 'neuron': those of a
             frame; only membranes carry time. 'spatial': those of a frame, and membranes
-            restart at each step, so nothing carries time. 'block' (STAtten): those of
-            ``block_steps`` consecutive frames; with as many as there are it is 'joint'.
+            restart at each step, so nothing carries time. 'temporal': those of a location over
+            time. 'block' (STAtten): those of ``block_steps`` consecutive frames; with as many as
+            there are it is 'joint'. A backbone also takes a list of designs, in turn for its blocks.
         scale: Factor of the score: a number, 'width' for 1/(2C), 'head' for 1/(2D), or STAtten's
             'height' for 1/H and 'volume' for 1/(H^2 block_steps), H being the height of the
             feature map. None is the authors' choice: 1/(2C) for 'hamming', 0.125 for 'dot'.
@@ -162,10 +167,14 @@ class SpikeAttention(nn.Module):
             u / scale, the scale is then part of the threshold.
         threshold: Threshold of the neuron after the score. None: 1.0 for 'hamming', 0.5 for 'dot'.
         block_steps: Time steps of a block; they divide the number of steps. For 'block' alone.
+        projection: Convolutions of queries, keys, values and output: 'rep' (:class:`RepConv`) or 'pointwise' (1x1, as
+            in Spikformer and STAtten; the output's has a bias).
+        pool: STAtten's for events: 3x3 max-pooling of queries, keys, values and input; the pooled input x gates what
+            is read: y * x + x. What the output's convolution sees is then 0, 1 or 2. Not for 'factorized'.
         neuron: See :func:`mmsvf.spiking.neuron.build_neuron`.
 
     Raises:
-        ValueError: an unknown score, design or scale, or a width that the heads do not divide.
+        ValueError: an unknown score, design, projection or scale, or a width that the heads do not divide.
     """
 
     def __init__(
@@ -179,8 +188,14 @@ class SpikeAttention(nn.Module):
         threshold: float | None = None,
         neuron: NeuronSpec = 'official',
         block_steps: int = 2,
+        projection: str = 'rep',
+        pool: bool = False,
     ) -> None:
         super().__init__()
+        if projection not in PROJECTIONS:
+            raise ValueError(f'projection={projection!r}; choose one of {sorted(PROJECTIONS)}')
+        if pool and space_time == 'factorized':
+            raise ValueError("pool=True is not defined for space_time='factorized'; choose another design")
         if block_steps < 1:
             raise ValueError(f'block_steps={block_steps}; at least 1')
         if score not in SCORES:
@@ -197,9 +212,9 @@ class SpikeAttention(nn.Module):
 
         self.units: nn.ModuleList
         if space_time == 'factorized':
-            self.units = nn.ModuleList([_FactorizedUnit(channels, [read(t) for t in reads], neuron)])
+            self.units = nn.ModuleList([_FactorizedUnit(channels, [read(t) for t in reads], neuron, projection)])
         else:
-            self.units = nn.ModuleList([_Unit(channels, read(t), neuron) for t in reads])
+            self.units = nn.ModuleList([_Unit(channels, read(t), neuron, projection, pool) for t in reads])
 
     def forward(self, x: Tensor) -> Tensor:
         t = x.shape[0]
@@ -213,32 +228,43 @@ class SpikeAttention(nn.Module):
 class _Unit(nn.Module):
     """LIF -> q, k, v -> read -> RepConv: 4 D^2 parameters before norms and RepConv's extra."""
 
-    def __init__(self, channels: int, read: AttentionRead, neuron: NeuronSpec) -> None:
+    def __init__(
+        self, channels: int, read: AttentionRead, neuron: NeuronSpec, projection: str = 'rep', pool: bool = False
+    ) -> None:
         super().__init__()
         self.lif = build_neuron(neuron)
-        self.q, self.k, self.v = (SpikeProjection(channels, neuron) for _ in range(3))
+        self.q, self.k, self.v = (SpikeProjection(channels, neuron, projection) for _ in range(3))
         self.joint: nn.Module | None = None  # of a fused model
+        self.pool = nn.MaxPool2d(3, 1, 1) if pool else None
         self.read = read
-        self.proj = RepConv(channels, channels)
+        self.proj = _output(channels, channels, projection)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.lif(x)
         q, k, v = (self.q(x), self.k(x), self.v(x)) if self.joint is None else self.joint(x)
-        return self.proj(self.read(q, k, v))
+        if self.pool is None:
+            return self.proj(self.read(q, k, v))
+        x, q, k, v = (over_images(self.pool, spikes) for spikes in (x, q, k, v))
+        return self.proj(self.read(q, k, v) * x + x)
+
+
+def _output(in_channels: int, out_channels: int, projection: str) -> nn.Module:
+    """The convolution behind the reads."""
+    return PROJECTIONS[projection](in_channels, out_channels, **(dict(bias=True) if projection == 'pointwise' else {}))
 
 
 class _FactorizedUnit(nn.Module):
     """LIF -> shared q, a k and v for each read -> reads side by side -> RepConv: 7 D^2 (D22)."""
 
-    def __init__(self, channels: int, reads: list[AttentionRead], neuron: NeuronSpec) -> None:
+    def __init__(self, channels: int, reads: list[AttentionRead], neuron: NeuronSpec, projection: str = 'rep') -> None:
         super().__init__()
         self.lif = build_neuron(neuron)
-        self.q = SpikeProjection(channels, neuron)
-        self.k = nn.ModuleList([SpikeProjection(channels, neuron) for _ in reads])
-        self.v = nn.ModuleList([SpikeProjection(channels, neuron) for _ in reads])
+        self.q = SpikeProjection(channels, neuron, projection)
+        self.k = nn.ModuleList([SpikeProjection(channels, neuron, projection) for _ in reads])
+        self.v = nn.ModuleList([SpikeProjection(channels, neuron, projection) for _ in reads])
         self.joint: nn.Module | None = None  # of a fused model
         self.reads = nn.ModuleList(reads)
-        self.proj = RepConv(len(reads) * channels, channels)
+        self.proj = _output(len(reads) * channels, channels, projection)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.lif(x)

@@ -13,6 +13,16 @@ from .neuron import NeuronSpec
 from .recompute import recomputed
 
 
+def attention_of_block(attention: dict[str, Any], index: int) -> dict[str, Any]:
+    """Options of the attention of a block: of several ``space_time`` designs each has its turn."""
+    designs = attention.get('space_time')
+    if not isinstance(designs, (list, tuple)):
+        return attention
+    if not designs:
+        raise ValueError('space_time=[]; at least one design, or the name of one')
+    return {**attention, 'space_time': designs[index % len(designs)]}
+
+
 class SpikeConvBlock(nn.Module):
     """x + SepConv(x), then x + ChannelConv(x) (Eq. 1).
 
@@ -78,7 +88,7 @@ class SpikeTransformerBlock(nn.Module):
     def last_norms(self) -> tuple[nn.BatchNorm2d, nn.BatchNorm2d]:
         """The norm each residual branch ends with."""
         unit: Any = self.attn.units[-1]
-        return unit.proj.norm3, self.mlp.norm2
+        return unit.proj.last_norm, self.mlp.norm2
 
     def forward(self, x: Tensor) -> Tensor:
         for branch in (self.attn, self.mlp):

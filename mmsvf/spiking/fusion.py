@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Union
 
 import torch
 from torch import Tensor, cat, nn
@@ -22,10 +22,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .attention import AttentionRead, SpikeProjection, _FactorizedUnit, _Unit
 from .blocks import SpikeConvBlock, SpikeTransformerBlock
-from .layers import ChannelConv, ChannelMLP, Downsample, RepConv, SepConv, SpikeConv, over_images
+from .layers import (
+    ChannelConv,
+    ChannelMLP,
+    Downsample,
+    PatchSplit,
+    PointwiseConv,
+    RepConv,
+    SepConv,
+    SpikeConv,
+    over_images,
+)
 from .memory import MemoryRead
 
-FOLDING = (Downsample, SepConv, ChannelConv, ChannelMLP, SpikeConv)
+FOLDING = (Downsample, PatchSplit, SepConv, ChannelConv, ChannelMLP, SpikeConv)
 JOINING = (_Unit, _FactorizedUnit, MemoryRead)
 
 
@@ -110,12 +120,34 @@ class DenseRepConv(nn.Module):
         return over_images(self.conv, x)
 
 
+class FoldedPointwise(nn.Module):
+    """1x1 convolutions of the same input in evaluation, as one with a bias."""
+
+    def __init__(self, convs: Sequence[PointwiseConv]) -> None:
+        super().__init__()
+        parts = [fold(conv.conv, conv.norm) for conv in convs]
+        self.conv = nn.Conv2d(parts[0].in_channels, sum(part.out_channels for part in parts), 1)
+        self.conv.weight = nn.Parameter(cat([part.weight for part in parts]))
+        self.conv.bias = nn.Parameter(cat([part.bias for part in parts if part.bias is not None]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return over_images(self.conv, x)
+
+
+Form = Union[type[FoldedRepConv], type[DenseRepConv]]
+
+
+def folded(convs: Sequence[Any], form: Form) -> nn.Module:
+    """Convolutions of the same input as one; ``form`` is that of RepConvs."""
+    return FoldedPointwise(convs) if isinstance(convs[0], PointwiseConv) else form(convs)
+
+
 class JointProjection(nn.Module):
     """Spikes of several projections of the same input, by one product and one neuron."""
 
-    def __init__(self, projections: Sequence[SpikeProjection], form: type[FoldedRepConv] | type[DenseRepConv]) -> None:
+    def __init__(self, projections: Sequence[SpikeProjection], form: Form) -> None:
         super().__init__()
-        self.conv = form([projection.conv for projection in projections])
+        self.conv = folded([projection.conv for projection in projections], form)
         self.lif = projections[0].lif
         setattr(self.lif, 'inplace', True)  # noqa: B010  (not a tensor, which mypy takes it for)
         self.parts = len(projections)
@@ -130,8 +162,9 @@ def _fold_norms(layer: Any) -> None:
         if isinstance(getattr(layer, norm), _BatchNorm):
             setattr(layer, conv, fold(getattr(layer, conv), getattr(layer, norm)))
             setattr(layer, norm, nn.Identity())
-    if hasattr(layer, 'lif2'):
-        layer.lif2.inplace = True  # it sees what a convolution just made
+    for name in ('lif2', *(('lif',) if isinstance(layer, PatchSplit) else ())):  # they see what a convolution just made
+        if getattr(layer, name, None) is not None:
+            getattr(layer, name).inplace = True
 
 
 def _fold_read(read: Any) -> None:
@@ -146,7 +179,7 @@ def _fold_read(read: Any) -> None:
         read.register_buffer(name, value.detach().view(read.heads, 1, -1))
 
 
-def _join(unit: Any, form: type[FoldedRepConv] | type[DenseRepConv]) -> None:
+def _join(unit: Any, form: Form) -> None:
     """One product for the projections of the same spikes."""
     kind = type(unit)
     if kind is MemoryRead:
@@ -159,7 +192,7 @@ def _join(unit: Any, form: type[FoldedRepConv] | type[DenseRepConv]) -> None:
     else:
         unit.joint = JointProjection([unit.q, unit.k, unit.v], form)
         del unit.q, unit.k, unit.v
-    unit.proj = form([unit.proj])
+    unit.proj = folded([unit.proj], form)
 
 
 @torch.no_grad()

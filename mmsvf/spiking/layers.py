@@ -123,6 +123,11 @@ class RepConv(nn.Module):
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.norm3 = nn.BatchNorm2d(out_channels)
 
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        """The norm it ends with."""
+        return self.norm3
+
     def forward(self, x: Tensor) -> Tensor:
         return over_images(self._images, x)
 
@@ -143,6 +148,41 @@ class RepConv(nn.Module):
         border = value.view(1, -1, 1, 1).repeat(1, 1, height + 2, width + 2)
         border[:, :, 1:-1, 1:-1] = 0
         return border
+
+
+class PointwiseConv(nn.Module):
+    """1x1 -> BN: what other spiking transformers have where Meta-SpikeFormer has a :class:`RepConv`."""
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = False) -> None:
+        super().__init__()
+        self.conv = pointwise(in_channels, out_channels, bias)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        """The norm it ends with."""
+        return self.norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return over_images(lambda i: self.norm(self.conv(i)), x)
+
+
+class PatchSplit(nn.Module):
+    """3x3 -> BN -> [LIF] -> [3x3 max-pooling of stride 2]: a stage of a convolutional patch splitting."""
+
+    folds = (('conv', 'norm'),)
+
+    def __init__(self, in_channels: int, out_channels: int, pool: bool, neuron: NeuronSpec | None) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.lif = None if neuron is None else build_neuron(neuron)
+        self.pool = nn.MaxPool2d(3, 2, 1) if pool else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = over_images(lambda i: self.norm(self.conv(i)), x)
+        x = x if self.lif is None else self.lif(x)
+        return x if self.pool is None else over_images(self.pool, x)
 
 
 def conv_of_spikes(conv: nn.Conv2d, spikes: Tensor, max_value: int | None = None) -> Tensor:

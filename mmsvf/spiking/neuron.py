@@ -10,6 +10,7 @@ Source: SpikeVideoFormer Sec. 3.1 (preset ``paper``) and the authors' code (pres
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, Callable, Union
 
@@ -358,13 +359,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     'official': dict(type='LIF', tau=2.0, decay_input=True, v_reset=0.0, detach_reset=True, strict=False),
     # the equations of Sec. 3.1; the paper gives no beta, 1 - 1/tau = 0.5 is the code's
     'paper': dict(type='LIF', tau=2.0, decay_input=False, v_reset=None, detach_reset=True, strict=True),
+    # integrate-and-fire: no leak
+    'IF': dict(type='LIF', tau=math.inf, decay_input=False, v_reset=0.0, detach_reset=True, strict=False),
 }
 
 
 def build_neuron(spec: NeuronSpec = 'official', **overrides: Any) -> nn.Module:
     """A neuron from a preset's name or from ``dict(type=..., **arguments)``.
 
-    ``type`` is a class ('LIF', 'LearnableLIF', 'IntegerLIF') or a preset ('official', 'paper')
+    ``type`` is a class ('LIF', 'LearnableLIF', 'IntegerLIF') or a preset ('official', 'paper', 'IF')
     whose values the other arguments replace. ``overrides`` replace both: a layer's own
     threshold, for example.
 

@@ -5,11 +5,13 @@ import runpy
 import shlex
 
 import pytest
+import torch
 from mmengine.config import Config, DictAction
 
-from mmsvf.apis.swap import OUT_STRIDES, PYRAMID, swap
+from mmsvf.apis.swap import PYRAMID, stages_of, swap
 from mmsvf.engine.launch import config_path
-from mmsvf.models.backbones.spike_video_former import ARCHS, SpikeVideoFormer
+from mmsvf.models.backbones.spike_video_former import ARCHS
+from mmsvf.registry import MODELS
 
 from ..conftest import ROOT
 
@@ -21,12 +23,14 @@ def load(name):
     return Config.fromfile(config_path(name))
 
 
-def test_strides_are_the_backbones():
-    import torch
-
-    model = SpikeVideoFormer('small', out_indices=range(5), output='tuple')
+@pytest.mark.parametrize('name', ['SpikeVideoFormer', 'STAtten', 'Spikformer', 'SEWResNet', 'MSResNet'])
+def test_strides_are_the_backbones(name):
+    """What the rules rely on is what a backbone delivers."""
+    stages = stages_of(dict(type=f'mmsvf.{name}'))
+    model = MODELS.build(dict(type=f'mmsvf.{name}', out_indices=range(5), output='tuple', time_steps=2)).eval()
     outs = model.to('meta')(torch.empty(1, 3, 64, 64, device='meta'))
-    assert tuple(64 // out.shape[-1] for out in outs) == OUT_STRIDES
+    assert tuple(out.shape[1] for out in outs) == stages.widths
+    assert tuple(64 // out.shape[-1] for out in outs) == stages.strides
 
 
 @pytest.mark.parametrize(

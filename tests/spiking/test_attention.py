@@ -5,7 +5,7 @@ from mmsvf.spiking import RepConv, SpikeAttention, SpikeTransformerBlock
 from mmsvf.spiking.attention import SPACE_TIME, merge_heads, split_heads
 from mmsvf.spiking.neuron import build_neuron
 
-DESIGNS = ['joint', 'hierarchical', 'factorized', 'neuron', 'spatial', 'block']
+DESIGNS = ['joint', 'hierarchical', 'factorized', 'neuron', 'spatial', 'temporal', 'block']
 SCORES = ['hamming', 'dot']
 WIDTH = 16
 
@@ -62,7 +62,7 @@ def changed_steps(attention, at, steps=4, trials=20):
 def test_what_a_step_depends_on(score):
     assert changed_steps(SpikeAttention(WIDTH, 4, score, 'spatial'), at=1) == [1]
     assert changed_steps(SpikeAttention(WIDTH, 4, score, 'neuron'), at=1) == [1, 2, 3]
-    for design in ('joint', 'hierarchical', 'factorized'):
+    for design in ('joint', 'hierarchical', 'factorized', 'temporal'):
         assert changed_steps(SpikeAttention(WIDTH, 4, score, design), at=3) == [0, 1, 2, 3]
 
 
@@ -121,6 +121,8 @@ def test_scale_is_part_of_the_threshold():
         (dict(score='haming'), r"score='haming'.*\['dot', 'hamming'\]"),
         (dict(space_time='jont'), r"space_time='jont'.*joint"),
         (dict(scale='heads'), r"scale='heads'.*width"),
+        (dict(projection='1x1'), r"projection='1x1'.*pointwise"),
+        (dict(pool=True, space_time='factorized'), 'pool=True is not defined'),
         (dict(scale=-1), r'scale=-1'),
         (dict(scor='dot'), r"attention has no option 'scor'; did you mean 'score'"),
         (dict(neuron='IntegerLIF'), r'IntegerLIF\(max_value=4\) cannot make attention spikes'),
@@ -179,6 +181,25 @@ def test_block_attention_is_linear_in_time():
             attention(membranes(steps))
         counts.append(counter.get_total_flops())
     assert counts[1] <= 4 * counts[0]
+
+
+def test_pointwise_projections_and_gated_input():
+    """STAtten's form for events, written out; 1x1 convolutions have 4 D^2 weights, and a bias of the output."""
+    options = dict(space_time='block', projection='pointwise', scale='volume', pool=True)
+    attention = awake(SpikeAttention(WIDTH, 4, 'dot', **options)).eval()
+    convs = [m for m in attention.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert sum(conv.weight.numel() for conv in convs) == 4 * WIDTH**2
+    assert [conv.bias is not None for conv in convs] == [False, False, False, True]
+    unit, x = attention.units[0], membranes()
+
+    def pooled(spikes):
+        return torch.nn.functional.max_pool2d(spikes.flatten(0, 1), 3, 1, 1).unflatten(0, x.shape[:2])
+
+    spikes = unit.lif(x)
+    read = unit.read(pooled(unit.q(spikes)), pooled(unit.k(spikes)), pooled(unit.v(spikes)))
+    gated = read * pooled(spikes) + pooled(spikes)
+    assert set(gated.unique().tolist()) == {0.0, 1.0, 2.0}
+    torch.testing.assert_close(attention(x), unit.proj(gated))
 
 
 def test_steps_that_a_block_does_not_divide():

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write an OpenMMLab config with SpikeVideoFormer in the place of its backbone.
+"""Write an OpenMMLab config with SpikeVideoFormer, or another backbone of mmsvf, in the place of its own.
 
 Channels, levels and sizes that necks and heads expect are set to what the backbone delivers; data, losses and schedule
 stay. The command line that does the same without a file is printed. Then an input goes through the new model.
@@ -21,14 +21,18 @@ from mmengine.config import Config, DictAction
 from mmsvf.apis import analysis
 from mmsvf.apis.swap import Swap, swap
 from mmsvf.engine.launch import config_path, load_config
-from mmsvf.models.backbones.spike_video_former import ARCHS
+
+BACKBONES = ('SpikeVideoFormer', 'STAtten', 'Spikformer', 'SEWResNet', 'MSResNet')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file, or one of an installed framework, as mmseg::fcn/...py')
     parser.add_argument('out', type=Path, help='file to write')
-    parser.add_argument('--arch', choices=sorted(ARCHS), default='small', help='default: %(default)s')
+    parser.add_argument('--backbone', choices=BACKBONES, default=BACKBONES[0], help='default: %(default)s')
+    parser.add_argument(
+        '--arch', help="of the backbone (default: 'small' of SpikeVideoFormer, 55 to 78 M of the others)"
+    )
     parser.add_argument(
         '--backbone-options',
         nargs='+',
@@ -91,7 +95,7 @@ def main() -> None:
     args = parse_args()
     try:
         cfg = load_config(args.config)
-        change = swap(cfg, args.arch, **args.backbone_options)
+        change = swap(cfg, args.arch, args.backbone, **args.backbone_options)
     except (OSError, ImportError, ValueError) as error:
         raise SystemExit(f'{args.config}: {error}') from error
     base = args.config if '::' in args.config else os.path.relpath(config_path(args.config), args.out.parent)

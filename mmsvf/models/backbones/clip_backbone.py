@@ -1,0 +1,154 @@
+"""What all backbones here share: clips and images in, feature maps of chosen stages out.
+
+Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space. Outside BCTHW (video) or BCHW (image); inside
+TBCHW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from torch import Tensor, channels_last, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmsvf.load_report import compare
+from mmsvf.spiking.layers import over_images
+from mmsvf.spiking.recompute import recomputed
+
+
+class ClipBackbone(BaseModule):
+    """A chain of stages on clips, with OpenMMLab's options of a backbone.
+
+    A subclass hands over the width and the stride of each stage, sets ``stages`` (modules from TBCHW to TBCHW), then
+    calls ``_freeze``. Weights of another size are an error when they are loaded, not a warning.
+
+    Args:
+        widths: Channels of the stages.
+        strides: Strides of the stages against the input: 2, 4, ...
+        in_channels: Channels of the input: 3 for frames, or an event stream's bins a step.
+        time_steps: How many times an image (BCHW) is shown; None shows it once. A video
+            brings its own T.
+        keep_time: Return an image's feature maps of each time step (BCTHW), which
+            :class:`SpikeImageClsHead` takes, instead of their mean (BCHW), which all other image
+            heads take.
+        out_indices: Stages whose outputs are returned; None: the last.
+        output: 'tensor' returns the one feature map of ``out_indices`` (what mmaction2's heads
+            take), 'tuple' a tuple of them (what all other frameworks take).
+        frozen_stages: Stages 0 to this one are frozen (parameters and statistics); -1: none.
+        norm_eval: Whether all BatchNorms keep their statistics in training.
+        with_cp: Recompute each stage in the backward pass instead of keeping its activations;
+            gradients and statistics are the same.
+        pretrained: Accepted since mmsegmentation writes it; a path sets ``init_cfg``.
+        init_cfg: MMEngine's initialisation config, such as ``dict(type='Pretrained',
+            checkpoint=..., prefix='backbone.')``.
+
+    Raises:
+        ValueError: an unknown option or value; the message has the allowed ones.
+    """
+
+    stages: nn.ModuleList
+    per_frame = False  # whether every membrane restarts at each step
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        strides: Sequence[int],
+        in_channels: int = 3,
+        time_steps: int | None = None,
+        keep_time: bool = False,
+        out_indices: Sequence[int] | None = None,
+        output: str = 'tensor',
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
+        pretrained: str | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        if isinstance(pretrained, str) and init_cfg is None:
+            init_cfg = dict(type='Pretrained', checkpoint=pretrained)
+        super().__init__(init_cfg=init_cfg)
+        self.widths, self.strides = tuple(widths), tuple(strides)
+        stages = range(len(self.widths))
+        out_indices = (stages[-1],) if out_indices is None else tuple(out_indices)
+        if not out_indices or any(i not in stages for i in out_indices):
+            raise ValueError(f'out_indices={out_indices}; choose stages from {tuple(stages)}')
+        if output not in ('tensor', 'tuple') or (output == 'tensor' and len(out_indices) > 1):
+            raise ValueError(
+                f'output={output!r} with out_indices={out_indices}: "tensor" for one stage (mmaction2), "tuple" for '
+                'any number (mmsegmentation, mmpose, mmdetection, mmpretrain)'
+            )
+        if frozen_stages not in (-1, *stages):
+            raise ValueError(f'frozen_stages={frozen_stages}; choose from -1 (none) to {stages[-1]} (all)')
+        if time_steps is not None and time_steps < 1:
+            raise ValueError(f'time_steps={time_steps}; at least 1, or None to show an image once')
+        self.in_channels, self.time_steps, self.keep_time = in_channels, time_steps or 1, keep_time
+        self.out_indices, self.output = out_indices, output
+        self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
+        self.recomputed_stages: Sequence[int] = stages if with_cp else ()
+
+    @property
+    def out_channels(self) -> tuple[int, ...]:
+        """Channels of the returned feature maps, in the order of ``out_indices``."""
+        return tuple(self.widths[i] for i in self.out_indices)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Feature maps of a video BCTHW (as BCTHW) or of an image BCHW (as BCHW, or BCTHW with ``keep_time``)."""
+        if x.dim() not in (4, 5) or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f'{type(self).__name__}(in_channels={self.in_channels}) takes a video (batch, {self.in_channels} '
+                f'channels, time, height, width) or an image (batch, {self.in_channels} channels, height, width); got '
+                f'shape {tuple(x.shape)}: set in_channels, or have the data preprocessor deliver this layout (NCTHW)'
+            )
+        image = x.dim() == 4
+        x = x.unsqueeze(0).expand(self.time_steps, -1, -1, -1, -1) if image else x.permute(2, 0, 1, 3, 4)
+        steps, outs = x.shape[0], {}
+        if self.per_frame:
+            x = x.reshape(1, -1, *x.shape[2:])
+        if x.device.type == 'cpu':  # convolutions there are several times as fast (benchmarks/model.py)
+            x = over_images(lambda images: images.contiguous(memory_format=channels_last), x)
+        for i, stage in enumerate(self.stages[: max(self.out_indices) + 1]):
+            x = recomputed(stage, x) if i in self.recomputed_stages else stage(x)
+            if i in self.out_indices:
+                out = x.reshape(steps, -1, *x.shape[2:])
+                outs[i] = out.mean(0) if image and not self.keep_time else out.permute(1, 2, 0, 3, 4)
+        return outs[self.out_indices[0]] if self.output == 'tensor' else tuple(outs[i] for i in self.out_indices)
+
+    def _freeze(self) -> None:
+        for stage in self.stages[: self.frozen_stages + 1]:
+            stage.eval()
+            for parameter in stage.parameters():
+                parameter.requires_grad = False
+
+    def train(self, mode: bool = True) -> ClipBackbone:
+        """As ``nn.Module.train``, but frozen stages and, with ``norm_eval``, all norms stay in evaluation."""
+        super().train(mode)
+        if mode:
+            self._freeze()
+            if self.norm_eval:
+                for module in self.modules():
+                    if isinstance(module, _BatchNorm):
+                        module.eval()
+        return self
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        """Refuse what MMEngine would only warn of: weights of another arch, or none that fit.
+
+        Raises:
+            ValueError: tensors of another size, or not one that fits.
+        """
+        given = {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
+        report = compare(self.state_dict(), given)
+        if report.mis_sized or (given and not report.loaded):
+            advice = (
+                "choose backbone.arch and in_channels of the file, or the file's part that is a backbone: "
+                "init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')"
+            )
+            raise ValueError(
+                f'the weights do not fit {type(self).__name__} of widths {self.widths}: {report}; {advice}'
+            )
+        if not prefix:  # otherwise the report of the whole model counts these, too
+            print_log(f'{type(self).__name__}: {report}', logger='current')
+        super()._load_from_state_dict(state_dict, prefix, *args)
