@@ -14,6 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mmsvf.body import SkinnedBody
 from mmsvf.registry import MODELS
@@ -39,6 +40,23 @@ def strip_pretrained(cfg: Any, path: str = 'model') -> list[str]:
         for i, value in enumerate(cfg):
             found += strip_pretrained(value, f'{path}[{i}]')
     return found
+
+
+class _RatesOnCPU(TorchFunctionMode):
+    """Drop-path rates are read off ``torch.linspace`` while a model is built: they need values, on meta too."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **{**(kwargs or {}), **(dict(device='cpu') if func is torch.linspace else {})})
+
+
+def build_without_memory(cfg: Config) -> Any:
+    """The model of a config on the meta device, in evaluation; the embedded figure stands for the body of a file."""
+    init_default_scope(cfg.default_scope)
+    model_cfg = ConfigDict(cfg.model)
+    if cfg.default_scope == 'mmpose' and 'body' in model_cfg.head:
+        model_cfg.head.body = None
+    with torch.device('meta'), _RatesOnCPU():
+        return MODELS.build(model_cfg).eval()
 
 
 def build_model(cfg: Config, checkpoint: str | None = None) -> tuple[nn.Module, list[str]]:

@@ -11,6 +11,7 @@ and for videos, after decoding::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -22,8 +23,8 @@ from mmsvf.registry import TRANSFORMS
 from .events import BINS, bin_events, simulate_events
 
 
-def read_events(path: str) -> dict[str, np.ndarray]:
-    """x, y and t of a .npz file, (N,) each; nothing in it is run.
+def read_events(path: str, names: Sequence[str] = ('x', 'y', 't')) -> dict[str, np.ndarray]:
+    """Columns of the events of a .npz file, (N,) each; nothing in it is run.
 
     Raises:
         FileNotFoundError: no such file.
@@ -31,11 +32,11 @@ def read_events(path: str) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in ('x', 'y', 't')}
+            return {name: data[name] for name in names}
     except FileNotFoundError:
         raise
     except (KeyError, ValueError, OSError, AttributeError, TypeError) as error:
-        raise ValueError(f'{path}: a .npz with x, y and t of events expected ({error})') from error
+        raise ValueError(f'{path}: a .npz with {", ".join(names)} of events expected ({error})') from error
 
 
 @TRANSFORMS.register_module()
@@ -94,4 +95,40 @@ class BinEvents(BaseTransform):
             clips += list(frames.transpose(0, 2, 3, 1) * np.uint8(255))
         results.update(imgs=clips, clip_len=self.steps, num_clips=len(clips) // self.steps)
         results.update(img_shape=tuple(size), original_shape=tuple(size))
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadEventCounts(BaseTransform):
+    """Reads the .npz named by ``img_path`` into ``img``, float32 (2, T, size, size): events of each polarity, counted.
+
+    A stream is cut into ``steps`` parts of equally many events, as spikingjelly's ``split_by='number'``; the last one
+    has what is left over.
+
+    Args:
+        steps: Time steps T.
+        size: Height and width of the result in pixels; neighbouring pixels of the sensor are added up.
+        sensor: Height and width of the sensor in pixels, a multiple of ``size``.
+    """
+
+    def __init__(self, steps: int, size: int = 64, sensor: int = 128) -> None:
+        if sensor % size:
+            raise ValueError(f'size={size} does not divide sensor={sensor}; choose a divisor')
+        self.steps, self.size, self.sensor = steps, size, sensor
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        path = results['img_path']
+        events = read_events(path, ('x', 'y', 'p'))
+        x, y, p = (np.asarray(events[name]).astype(np.int64) for name in ('x', 'y', 'p'))
+        if len(x) < self.steps or not 0 <= min(x.min(), y.min()) <= max(x.max(), y.max()) < self.sensor:
+            raise ValueError(
+                f'{path}: {len(x)} events for {self.steps} steps on a sensor of {self.sensor} x {self.sensor} pixels; '
+                'set sensor to its size, and steps to no more than there are events'
+            )
+        step = np.minimum(np.arange(len(x)) // (len(x) // self.steps), self.steps - 1)
+        factor = self.sensor // self.size
+        index = (((p > 0) * self.steps + step) * self.size + y // factor) * self.size + x // factor
+        counts = np.bincount(index, minlength=2 * self.steps * self.size**2)
+        results['img'] = counts.reshape(2, self.steps, self.size, self.size).astype(np.float32)
+        results['img_shape'] = results['ori_shape'] = (self.size, self.size)
         return results

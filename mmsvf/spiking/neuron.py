@@ -364,16 +364,18 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def build_neuron(spec: NeuronSpec = 'official', **overrides: Any) -> nn.Module:
+def build_neuron(spec: NeuronSpec | None = 'official', **overrides: Any) -> nn.Module:
     """A neuron from a preset's name or from ``dict(type=..., **arguments)``.
 
     ``type`` is a class ('LIF', 'LearnableLIF', 'IntegerLIF') or a preset ('official', 'paper', 'IF')
     whose values the other arguments replace. ``overrides`` replace both: a layer's own
-    threshold, for example.
+    threshold, for example. None is no neuron: values pass as they are.
 
     Raises:
         ValueError: unknown type or argument.
     """
+    if spec is None:
+        return nn.Identity()
     arguments = dict(type=spec) if isinstance(spec, str) else dict(spec)
     name = arguments.pop('type', 'official')
     preset = dict(PRESETS.get(name, {}))

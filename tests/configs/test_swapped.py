@@ -67,11 +67,29 @@ def plain_ops(monkeypatch):
         monkeypatch.setattr(import_module('mmcv.ops.roi_align').RoIAlign, 'forward', PlainOps.roi_align)
 
 
+def first_of(scope):
+    return next(name for name in CONFIGS if name.startswith(f'{scope}:'))
+
+
+SCOPES = ('mmaction', 'mmseg', 'mmpose', 'mmdet', 'mmpretrain')
+COMPARED = {
+    'STAtten': dict(arch=dict(depth=2, embed_dim=32)),
+    'Spikformer': dict(arch=dict(depth=1, embed_dim=32, heads=4)),
+    'SEWResNet': dict(arch='18'),
+    'MSResNet': dict(arch='18', attention=True),
+}
+CASES = [(name, 'SpikeVideoFormer', dict(arch=TINY)) for name in CONFIGS]
+CASES += [(first_of(scope), name, options) for name, options in COMPARED.items() for scope in SCOPES]
+
+
 @pytest.mark.usefixtures('plain_ops')
-@pytest.mark.parametrize('name', CONFIGS, ids=lambda name: re.sub(r'::.*/', '-', name)[:-3])
-def test_trains_and_tests(name, data, tmp_path):
+@pytest.mark.parametrize(
+    ('name', 'backbone', 'options'), CASES, ids=[f'{b}-{re.sub("::.*/", "-", n)[:-3]}' for n, b, _ in CASES]
+)
+def test_trains_and_tests(name, backbone, options, data, tmp_path):
     cfg = Config.fromfile(config_path(name))
-    cfg = tiny_datasets.cut_down(swap(cfg, TINY).apply(cfg), data, tmp_path / re.sub(r'\W+', '_', name))
+    swapped = swap(cfg, type=backbone, **options).apply(cfg)
+    cfg = tiny_datasets.cut_down(swapped, data, tmp_path / re.sub(r'\W+', '_', name))
     lose_nothing(cfg, tmp_path / 'unreadable.txt')
     runner = Runner.from_cfg(cfg)
     before = {k: v.clone() for k, v in runner.model.backbone.named_parameters()}
@@ -84,10 +102,10 @@ def test_trains_and_tests(name, data, tmp_path):
     assert runner.test(), 'no metric'
 
 
-@pytest.mark.parametrize('scope', ['mmaction', 'mmseg', 'mmpose', 'mmdet', 'mmpretrain'])
+@pytest.mark.parametrize('scope', SCOPES)
 def test_trains_in_their_own_tool(scope, data, tmp_path):
     """custom_imports is all that the framework's train.py needs."""
-    name = next(name for name in CONFIGS if name.startswith(f'{scope}:'))
+    name = first_of(scope)
     cfg = Config.fromfile(config_path(name))
     cfg = tiny_datasets.cut_down(swap(cfg, TINY).apply(cfg), data, tmp_path / scope)
     cfg.custom_imports = dict(imports=['mmsvf'], allow_failed_imports=False)

@@ -15,11 +15,10 @@ from typing import Any
 import torch
 import yaml
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
 
 import mmsvf  # noqa: F401
-from mmsvf.apis.analysis import scores
+from mmsvf.apis.analysis import build_without_memory, scores
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION: dict[str, Any] = {
@@ -38,15 +37,6 @@ TASKS = {
     'mmpose': 'Human Mesh Recovery',
 }
 MARKS = '<!-- zoo: tools/misc/make_zoo.py -->', '<!-- /zoo -->'
-
-
-def build(cfg: Config) -> Any:
-    """The config's model on the meta device, in evaluation; a body stands for that of the user's file."""
-    init_default_scope(cfg.default_scope)
-    if cfg.default_scope == 'mmpose':
-        cfg.model.head.body = None
-    with torch.device('meta'):
-        return MODELS.build(cfg.model).eval()
 
 
 def count(model: Any, shape: list[int]) -> tuple[int, int]:
@@ -74,7 +64,7 @@ def sampling(cfg: Config) -> str:
 def entry(name: str, facts: dict[str, Any]) -> dict[str, Any]:
     """A model of the metafile."""
     cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
-    parameters, flops = count(build(cfg), facts['input'])
+    parameters, flops = count(build_without_memory(cfg), facts['input'])
     arch = cfg.model.backbone.arch
     height, width = facts['input'][-2:]
     model = {

@@ -77,6 +77,8 @@ class STAtten(ClipBackbone):
             ``block_steps=2``, ``scale='height'``, ``score='dot'``, ``projection='pointwise'``. For events STAtten has
             ``scale='volume'`` and ``pool=True``.
         neuron: See :func:`mmsvf.spiking.build_neuron`.
+        time_steps: How many times an image (BCHW) is shown; a video brings its own T. Both are multiples of
+            ``attention.block_steps``.
         with_cp: Recompute stages and blocks in the backward pass instead of keeping their activations.
         **kwargs: Options of :class:`ClipBackbone`.
 
@@ -93,6 +95,7 @@ class STAtten(ClipBackbone):
         mlp_ratio: float = 4,
         attention: dict[str, Any] | None = None,
         neuron: NeuronSpec = 'official',
+        time_steps: int = 4,
         with_cp: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -102,7 +105,7 @@ class STAtten(ClipBackbone):
         check_arguments(arch_settings, settings, 'arch')
         depth, width = arch_settings(**settings)
         widths = (width // 8, width // 4, width // 2, width, width)
-        super().__init__(widths, patch_strides(pooling), in_channels, **kwargs)
+        super().__init__(widths, patch_strides(pooling), in_channels, time_steps, **kwargs)
         if with_cp:
             self.recomputed_stages = range(4)
         attention = {**ATTENTION, **(attention or {})}

@@ -38,7 +38,8 @@ class SMPLHead(BaseHead):
         in_channels: Channels of the backbone's last stage.
         body: File of the user's SMPL body (.pkl or .npz, :func:`mmsvf.body.load_smpl`); None takes
             the embedded figure, which is not SMPL: right for the embedded default alone.
-        neuron: See :func:`mmsvf.spiking.build_neuron`.
+        neuron: See :func:`mmsvf.spiking.build_neuron`; None, as in Spikformer, SEW-ResNet and networks without
+            spikes: the mean goes to the linear layer as it is.
         loss: Config of the loss.
         intrinsics: (fx, fy, cx, cy) in pixels.
         image_size: Side of the image in pixels, by which 2D joints are divided.
@@ -53,7 +54,7 @@ class SMPLHead(BaseHead):
         self,
         in_channels: int,
         body: str | os.PathLike | None = None,
-        neuron: NeuronSpec = 'official',
+        neuron: NeuronSpec | None = 'official',
         loss: dict[str, Any] | None = None,
         intrinsics: Sequence[float] = MMHPSD_INTRINSICS,
         image_size: int = 256,

@@ -18,7 +18,8 @@ class SpikeClsHead(BaseHead):
     Args:
         num_classes: Classes.
         in_channels: Channels of the backbone's last stage.
-        neuron: See :func:`mmsvf.spiking.build_neuron`.
+        neuron: See :func:`mmsvf.spiking.build_neuron`; None, as in Spikformer, SEW-ResNet and networks without
+            spikes: the mean goes to the linear layer as it is.
         average_clips: How the scores of a video's views are averaged: 'prob' after softmax,
             'score' before it.
         init_cfg: MMEngine's initialisation config; the default is the authors'.
@@ -29,7 +30,7 @@ class SpikeClsHead(BaseHead):
         self,
         num_classes: int,
         in_channels: int,
-        neuron: NeuronSpec = 'official',
+        neuron: NeuronSpec | None = 'official',
         average_clips: str = 'prob',
         init_cfg: dict[str, Any] | None = None,
         **kwargs: Any,

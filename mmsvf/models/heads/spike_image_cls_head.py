@@ -13,6 +13,13 @@ from mmsvf.registry import MODELS
 from mmsvf.spiking.neuron import NeuronSpec, build_neuron
 
 
+def check_temporal(weight: float, mean: float = 1.0) -> tuple[float, float]:
+    """Options of temporal efficient training."""
+    if not 0 <= weight <= 1:
+        raise ValueError(f'temporal weight={weight}; from 0 to 1')
+    return weight, mean
+
+
 @MODELS.register_module()
 class SpikeImageClsHead(LinearClsHead):
     """Space mean -> LIF -> linear -> mean over time (the authors' head), optionally two for distillation.
@@ -23,8 +30,12 @@ class SpikeImageClsHead(LinearClsHead):
     Args:
         num_classes: Classes.
         in_channels: Channels of the backbone's last stage.
-        neuron: See :func:`mmsvf.spiking.build_neuron`.
+        neuron: See :func:`mmsvf.spiking.build_neuron`; None, as in Spikformer, SEW-ResNet and networks without
+            spikes: the mean goes to the linear layer as it is.
         distilled: Whether there is a second layer for the teacher.
+        temporal: ``dict(weight=0.001, mean=1.0)`` for temporal efficient training (TET, ICLR 2022): the loss is the
+            mean of each step's, with weight 1 - ``weight``, plus ``weight`` times the squared distance of the scores
+            from ``mean``. None: the loss of the mean score.
         init_cfg: MMEngine's initialisation config; the default is the authors'.
         **kwargs: Further arguments of mmpretrain's ``ClsHead`` (loss, topk, cal_acc).
     """
@@ -33,8 +44,9 @@ class SpikeImageClsHead(LinearClsHead):
         self,
         num_classes: int,
         in_channels: int,
-        neuron: NeuronSpec = 'official',
+        neuron: NeuronSpec | None = 'official',
         distilled: bool = False,
+        temporal: dict[str, float] | None = None,
         init_cfg: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -42,6 +54,7 @@ class SpikeImageClsHead(LinearClsHead):
         super().__init__(num_classes, in_channels, init_cfg=init_cfg, **kwargs)
         self.lif = build_neuron(neuron)
         self.fc_kd = nn.Linear(in_channels, num_classes) if distilled else None
+        self.temporal = check_temporal(**temporal) if temporal else None
 
     def pre_logits(self, feats: Sequence[Tensor]) -> Tensor:
         """Spikes (T, B, C) of the last of the feature maps (B, C, T, H, W).
@@ -64,6 +77,17 @@ class SpikeImageClsHead(LinearClsHead):
         spikes = self.pre_logits(feats)
         scores = self.fc(spikes).mean(0)
         return scores if self.fc_kd is None else (scores + self.fc_kd(spikes).mean(0)) / 2
+
+    def loss(self, feats: Sequence[Tensor], data_samples: list, **kwargs: Any) -> dict[str, Tensor]:
+        """Loss of the mean score, or of each step's."""
+        if self.temporal is None:
+            return super().loss(feats, data_samples, **kwargs)
+        weight, mean = self.temporal
+        scores = self.fc(self.pre_logits(feats))
+        losses = self._get_loss(scores.flatten(0, 1), data_samples * len(scores), **kwargs)
+        losses['loss'] = (1 - weight) * losses['loss']
+        losses['loss_mse'] = weight * (scores - mean).square().mean()
+        return losses
 
     def distillation_loss(
         self, feats: Sequence[Tensor], data_samples: list, teacher: Tensor, kind: str, alpha: float, tau: float

@@ -1,0 +1,7 @@
+# Table 3: SEW-ResNet-152
+_base_ = ['../svf_mmhpsd_t8.py']
+
+model = dict(
+    backbone=dict(_delete_=True, type='mmsvf.SEWResNet', arch='152', output='tuple'),
+    head=dict(in_channels=2048, neuron=None),
+)

@@ -1,0 +1,14 @@
+# Table 4: Spikformer, 8-512, stage 1 on single frames
+_base_ = ['../svf_cityscapes.py']
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmsvf.Spikformer',
+        arch='8-512',
+        space_time='joint',
+        out_indices=(0, 1, 2, 4),
+        output='tuple',
+    ),
+    neck=dict(in_channels=[64, 128, 256, 512]),
+)

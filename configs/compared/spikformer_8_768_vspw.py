@@ -1,0 +1,14 @@
+# Table 5: Spikformer, 8-768, stage 1 on single frames
+_base_ = ['../svf_vspw.py']
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmsvf.Spikformer',
+        arch='8-768',
+        space_time='joint',
+        out_indices=(0, 1, 2, 4),
+        output='tuple',
+    ),
+    neck=dict(in_channels=[96, 192, 384, 768]),
+)
