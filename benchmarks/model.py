@@ -34,6 +34,7 @@ from spikingjelly.activation_based import neuron as sj
 
 import mmsvf
 from mmsvf.engine.allocator import keep_freed_memory
+from mmsvf.models.backbones import clip_backbone
 from mmsvf.models.backbones import spike_video_former as backbone
 from mmsvf.spiking.fusion import compile_blocks
 from mmsvf.spiking.neuron import LIF
@@ -49,7 +50,7 @@ def plain_lif(self: LIF, x_seq: torch.Tensor) -> torch.Tensor:
 @contextmanager
 def written_plainly() -> Iterator[None]:
     with (
-        mock.patch.object(backbone, 'channels_last', torch.contiguous_format),
+        mock.patch.object(clip_backbone, 'channels_last', torch.contiguous_format),
         mock.patch.object(LIF, 'multi_step_forward', plain_lif),
     ):
         yield

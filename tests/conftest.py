@@ -27,6 +27,12 @@ def seeded() -> None:
     np.random.seed(0)  # noqa: NPY002  (what OpenMMLab's transforms draw from)
 
 
+@pytest.fixture
+def plain_config_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configs are logged and dumped as they are: laying them out nicely is a third of a short run's time."""
+    monkeypatch.setattr('mmengine.config.config.FormatCode', lambda text, **_: (text, True))
+
+
 @pytest.fixture(scope='session')
 def real_clips() -> Path:
     """Folder of real video files."""

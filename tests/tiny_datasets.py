@@ -80,9 +80,9 @@ def loaders(cfg: Config) -> Any:
         yield loader.dataset, name == 'train_dataloader'
 
 
-def cut_down(cfg: Config, data: dict[str, Path], work_dir: Path) -> Config:
-    """The config on its tiny data set: small pictures, one batch of training, one of testing."""
-    globals()[f'_{cfg.default_scope}'](cfg, data)
+def cut_down(cfg: Config, data: dict[str, Path], work_dir: Path, to_data: Any = None) -> Config:
+    """The config on tiny data: small pictures, a batch of training, one of testing; ``to_data`` puts it there."""
+    (to_data or globals()[f'_{cfg.default_scope}'])(cfg, data)
     cfg.work_dir, cfg.experiment_name = str(work_dir), work_dir.name
     cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None

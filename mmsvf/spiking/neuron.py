@@ -147,9 +147,11 @@ class _Leaky(FromRest):
 
     def _clip(self: Any, x_seq: Tensor) -> Tensor:
         """One pass over memory where there is one, otherwise the explicit steps."""
-        if not one_pass(self, x_seq) or type(self.surrogate_function) is not surrogate.Sigmoid:
+        leak, gradient = self.leak(), self.surrogate_function
+        wanted = torch.is_grad_enabled() and (x_seq.requires_grad or isinstance(leak, Tensor))
+        known = type(gradient) is surrogate.Sigmoid or not wanted  # forward all surrogates are the same step
+        if not (one_pass(self, x_seq) and known and getattr(gradient, 'spiking', False)):
             return FromRest.multi_step_forward(self, x_seq)
-        leak = self.leak()
         return self.write(
             (clip_ops.lif, clip_ops.lif_),
             x_seq,
@@ -159,7 +161,7 @@ class _Leaky(FromRest):
             self.v_reset,
             self.detach_reset,
             self.strict,
-            self.surrogate_function.alpha,
+            gradient.alpha if type(gradient) is surrogate.Sigmoid else 1.0,
         )
 
     def _kernel(self: Any, kernel: Callable[[Tensor], Tensor], x_seq: Tensor) -> Tensor:

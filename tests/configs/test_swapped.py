@@ -82,7 +82,7 @@ CASES = [(name, 'SpikeVideoFormer', dict(arch=TINY)) for name in CONFIGS]
 CASES += [(first_of(scope), name, options) for name, options in COMPARED.items() for scope in SCOPES]
 
 
-@pytest.mark.usefixtures('plain_ops')
+@pytest.mark.usefixtures('plain_ops', 'plain_config_text')
 @pytest.mark.parametrize(
     ('name', 'backbone', 'options'), CASES, ids=[f'{b}-{re.sub("::.*/", "-", n)[:-3]}' for n, b, _ in CASES]
 )

@@ -9,6 +9,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 import mmsvf  # noqa: F401
+from mmsvf.datasets.event_transforms import LoadEventCounts
 from mmsvf.datasets.events import bin_events, simulate_events
 
 FORMAT = [dict(type='FormatShape', input_format='NCTHW'), dict(type='PackActionInputs')]
@@ -63,3 +64,34 @@ def test_bad_files_are_named(tmp_path, monkeypatch):
     assert not (tmp_path / 'exploded').exists()
     with pytest.raises(ValueError, match=r'give size=\(H, W\)'):
         pipeline(dict(type='mmsvf.BinEvents', steps=8))(dict(events=[]))
+
+
+def test_event_counts_by_number(tmp_path):
+    """Parts of equally many events, each counted where it falls: a loop over events says the same."""
+    rng = np.random.default_rng(0)
+    x, y, p = rng.integers(0, 8, 103), rng.integers(0, 8, 103), rng.integers(0, 2, 103)
+    np.savez(tmp_path / 'a.npz', t=np.arange(103), x=x, y=y, p=p.astype(bool))
+    counts = LoadEventCounts(steps=4, size=4, sensor=8).transform(dict(img_path=str(tmp_path / 'a.npz')))['img']
+    expected = np.zeros((2, 4, 4, 4))
+    for i in range(103):
+        expected[p[i], min(i // 25, 3), y[i] // 2, x[i] // 2] += 1
+    assert counts.dtype == np.float32 and np.array_equal(counts, expected)
+    assert counts.sum((0, 2, 3)).tolist() == [25, 25, 25, 28]
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(steps=4, sensor=4), r'on a sensor of 4 x 4 pixels'),
+        (dict(steps=200, sensor=8), r'103 events for 200 steps'),
+    ],
+)
+def test_event_counts_of_another_sensor(options, message, tmp_path):
+    np.savez(tmp_path / 'a.npz', t=np.arange(103), x=np.arange(103) % 8, y=np.zeros(103), p=np.ones(103))
+    with pytest.raises(ValueError, match=message):
+        LoadEventCounts(**options, size=4).transform(dict(img_path=str(tmp_path / 'a.npz')))
+    with pytest.raises(ValueError, match='size=5 does not divide sensor=8'):
+        LoadEventCounts(4, 5, 8)
+    np.savez(tmp_path / 'b.npz', x=np.zeros(3))
+    with pytest.raises(ValueError, match=r'b\.npz: a \.npz with x, y, p of events expected'):
+        LoadEventCounts(1, 4, 8).transform(dict(img_path=str(tmp_path / 'b.npz')))

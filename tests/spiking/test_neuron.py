@@ -18,6 +18,7 @@ SPECS = [
     'paper',
     dict(type='LIF', v_reset=None),
     dict(type='LIF', decay_input=False),
+    'IF',
     dict(type='LIF', tau=3.0, v_reset=-0.5, detach_reset=False),
     'LearnableLIF',
     dict(type='LearnableLIF', strict=True, v_reset=None),
@@ -138,6 +139,32 @@ def test_unrolled_integers_give_identical_sums(max_value):
 def test_surrogate_by_name():
     neuron = build_neuron(dict(type='LIF', surrogate_function=dict(type='ATan', alpha=2.0)))
     assert type(neuron.surrogate_function).__name__ == 'ATan'
+
+
+def test_surrogates_differ_in_their_gradient_alone():
+    """Without a gradient the one pass over memory serves them all; with one each has its own."""
+    x = clip()
+    sigmoid, arctan = build_neuron('IF'), build_neuron(dict(type='IF', surrogate_function=dict(type='ATan')))
+    steps = FromRest.multi_step_forward(arctan, x)
+    assert torch.equal(arctan(x), steps) and torch.equal(sigmoid(x), steps) and steps.any()
+    grads = []
+    for neuron in (sigmoid, arctan):
+        y = x.clone().requires_grad_()
+        spikes = neuron(y)
+        assert torch.equal(spikes, steps)
+        (spikes * torch.arange(x.numel()).view(x.shape)).sum().backward()
+        grads.append(y.grad)
+    assert not torch.allclose(*grads)
+
+
+def test_integrate_and_fire_adds_up():
+    x = torch.full((5, 1, 1), 0.4)
+    assert build_neuron('IF')(x).flatten().tolist() == [0, 0, 1, 0, 0]
+
+
+def test_no_neuron_passes_values():
+    x = clip()
+    assert torch.equal(build_neuron(None)(x), x)
 
 
 @pytest.mark.parametrize(

@@ -68,3 +68,19 @@ def test_bad_input(x):
         build()((x,))
     with pytest.raises(ValueError, match=r'takes a tuple.*got one tensor'):
         build()(torch.zeros(2, 8, 3, 6, 6))
+
+
+def test_temporal_efficient_training():
+    """TET: the mean of each step's cross-entropy, and the distance of the scores from a value, by hand."""
+    head = build(neuron=None, temporal=dict(weight=0.25, mean=1.0))
+    feats = (torch.rand(3, 8, 4, 2, 2),)
+    scores = head.fc(feats[0].mean((3, 4)).permute(2, 0, 1))
+    batch = samples(3)
+    labels = torch.cat([sample.gt_label for sample in batch])
+    steps = torch.stack([F.cross_entropy(step, labels) for step in scores])
+    losses = head.loss(feats, batch)
+    torch.testing.assert_close(losses['loss'], 0.75 * steps.mean())
+    torch.testing.assert_close(losses['loss_mse'], 0.25 * (scores - 1).square().mean())
+    torch.testing.assert_close(head(feats), scores.mean(0))
+    with pytest.raises(ValueError, match=r'weight=2; from 0 to 1'):
+        build(temporal=dict(weight=2))

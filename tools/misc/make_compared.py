@@ -1,0 +1,155 @@
+#!/usr/bin/env python
+"""Write docs/compared_systems.md: the systems that the papers compare, their configs, and what they cost.
+
+    python tools/misc/make_compared.py            # some ten minutes on two cores
+
+Rows and the papers' figures are in configs/compared/rows.yml, the text above the tables in configs/compared/about.md.
+Each model is built and run once on random input of the row's size. No trained weights of these systems exist here, so
+spiking rates are not measured: energies are those at one assumed rate of every layer's input spikes, and beside them
+stands the rate at which the paper's figure would hold. tools/analysis/energy.py measures, given a checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.utils import track_iter_progress
+
+from mmsvf import __version__
+from mmsvf.apis import analysis
+from mmsvf.energy import CONVENTIONS, OperationCounter
+from mmsvf.energy.conventions import E_AC, E_MAC
+from mmsvf.energy.counter import Layer, Operation
+from mmsvf.energy.signals import Signal
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / 'configs' / 'compared'
+PAGE = ROOT / 'docs' / 'compared_systems.md'
+RATE = 0.2
+TOLERANCE = 0.003  # of parameters, beyond which a row has to say why
+
+
+def at_rate(layers: Sequence[Layer], rate: float) -> list[Layer]:
+    """The layers as if each input spike train had this rate."""
+
+    def operation(o: Operation) -> Operation:
+        if o.additions is None or not o.signal.spikes:
+            return o
+        return Operation(o.layer, o.kind, o.macs, Signal(o.signal.kind, rate), o.macs * rate)
+
+    return [
+        Layer(layer.name, layer.kind, layer.parameters, [operation(o) for o in layer.operations]) for layer in layers
+    ]
+
+
+def small(shape: Sequence[int]) -> tuple[int, ...]:
+    """A smaller input, to wake a network with: four steps, sides of 64."""
+    *first, height, width = shape
+    steps = [min(4, t) for t in first[1:]]
+    return (first[0], *steps, min(height, 64), min(width, 64))
+
+
+@torch.no_grad()
+def count(cfg: Config, shape: Sequence[int], events: bool = False) -> tuple[Any, list[Layer], int]:
+    """The model of a config, its layers as counted on an input of a shape, and the frames of that."""
+    model: Any = analysis.build_model(cfg)[0]
+    spiking = any(hasattr(module, 'v_threshold') for module in model.modules())
+    inputs = [analysis.random_inputs(cfg, s) for s in ((small(shape), shape) if spiking else (shape,))]
+    if events:
+        inputs = [(x > 1).float() for x in inputs]
+    if spiking:
+        analysis.wake(cfg, model, inputs[0])
+    with OperationCounter(model, ignore=analysis.NOT_COUNTED) as counter:
+        analysis.run_model(cfg, model, inputs[-1])
+    return model, counter.layers, analysis.frames_and_steps(cfg, model, inputs[-1])[0]
+
+
+def energy(convention: str, layers: Sequence[Layer], model: Any, rate: float) -> float:
+    """mJ of an input, by a convention, at a rate of all spikes."""
+    charges = CONVENTIONS[convention].charge(at_rate(layers, rate), model)
+    return 1e3 * sum(charge.energy(E_MAC, E_AC) for charge in charges)
+
+
+def share(value: float, paper: float) -> str:
+    return f'{100 * (value / paper - 1):+.1f} %'
+
+
+def row(facts: dict[str, Any], table: dict[str, Any]) -> str:
+    """A line of a table.
+
+    Raises:
+        ValueError: parameters differ from the paper's, and the row does not say why.
+    """
+    paper, power = facts.get('params'), facts.get('power')
+    known = ['-' if paper is None else f'{paper:g}', '-' if power is None else f'{power:g}', facts.get('result', '-')]
+    if facts['config'] == 'none':
+        cells = [facts['system'], 'none', '-', '-', known[0], *'-----', known[1], '-', known[2], facts['differs']]
+        return f'| {" | ".join(cells)} |'
+    cfg = Config.fromfile(ROOT / 'configs' / f'{facts["config"]}.py')
+    model, layers, frames = count(cfg, facts['input'], table.get('events', False))
+    parameters = sum(p.numel() for p in model.parameters()) / 1e6
+    if paper is not None and abs(parameters / paper - 1) > TOLERANCE and not facts['differs']:
+        raise ValueError(f'{facts["system"]}: {parameters:.2f} M, the paper has {paper} M, and no word why')
+    parts = frames if cfg.default_scope == 'mmseg' else 1
+    mj = {name: energy(name, layers, model, RATE) / parts for name in CONVENTIONS}
+    none, full = (energy('paper', layers, model, rate) / parts for rate in (0.0, 1.0))
+    spiking = full > none
+    rate = f'{(power - none) / (full - none):.2f}' if power is not None and spiking else '-'
+    shape = facts['input']
+    name = Path(facts['config']).name
+    cells = [
+        facts['system'],
+        f'[{name}](../configs/{facts["config"]}.py)',
+        str(shape[1] if len(shape) == 4 else getattr(model.backbone, 'time_steps', 1)),
+        f'{parameters:.2f}',
+        known[0] if paper is None else f'{known[0]} ({share(parameters, paper)})',
+        f'{sum(layer.macs for layer in layers) / parts / 1e9:.4g}',
+        *(f'{value:.4g}' for value in mj.values()),
+        'yes' if spiking else 'no',
+        known[1],
+        rate,
+        known[2],
+        facts['differs'] or '-',
+    ]
+    return f'| {" | ".join(cells)} |'
+
+
+def header(table: dict[str, Any]) -> list[str]:
+    columns = ['system', 'config', 'T', 'params M', "paper's", 'MACs G', *(f'mJ, {name}' for name in CONVENTIONS)]
+    columns += ['spikes', "paper's mJ", 'at rate', f"paper's {table['result']}", 'what differs']
+    return [f'| {" | ".join(columns)} |', '|' + '---|' * len(columns)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--only', nargs='+', metavar='CONFIG', help='print the rows of these configs, write nothing')
+    args = parser.parse_args()
+    tables = yaml.safe_load((FOLDER / 'rows.yml').read_text(encoding='utf-8'))['tables']
+    todo = [(table, facts) for table in tables for facts in table['rows']]
+    if args.only:
+        for table, facts in todo:
+            if Path(facts['config']).name in args.only:
+                print(row(facts, table))
+        return
+    lines = {id(facts): row(facts, table) for table, facts in track_iter_progress(todo)}
+    text = [(FOLDER / 'about.md').read_text(encoding='utf-8').rstrip()]
+    text.append(
+        f"Energies are those at a rate of {RATE} of every layer's input spikes, 4.6 pJ a multiply-accumulate and 0.9 "
+        f'pJ an accumulate; counted with mmsvf {__version__}, torch {torch.__version__}, '
+        f'Python {platform.python_version()}.'
+    )
+    for table in tables:
+        text += [f'\n## {table["title"]}', *header(table), *(lines[id(facts)] for facts in table['rows'])]
+    PAGE.write_text('\n'.join(text) + '\n', encoding='utf-8')
+    print(f'\n{PAGE.relative_to(ROOT)}')
+
+
+if __name__ == '__main__':
+    main()
