@@ -71,7 +71,7 @@ def main() -> None:
             joins[name, steps].append(0.0)
             with timed([m for m in model.modules() if isinstance(m, JOINS)], joins[name, steps]):
                 begin = time.perf_counter()
-                model(clip, mode='tensor')
+                model(clip, None, mode='tensor')
                 found.append(time.perf_counter() - begin)
     lengths = ' | '.join(f'T = {steps}, s' for steps in args.steps)
     print(f'| model | part | {lengths} | last / first | exponent |')

@@ -41,15 +41,17 @@ class Convention:
 
 
 def _paper(layers: Sequence[Layer], model: nn.Module) -> list[Charge]:
-    charges, last_rate = [], None
-    for layer in layers:
+    charges: list[Charge] = []
+    last_rate: float | None = None
+    for i, layer in enumerate(layers):
         if layer.additions is not None:
             charges.append(Charge(layer, acs=layer.additions))
         elif last_rate is None:
             charges.append(Charge(layer, macs=layer.macs))
         else:
             charges.append(Charge(layer, acs=last_rate * layer.macs))
-        if layer.rate is not None:
+        # events into a network without spikes, or a layer that sees nothing but zeros, make it no spiking network
+        if layer.rate is not None and (last_rate is not None or (i and layer.rate)):
             last_rate = layer.rate
     return charges
 

@@ -57,7 +57,7 @@ def test_bad_files_are_named(tmp_path, monkeypatch):
     np.savez(tmp_path / 'other.npz', x=np.zeros(3), y=np.zeros(3))
     np.savez(tmp_path / 'objects.npz', x=np.array([Bomb()]), y=np.zeros(1), t=np.zeros(1))
     for name in ('text', 'pickle', 'other', 'objects'):
-        with pytest.raises(ValueError, match=rf'{name}\.npz: a \.npz with x, y and t'):
+        with pytest.raises(ValueError, match=rf'{name}\.npz: a \.npz with x, y, t'):
             run(dict(filename=f'{name}.npz'))
     with pytest.raises(FileNotFoundError, match=r'absent\.npz'):
         run(dict(filename='absent.npz'))

@@ -164,3 +164,15 @@ def test_page_asks_for_nothing_outside(counted):
     page = to_html(report(counted))
     assert 'svf &lt;test&gt;' in page and 'a &amp; b' in page
     assert not re.search(r'(src|href)="(?!data:)', page) and 'http' not in page
+
+
+def test_events_do_not_make_a_network_spiking():
+    """A plain network on binary events: its first layer may accumulate, nothing takes that rate on."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)).eval()
+    with OperationCounter(model) as counter, torch.no_grad():
+        model((torch.rand(1, 3, 9, 9) < 0.2).float())
+    first, *rest = counter.layers
+    assert first.signal == 'binary'
+    charges = CONVENTIONS['paper'].charge(counter.layers, model)
+    assert [c.macs for c in charges] == [0, *(layer.macs for layer in rest)]
+    assert charges[0].acs == first.additions and all(c.acs == 0 for c in charges[1:])

@@ -120,7 +120,7 @@ def test_what_has_no_kernel_takes_the_steps(monkeypatch):
     with pytest.raises(AssertionError):
         build_neuron('official')(x)
     for spec, clip in (
-        (dict(type='LIF', surrogate_function=dict(type='ATan')), x),
+        (dict(type='LIF', surrogate_function=dict(type='ATan')), x.clone().requires_grad_()),
         (dict(type='LIF', store_v_seq=True), x),
         ('official', x.double()),
     ):

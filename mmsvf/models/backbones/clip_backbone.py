@@ -133,6 +133,15 @@ class ClipBackbone(BaseModule):
                         module.eval()
         return self
 
+    def get_layer_depth(self, param_name: str, prefix: str = 'backbone.') -> tuple[int, int]:
+        """Depth of a parameter and the number of layers, for layer-wise learning-rate decay (mmpretrain).
+
+        A stage is a layer; what is not of the backbone (a head) comes last.
+        """
+        layers = len(self.widths) + 1
+        inside = param_name.startswith(prefix)
+        return int(param_name[len(prefix) :].split('.')[1]) if inside else layers - 1, layers
+
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         """Refuse what MMEngine would only warn of: weights of another arch, or none that fit.
 

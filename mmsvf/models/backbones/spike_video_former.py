@@ -138,7 +138,7 @@ class SpikeVideoFormer(ClipBackbone):
     def get_layer_depth(self, param_name: str, prefix: str = 'backbone.') -> tuple[int, int]:
         """Depth of a parameter and the number of layers, for layer-wise learning-rate decay (mmpretrain).
 
-        A down-sampling belongs to the first block behind it; what is not ours (a head) comes last.
+        A block is a layer, a down-sampling belongs to the first block behind it, what is not ours (a head) comes last.
         """
         layers = sum(self.depths) + 1
         if not param_name.startswith(prefix):

@@ -291,6 +291,14 @@ def test_bad_input(make, message):
         make()
 
 
+@each
+def test_layer_depth(name):
+    """mmpretrain's layer-wise rates: a layer a stage, the head behind them."""
+    backbone = build(name)
+    assert {backbone.get_layer_depth(key, '') for key, _ in backbone.named_parameters()} == {(i, 6) for i in range(5)}
+    assert backbone.get_layer_depth('head.fc.weight', 'backbone.') == (5, 6)
+
+
 def test_frozen_stages():
     backbone = SEWResNet('18', frozen_stages=1, norm_eval=True).train()
     backbone(video()).sum().backward()
