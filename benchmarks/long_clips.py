@@ -24,6 +24,7 @@ import torch
 from mmengine.config import Config
 
 from mmsvf.apis import analysis
+from mmsvf.engine.allocator import keep_freed_memory
 from mmsvf.models.necks.frame_fusion import FrameGRU, SpaceTimeTransformer
 from mmsvf.spiking.attention import AttentionRead
 
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--configs', nargs='+', default=CONFIGS, help='names under configs, without .py')
     args = parser.parse_args()
+    keep_freed_memory()  # as tools/test.py does
     root = Path(__file__).resolve().parents[1] / 'configs'
     models = {Path(name).name: analysis.build_model(Config.fromfile(root / f'{name}.py'))[0] for name in args.configs}
     print(

@@ -1,21 +1,28 @@
 """The backbones of the compared systems: the contract of SpikeVideoFormer, and their own promises."""
 
+import importlib
 import re
 
 import pytest
 import torch
 from spikingjelly.activation_based import functional
-from spikingjelly.activation_based.model import masnn, ms_resnet, sew_resnet, spikformer
 from torch import nn
 
 import mmsvf
 from mmsvf.energy import OperationCounter
-from mmsvf.models.backbones.spikformer import Spikformer
-from mmsvf.models.backbones.spiking_resnets import MSResNet, SEWResNet
 from mmsvf.models.backbones.statten import STAtten
 from mmsvf.spiking.neuron import FromRest, build_neuron
 
 from .test_spike_video_former import video
+
+MODELS = 'spikingjelly.activation_based.model.'
+masnn, ms_resnet, sew_resnet, spikformer = (
+    pytest.importorskip(f'{MODELS}{name}', reason='not in the classic spikingjelly')
+    for name in ('masnn', 'ms_resnet', 'sew_resnet', 'spikformer')
+)
+Spikformer = importlib.import_module('mmsvf.models.backbones.spikformer').Spikformer
+resnets = importlib.import_module('mmsvf.models.backbones.spiking_resnets')
+MSResNet, SEWResNet = resnets.MSResNet, resnets.SEWResNet
 
 TINY = dict(depth=2, embed_dim=64)
 # name: class, options, factor from the input to a stage, layers that may see what is not spikes
