@@ -6,6 +6,7 @@ import pickle
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import yaml
 from mmsvf import safe_pickle
 
 from ..conftest import ROOT
+from . import forked
 
 TINY = ['model.backbone.arch._delete_=True', 'model.backbone.arch.embed_dims=[8,8,16,16,16]']
 TINY += ['model.backbone.arch.depths=[1,1,1,1,1]', 'model.cls_head.in_channels=16']
@@ -22,11 +24,17 @@ TINY += ['model.backbone.arch.depths=[1,1,1,1,1]', 'model.cls_head.in_channels=1
 
 def tool(name, *argv, launcher=(), env=None):
     """Run a tool from the repository's root; returns its output."""
-    command = [sys.executable, *launcher, f'tools/{name}.py', *map(str, argv)]
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', **(env or {})}
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env)
-    assert result.returncode == 0, f'{" ".join(command)}\n{result.stdout[-3000:]}\n{result.stderr[-6000:]}'
-    return result.stdout + result.stderr
+    argv = [str(arg) for arg in argv]
+    own = {**os.environ, 'OMP_NUM_THREADS': '1', **(env or {})}
+    if launcher or env:
+        command = [sys.executable, *launcher, f'tools/{name}.py', *argv]
+        result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=own)
+        code, out, err = result.returncode, result.stdout, result.stderr
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            code, out, err = forked.run(Path('tools', f'{name}.py'), argv, ROOT, own, Path(folder))
+    assert code == 0, f'tools/{name}.py {" ".join(argv)}\n{out[-3000:]}\n{err[-6000:]}'
+    return out + err
 
 
 def kinetics_options(folder: Path, clips: Path):
