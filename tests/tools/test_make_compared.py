@@ -73,6 +73,13 @@ def test_energy_at_a_rate_by_hand():
     assert make['energy']('strict', layers, model, 0.2) == pytest.approx(expected, rel=1e-6)
 
 
+def test_rate_for_an_energy_gives_that_energy():
+    cfg = Config.fromfile(ROOT / 'configs' / 'compared' / 'meta_spikeformer_imagenet_t1_small.py')
+    model, layers, _ = make['count'](cfg, [3, 64, 64])
+    mj = make['energy']('paper', layers, model, 0.37)
+    assert make['rate_for'](mj, layers, model) == pytest.approx(0.37)
+
+
 def test_a_difference_needs_a_reason():
     facts = next(f for _, f in ROWS if f['config'] == 'compared/statten_2_512_cifar10')
     with pytest.raises(ValueError, match=r'STAtten.*10\.\d+ M, the paper has 5 M, and no word why'):

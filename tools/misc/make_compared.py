@@ -85,6 +85,13 @@ def energy(convention: str, layers: Sequence[Layer], model: Any, rate: float) ->
     return 1e3 * sum(charge.energy(E_MAC, E_AC) for charge in charges)
 
 
+def rate_for(mj: float, layers: Sequence[Layer], model: Any) -> float:
+    """The rate of all spikes at which an input costs so much by convention ``paper``, which is linear in it."""
+    low, high = 0.1, 1.0  # without any spikes the convention takes a network for one that has none
+    first, last = (energy('paper', layers, model, rate) for rate in (low, high))
+    return low + (high - low) * (mj - first) / (last - first)
+
+
 def share(value: float, paper: float) -> str:
     return f'{100 * (value / paper - 1):+.1f} %'
 
@@ -115,8 +122,7 @@ def row(facts: dict[str, Any], table: dict[str, Any]) -> str:
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
     parts = frames if cfg.default_scope == 'mmseg' else 1
     mj = {name: energy(name, layers, model, RATE) / parts for name in CONVENTIONS}
-    none, full = (energy('paper', layers, model, rate) / parts for rate in (0.0, 1.0))
-    rate = f'{(power - none) / (full - none):.2f}' if power is not None and full > none else '-'
+    rate = '-' if power is None or not spiking(model) else f'{rate_for(power * parts, layers, model):.2f}'
     shape = facts['input']
     name = Path(facts['config']).name
     cells = [
