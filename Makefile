@@ -22,7 +22,7 @@ demo-pose: $(VENV)/.ready
 # other MMEngine (in tests/tools), each in a folder of its own
 test: lint $(TARGETS)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
-	OMP_NUM_THREADS=1 PYTHONPATH=$(TARGETS)/spikingjelly-classic $(BIN)/python -m pytest -q \
+	OMP_NUM_THREADS=1 PYTHONPATH=$(TARGETS)/spikingjelly-classic $(BIN)/python -m pytest -q -n 2 --dist loadfile \
 	    tests/spiking tests/models/backbones tests/test_checkpoints.py
 
 lint: $(VENV)/.ready
