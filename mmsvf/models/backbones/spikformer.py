@@ -13,7 +13,7 @@ from mmsvf.spiking.hamming import dot_attention
 from mmsvf.spiking.neuron import NeuronSpec, build_neuron
 
 from .clip_backbone import ClipBackbone
-from .statten import arch_settings
+from .statten import Positioned, arch_settings
 
 try:
     from spikingjelly.activation_based.model import spikformer as sj
@@ -27,18 +27,6 @@ ARCHS: dict[str, dict[str, Any]] = {
     '8-768': dict(depth=8, embed_dim=768, heads=12),
 }
 PATCH = 16
-
-
-class Positioned(nn.Module):
-    """The last stage of the patch splitting: spikes, plus those of a 3x3 convolution of them."""
-
-    def __init__(self, split: nn.Module, position: nn.Module) -> None:
-        super().__init__()
-        self.split, self.position = split, position
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.split(x)
-        return x + self.position(x)
 
 
 class JointSelfAttention(nn.Module):

@@ -47,13 +47,11 @@ def patch_strides(pooling: str) -> tuple[int, ...]:
 
 
 class Positioned(nn.Module):
-    """The last stage of a patch splitting: membranes, plus what a 3x3 convolution makes of their spikes."""
+    """The last stage of a patch splitting, plus what a 3x3 convolution makes of it: the place of its tokens."""
 
-    def __init__(self, split: PatchSplit, channels: int, neuron: NeuronSpec) -> None:
+    def __init__(self, split: nn.Module, position: nn.Module) -> None:
         super().__init__()
-        self.split = split
-        conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.position = SpikeConv(conv, nn.BatchNorm2d(channels), neuron)
+        self.split, self.position = split, position
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.split(x)
@@ -118,5 +116,7 @@ class STAtten(ClipBackbone):
             SpikeTransformerBlock(width, heads, mlp_ratio, neuron, attention_of_block(attention, i), with_cp)
             for i in range(depth)
         ]
-        self.stages = nn.ModuleList([*splits[:3], Positioned(splits[3], width, neuron), nn.Sequential(*blocks)])
+        conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        position = SpikeConv(conv, nn.BatchNorm2d(width), neuron)
+        self.stages = nn.ModuleList([*splits[:3], Positioned(splits[3], position), nn.Sequential(*blocks)])
         self._freeze()
