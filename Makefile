@@ -18,10 +18,13 @@ demo-pose: $(VENV)/.ready
 	@BIN=$(BIN) bash tools/demo_pose.sh
 
 # two processes of one thread each; what a file shares is made once
+# the kernels for GPU run on CPU, interpreted;
 # the neurons and the backbone also run against the classic spikingjelly, and the tools against the
 # other MMEngine (in tests/tools), each in a folder of its own
 test: lint $(TARGETS)/.ready
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 PYTHONPATH=$(TARGETS)/triton TRITON_INTERPRET=1 $(BIN)/python -m pytest -q \
+	    tests/spiking/test_triton_kernels.py
 	OMP_NUM_THREADS=1 PYTHONPATH=$(TARGETS)/spikingjelly-classic $(BIN)/python -m pytest -q -n 2 --dist loadfile \
 	    tests/spiking tests/models/backbones tests/test_checkpoints.py
 
@@ -42,9 +45,11 @@ $(VENV)/.ready: requirements/build.txt requirements/torch.txt requirements/openm
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(TARGETS)/.ready: $(VENV)/.ready requirements/other-mmengine.txt requirements/classic-spikingjelly.txt
+$(TARGETS)/.ready: $(VENV)/.ready requirements/other-mmengine.txt requirements/classic-spikingjelly.txt \
+                   requirements/triton.txt
 	$(PIP) install --no-deps --upgrade --target $(TARGETS)/onedl-mmengine -r requirements/other-mmengine.txt
 	$(PIP) install --no-deps --upgrade --target $(TARGETS)/spikingjelly-classic -r requirements/classic-spikingjelly.txt
+	$(PIP) install --no-deps --upgrade --target $(TARGETS)/triton -r requirements/triton.txt
 	@touch $@
 
 clean:

@@ -18,6 +18,7 @@ from importlib.metadata import version
 
 import torch
 from spikingjelly.activation_based import neuron as sj
+from spikingjelly.activation_based import surrogate
 from torch import Tensor
 
 from mmsvf.engine.allocator import keep_freed_memory
@@ -38,7 +39,8 @@ def timed(function: Callable[..., object], *arguments: object) -> float:
 
 def compare(name: str, x: Tensor, rounds: int) -> list[str]:
     """First use in seconds, a copy in milliseconds, and everything else in copies."""
-    neuron, grad, leaf = build_neuron(name), torch.randn_like(x), x.clone().requires_grad_()
+    spec = dict(type='LIF', surrogate_function=dict(type=name)) if hasattr(surrogate, name) else name
+    neuron, grad, leaf = build_neuron(spec), torch.randn_like(x), x.clone().requires_grad_()
     variants: dict[str, Callable[[Tensor], Tensor]] = {
         'one pass': neuron,
         'steps': partial(FromRest.multi_step_forward, neuron),
@@ -67,7 +69,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--steps', type=int, default=8)
     parser.add_argument('--shapes', nargs='+', default=['128x112x112', '512x28x28', '1440x14x14'], help='C x H x W')
-    parser.add_argument('--neurons', nargs='+', default=['official', 'paper', 'LearnableLIF', 'IntegerLIF'])
+    names = ['official', 'paper', 'LearnableLIF', 'IntegerLIF', 'ATan', 'Rect']
+    parser.add_argument('--neurons', nargs='+', default=names, help='presets, types, or surrogates of a LIF')
     parser.add_argument('--rounds', type=int, default=11)
     args = parser.parse_args()
     keep_freed_memory()

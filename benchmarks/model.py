@@ -43,8 +43,11 @@ VARIANTS = {'forward': ('plain', 'default', 'fused', 'merged'), 'training': ('pl
 
 
 def plain_lif(self: LIF, x_seq: torch.Tensor) -> torch.Tensor:
-    """spikingjelly's own loop, which returns the contiguous layout."""
-    return self._kernel(lambda x: sj.LIFNode.multi_step_forward(self, x), x_seq)
+    """spikingjelly's own loop (Triton on GPU), which returns the contiguous layout."""
+    self.reset()
+    spikes = sj.LIFNode.multi_step_forward(self, x_seq)
+    self.reset()
+    return spikes
 
 
 @contextmanager

@@ -51,13 +51,7 @@ def build_surrogate(spec: Surrogate) -> Callable[[Tensor], Tensor]:
 
 def one_pass(neuron: Any, x_seq: Tensor) -> bool:
     """Whether the operators of :mod:`mmsvf.spiking.clip_ops` take this clip."""
-    return (
-        clip_ops is not None
-        and not neuron.store_v_seq
-        and x_seq.device.type in ('cpu', 'meta')
-        and x_seq.dtype == torch.float32
-        and x_seq.dim() > 1
-    )
+    return clip_ops is not None and not neuron.store_v_seq and clip_ops.takes(x_seq)
 
 
 class FromRest(ABC):
@@ -88,11 +82,12 @@ class FromRest(ABC):
         """One time step: ``(spike, membrane after reset)``, both shaped as ``x``."""
         h = self.charge(x, v)
         spike = self.fire(h)
-        return spike, self.discharge(h, spike)
+        return spike.to(x.dtype), self.discharge(h, spike)
 
     def rest(self, x: Tensor) -> Tensor:
-        """The membrane at rest, shaped as the step ``x``."""
-        return torch.full_like(x, self.v_reset or 0.0, requires_grad=False)  # type: ignore[attr-defined]
+        """The membrane at rest, shaped as the step ``x``; of at least fp32, since spikes depend on every bit."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        return torch.full_like(x, self.v_reset or 0.0, dtype=dtype, requires_grad=False)  # type: ignore[attr-defined]
 
     def write(self, operators: tuple[Any, Any], x_seq: Tensor, *arguments: Any) -> Tensor:
         """Spikes by an operator, or by the second one in place."""
@@ -145,34 +140,28 @@ class _Leaky(FromRest):
             return h - spike * self.v_threshold
         return h * (1.0 - spike) + spike * self.v_reset
 
-    def _clip(self: Any, x_seq: Tensor) -> Tensor:
+    def multi_step_forward(self: Any, x_seq: Tensor) -> Tensor:
         """One pass over memory where there is one, otherwise the explicit steps."""
         leak, gradient = self.leak(), self.surrogate_function
-        wanted = torch.is_grad_enabled() and (x_seq.requires_grad or isinstance(leak, Tensor))
-        known = type(gradient) is surrogate.Sigmoid or not wanted  # forward all surrogates are the same step
-        if not (one_pass(self, x_seq) and known and getattr(gradient, 'spiking', False)):
+        if not (one_pass(self, x_seq) and getattr(gradient, 'spiking', False)):
             return FromRest.multi_step_forward(self, x_seq)
+        name, alpha = type(gradient).__name__, getattr(gradient, 'alpha', 1.0)
+        if name not in clip_ops.SURROGATES or type(gradient) is not getattr(surrogate, name):
+            if torch.is_grad_enabled() and (x_seq.requires_grad or isinstance(leak, Tensor)):
+                return FromRest.multi_step_forward(self, x_seq)
+            name, alpha = 'Sigmoid', 1.0  # forward all surrogates are the same step
         return self.write(
             (clip_ops.lif, clip_ops.lif_),
             x_seq,
-            leak if isinstance(leak, Tensor) else torch.tensor(leak),
+            leak if isinstance(leak, Tensor) else torch.full((), leak, device=x_seq.device),
             self.decay_input,
             self.v_threshold,
             self.v_reset,
             self.detach_reset,
             self.strict,
-            gradient.alpha if type(gradient) is surrogate.Sigmoid else 1.0,
+            name,
+            alpha,
         )
-
-    def _kernel(self: Any, kernel: Callable[[Tensor], Tensor], x_seq: Tensor) -> Tensor:
-        """spikingjelly's own loop (Triton on GPU) between two resets."""
-        self.reset()
-        spikes = kernel(x_seq)
-        membranes = self.v_seq if self.store_v_seq else None
-        self.reset()
-        if self.store_v_seq:
-            self.v_seq = membranes
-        return spikes
 
 
 def _membrane_arguments(tau: float, v_threshold: float, v_reset: float | None) -> tuple[float, float, float | None]:
@@ -232,11 +221,6 @@ class LIF(_Leaky, sj.LIFNode):
     def leak(self) -> float:
         return 1.0 / self.tau
 
-    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
-        if x_seq.is_cuda and not self.strict:
-            return self._kernel(lambda x: sj.LIFNode.multi_step_forward(self, x), x_seq)
-        return self._clip(x_seq)
-
 
 class LearnableLIF(_Leaky, sj.ParametricLIFNode):
     """LIF whose leak is learnt: 1/tau = sigmoid(w), one ``w`` a layer (Fang et al., ICCV 2021).
@@ -272,11 +256,6 @@ class LearnableLIF(_Leaky, sj.ParametricLIFNode):
 
     def leak(self) -> Tensor:
         return self.w.sigmoid()
-
-    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
-        if x_seq.is_cuda and not self.strict:
-            return self._kernel(lambda x: sj.ParametricLIFNode.multi_step_forward(self, x), x_seq)
-        return self._clip(x_seq)
 
 
 class IntegerLIF(FromRest, sj.BaseNode):

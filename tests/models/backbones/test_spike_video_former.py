@@ -168,13 +168,15 @@ def test_recomputation_on_two_processes(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(first[1], second[1])), 'both ranks'
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_mixed_precision_on_gpu(dtype):
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
+HALVES = [('cpu', torch.bfloat16), *(pytest.param('cuda', t, marks=gpu) for t in (torch.float16, torch.bfloat16))]
+
+
+@pytest.mark.parametrize('device, dtype', HALVES)
+def test_mixed_precision(device, dtype):
     """Forward and backward in half precision, with finite gradients."""
-    backbone = calibrated(tiny()).cuda()
-    x = video().cuda()
-    with torch.autocast('cuda', dtype):
+    backbone, x = calibrated(tiny()).to(device), video().to(device)
+    with torch.autocast(device, dtype):
         y = backbone.train()(x)
     y.float().square().mean().backward()
     assert all(p.grad.isfinite().all() for p in backbone.parameters())

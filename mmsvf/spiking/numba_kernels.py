@@ -5,20 +5,24 @@ The backward pass reads the clip again and recomputes the membranes rather than 
 membrane is, operation by operation, that of the explicit steps in :mod:`mmsvf.spiking.neuron`, so spikes are equal bit
 for bit. Compiled on first use, in a second or two; the result is cached on disk.
 
-Arrays are (T, M): time, and all neurons of a step in any order.
+The kernels' arrays are (T, M): time, and all neurons of a step in any order. The functions at the end, which the operators
+of :mod:`mmsvf.spiking.clip_ops` call, take fp32 clips that are dense, one step after the other.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from types import FunctionType
 from typing import Any
 
 import numba
 import numpy as np
+import torch
 from numba import njit, prange
+from torch import Tensor
 
-BLOCK = 1024
+BLOCK = 4096
 F = numba.float32
 I32 = numba.int32
 # no reordering where a membrane is charged: spikes depend on every bit
@@ -27,12 +31,16 @@ EXACT: dict[str, Any] = dict(nogil=True, error_model='numpy', cache=True)
 FUSED: dict[str, Any] = dict(EXACT, fastmath={'contract'})
 
 
+def variant(function: Any, suffix: str, **calls: Any) -> Any:
+    """A function that calls others, under a name of its own, by which numba's cache on disk tells it apart."""
+    other = FunctionType(function.__code__, {**function.__globals__, **calls}, f'{function.__name__}_{suffix}')
+    other.__qualname__ = other.__name__
+    return other
+
+
 def both(function: Any) -> tuple[Any, Any]:
     """A kernel for one thread, and for several: numba's parallel region costs more than a small clip."""
-    # under a name of its own, since numba's cache on disk does not tell the two apart otherwise
-    several = FunctionType(function.__code__, function.__globals__, f'{function.__name__}_parallel')
-    several.__qualname__ = several.__name__
-    return njit(**EXACT)(function), njit(**EXACT, parallel=True)(several)
+    return njit(**EXACT)(function), njit(**EXACT, parallel=True)(variant(function, 'parallel'))
 
 
 @njit(**FUSED)
@@ -107,32 +115,55 @@ def _lif(x: Any, s: Any, leak: Any, rest: Any, decay_input: Any, fires_at: Any, 
 
 
 @njit(**FUSED)
+def _sigmoid(h: Any, theta: Any, alpha: Any) -> Any:
+    """Derivative of sigmoid(alpha * (h - theta)), a surrogate of the spike's."""
+    e = _exp_minus(abs(h - theta) * alpha)
+    return alpha * e / ((F(1.0) + e) * (F(1.0) + e))
+
+
+@njit(**FUSED)
+def _atan(h: Any, theta: Any, alpha: Any) -> Any:
+    """Derivative of atan(pi / 2 * alpha * (h - theta)) / pi."""
+    u = F(np.pi / 2) * alpha * (h - theta)
+    return F(0.5) * alpha / (F(1.0) + u * u)
+
+
+@njit(**FUSED)
+def _rect(h: Any, theta: Any, alpha: Any) -> Any:
+    """A window of width 1 / alpha and area 1."""
+    return alpha if abs(h - theta) < F(0.5) / alpha else F(0.0)
+
+
+_surrogate = _sigmoid  # the one that a variant puts in its place
+
+
 def _lif_gradient(
     h: Any, g: Any, gv: Any, gx: Any, retain: Any, gain: Any, theta: Any, alpha: Any,
     fires_at: Any, keep: Any, after: Any, through_reset: Any,
 ) -> None:  # fmt: skip
     """One step back: the gradient at ``h`` replaces ``h``, that of the last membrane replaces ``gv``."""
-    for i in range(len(h)):
-        e = _exp_minus(abs(h[i] - theta) * alpha)
-        surrogate = alpha * e / ((F(1.0) + e) * (F(1.0) + e))
-        reset = keep if h[i] >= fires_at else F(1.0)
-        reset += through_reset * (after - (F(1.0) - keep) * h[i]) * surrogate
-        gh = g[i] * surrogate + gv[i] * reset
-        gx[i] = gh * gain
-        gv[i] = gh * retain
-        h[i] = gh
-
-
-@njit(**EXACT)
-def _reset(h: Any, v: Any, fires_at: Any, keep: Any, after: Any) -> None:
-    for i in range(len(h)):
-        v[i] = h[i] * keep + after if h[i] >= fires_at else h[i]
+    if through_reset:
+        for i in range(len(h)):
+            surrogate = _surrogate(h[i], theta, alpha)
+            reset = (keep if h[i] >= fires_at else F(1.0)) + (after - (F(1.0) - keep) * h[i]) * surrogate
+            h[i] = g[i] * surrogate + gv[i] * reset
+            gx[i] = h[i] * gain
+            gv[i] = h[i] * retain
+    else:
+        for i in range(len(h)):
+            h[i] = g[i] * _surrogate(h[i], theta, alpha) + gv[i] * (keep if h[i] >= fires_at else F(1.0))
+            gx[i] = h[i] * gain
+            gv[i] = h[i] * retain
 
 
 @njit(**FUSED)
-def _leak_gradient(x: Any, v: Any, gh: Any, total: Any, rest: Any, decays: Any) -> None:
+def _leak_gradient(
+    x: Any, last: Any, gh: Any, total: Any, rest: Any, decays: Any, fires_at: Any, keep: Any, after: Any
+) -> None:
+    """Adds what a step gives; ``last`` is the last step's membrane before its spike."""
     for i in range(len(x)):
-        total[i] += gh[i] * (rest - v[i] + decays * x[i])
+        v = last[i] * keep + after if last[i] >= fires_at else last[i]
+        total[i] += gh[i] * (rest - v + decays * x[i])
 
 
 def _lif_backward(
@@ -146,18 +177,15 @@ def _lif_backward(
         h, v = np.empty((steps, e - b), np.float32), np.full(e - b, rest)
         for t in range(steps):
             _membranes(x[t, b:e], v, h[t], leak, rest, decay_input, fires_at, keep, after)
-        total, last = np.zeros(e - b, np.float32), np.empty(e - b, np.float32)
+        total, at_rest = np.zeros(e - b, np.float32), np.full(e - b, rest)
         v[:] = F(0.0)  # from here on the gradient of the membrane
         for t in range(steps - 1, -1, -1):
             _lif_gradient(
                 h[t], g[t, b:e], v, gx[t, b:e], F(1.0) - leak, gain, theta, alpha, fires_at, keep, after, through_reset
             )
             if len(leak_parts):  # of a learnt leak; h[t] is a gradient now, h[t - 1] still a membrane
-                if t:
-                    _reset(h[t - 1], last, fires_at, keep, after)
-                else:
-                    last[:] = rest
-                _leak_gradient(x[t, b:e], last, h[t], total, rest, F(1.0) if decay_input else F(0.0))
+                last, decays = h[t - 1] if t else at_rest, F(1.0) if decay_input else F(0.0)
+                _leak_gradient(x[t, b:e], last, h[t], total, rest, decays, fires_at, keep, after)
         if len(leak_parts):
             leak_parts[k] = total.sum()
 
@@ -204,10 +232,63 @@ def _integer_lif_backward(x: Any, g: Any, gx: Any, decay: Any, theta: Any, most:
             _integer_gradient(h[t], g[t, b:e], v, gx[t, b:e], decay, theta, most)
 
 
-LIF, LIF_BACKWARD = both(_lif), both(_lif_backward)
+LIF = both(_lif)
+LIF_BACKWARD = {}
+for _name, _derivative in dict(Sigmoid=_sigmoid, ATan=_atan, Rect=_rect).items():
+    _gradient = njit(**FUSED)(variant(_lif_gradient, _name, _surrogate=_derivative))
+    LIF_BACKWARD[_name] = both(variant(_lif_backward, _name, _lif_gradient=_gradient))
 INTEGER_LIF, INTEGER_LIF_BACKWARD = both(_integer_lif), both(_integer_lif_backward)
 
+# numba's fallback for machines without OpenMP must not be entered twice
+_ONE_AT_A_TIME = threading.Lock()
+# below this, starting a second thread costs more than it saves
+SMALL = 1 << 16
+_THREADS: int = vars(numba.config)['NUMBA_NUM_THREADS']
 
-def blocks(size: int) -> int:
-    """Number of blocks that ``size`` neurons are worked on in."""
-    return math.ceil(size / BLOCK)
+
+def _run(pair: tuple[Any, Any], clip: np.ndarray, *arguments: Any) -> None:
+    """A kernel on as many threads as torch uses; one thread (as in a data loader's worker) starts none."""
+    threads = min(torch.get_num_threads(), _THREADS)
+    one, several = pair
+    if threads == 1 or clip.size < SMALL:
+        one(clip, *arguments)
+        return
+    with _ONE_AT_A_TIME:
+        numba.set_num_threads(threads)
+        several(clip, *arguments)
+
+
+def _matrix(x: Tensor) -> np.ndarray:
+    """(T, M) over the memory of a dense clip."""
+    return torch.as_strided(x.detach(), (len(x), x[0].numel()), (x[0].numel(), 1)).numpy()
+
+
+def _f(*values: Any) -> tuple[Any, ...]:
+    return tuple(map(np.float32, values))
+
+
+def lif(x: Tensor, spikes: Tensor, leak: Tensor, decay_input: bool, rest: float, reset: Any) -> None:
+    """Spikes of a clip; ``reset`` is (fires_at, keep, after): the membrane after a spike is ``keep * h + after``."""
+    _run(LIF, _matrix(x), _matrix(spikes), *_f(leak.item(), rest), decay_input, *_f(*reset))
+
+
+def lif_backward(
+    grad: Tensor, x: Tensor, grad_x: Tensor, leak: Tensor, learn: bool, decay_input: bool, rest: float, theta: float,
+    surrogate: str, alpha: float, reset: Any, through_reset: bool,
+) -> Tensor:  # fmt: skip
+    """Writes the gradient of the clip; returns that of the leak, block by block, if it learns."""
+    arrays = _matrix(x), _matrix(grad), _matrix(grad_x)
+    leak_parts = np.zeros(math.ceil(arrays[0].shape[1] / BLOCK) if learn else 0)
+    constants = *_f(leak.item(), rest), decay_input, *_f(theta, alpha, *reset), through_reset
+    _run(LIF_BACKWARD[surrogate], *arrays, *constants, leak_parts)
+    return torch.from_numpy(leak_parts)
+
+
+def integer_lif(x: Tensor, spikes: Tensor, decay: float, theta: float, most: int) -> None:
+    """Integer spikes of a clip."""
+    _run(INTEGER_LIF, _matrix(x), _matrix(spikes), *_f(decay, theta, most))
+
+
+def integer_lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, decay: float, theta: float, most: int) -> None:
+    """Writes the gradient of the clip."""
+    _run(INTEGER_LIF_BACKWARD, _matrix(x), _matrix(grad), _matrix(grad_x), *_f(decay, theta, most))

@@ -1,0 +1,220 @@
+"""Neurons over a clip on GPU: one pass over memory, forward and backward, compiled by Triton.
+
+A program keeps a block of neurons in registers through all time steps. The backward pass reads the clip again and
+recomputes the membranes, up to ``CHUNK`` steps at a time from the last to the first; of a longer clip it first writes
+down the membranes at which the chunks start. Membranes are fp32 whatever the type of the clip, and they are charged
+without fused multiply-adds, operation by operation as in :mod:`mmsvf.spiking.neuron`: spikes are equal bit for bit.
+
+The functions at the end are those of :mod:`mmsvf.spiking.numba_kernels`, for dense clips, one step after the other. With
+``TRITON_INTERPRET=1`` they run on CPU, for tests.
+"""
+
+# mypy: disable-error-code="assignment,var-annotated"
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+BLOCK = 256  # neurons of a program
+CHUNK = 8  # steps whose membranes stay in registers: 64 to 96 of them, and a second to compile
+# no multiply-adds, in which a product is not rounded: spikes depend on every bit
+OPTIONS: dict[str, Any] = dict(BLOCK=BLOCK, enable_fp_fusion=False)
+
+
+@triton.jit
+def _charge(x, v, leak, rest, DECAY_INPUT: tl.constexpr):
+    if DECAY_INPUT:
+        h = v + ((rest - v) + x) * leak
+    else:
+        h = v + (rest - v) * leak + x
+    return h
+
+
+@triton.jit
+def _read(clip, step, steps, size, i):
+    """A step of a clip in fp32, zero beyond its end."""
+    return tl.load(clip + step * size + i, i < tl.where(step < steps, size, 0), other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _surrogate(u, alpha, SURROGATE: tl.constexpr):
+    """Surrogate of the spike's derivative, ``u`` above the threshold."""
+    if SURROGATE == 'Sigmoid':
+        e = tl.exp(-tl.abs(u) * alpha)
+        derivative = alpha * e / ((1.0 + e) * (1.0 + e))
+    elif SURROGATE == 'ATan':
+        u = 1.5707963267948966 * alpha * u
+        derivative = 0.5 * alpha / (1.0 + u * u)
+    else:
+        tl.static_assert(SURROGATE == 'Rect')
+        derivative = tl.where(tl.abs(u) < 0.5 / alpha, alpha, 0.0)
+    return derivative
+
+
+@triton.jit
+def _lif(
+    x, spikes, leak, steps, size, rest, fires_at, keep, after, DECAY_INPUT: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    leak = tl.load(leak).to(tl.float32)
+    v = tl.zeros((BLOCK,), tl.float32) + rest
+    for step in range(steps):
+        t = tl.cast(step, tl.int64)  # large clips have more than 2^31 values
+        h = _charge(_read(x, t, steps, size, i), v, leak, rest, DECAY_INPUT)
+        tl.store(spikes + t * size + i, tl.where(h >= fires_at, 1.0, 0.0), i < size)
+        v = tl.where(h >= fires_at, h * keep + after, h)
+
+
+@triton.jit
+def _lif_backward(
+    x, grad, grad_x, starts, leak_parts, leak, steps, size, rest, theta, alpha, fires_at, keep, after,
+    SURROGATE: tl.constexpr, THROUGH_RESET: tl.constexpr, LEARN: tl.constexpr, DECAY_INPUT: tl.constexpr,
+    CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    program = tl.program_id(0)
+    i = program.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    leak = tl.load(leak).to(tl.float32)
+    chunks = tl.cdiv(steps, CHUNK)
+    v = tl.zeros((BLOCK,), tl.float32) + rest
+    for step in range((chunks - 1) * CHUNK):
+        t = tl.cast(step, tl.int64)
+        h = _charge(_read(x, t, steps, size, i), v, leak, rest, DECAY_INPUT)
+        v = tl.where(h >= fires_at, h * keep + after, h)
+        tl.store(starts + (t // CHUNK) * size + i, v, i < tl.where(t % CHUNK == CHUNK - 1, size, 0))
+    tl.debug_barrier()  # a thread may read what another one wrote
+    gv = tl.zeros((BLOCK,), tl.float32)  # gradient of the membrane
+    total = tl.zeros((BLOCK,), tl.float32)  # of the leak
+    for k in range(chunks):
+        chunk = tl.cast(chunks - 1 - k, tl.int64)
+        begin = tl.load(starts + (chunk - 1) * size + i, i < tl.where(chunk > 0, size, 0), other=rest)
+        v, membranes = begin, ()
+        for s in tl.static_range(CHUNK):
+            h = _charge(_read(x, chunk * CHUNK + s, steps, size, i), v, leak, rest, DECAY_INPUT)
+            v = tl.where(h >= fires_at, h * keep + after, h)
+            membranes = membranes + (h,)
+        for back in tl.static_range(CHUNK):
+            t = chunk * CHUNK + CHUNK - 1 - back
+            h = membranes[CHUNK - 1 - back]
+            surrogate = _surrogate(h - theta, alpha, SURROGATE)
+            reset = tl.where(h >= fires_at, keep, 1.0)
+            if THROUGH_RESET:
+                reset += (after - (1.0 - keep) * h) * surrogate
+            gh = tl.where(t < steps, _read(grad, t, steps, size, i) * surrogate + gv * reset, 0.0)
+            gv = gh * (1.0 - leak)
+            if LEARN:
+                if CHUNK - 1 - back > 0:
+                    last = membranes[CHUNK - 2 - back]
+                    v = tl.where(last >= fires_at, last * keep + after, last)
+                else:
+                    v = begin
+                if DECAY_INPUT:
+                    total += gh * ((rest - v) + _read(x, t, steps, size, i))
+                else:
+                    total += gh * (rest - v)
+            if DECAY_INPUT:
+                gh = gh * leak
+            tl.store(grad_x + t * size + i, gh, i < tl.where(t < steps, size, 0))
+    if LEARN:
+        tl.store(leak_parts + program, tl.sum(tl.where(i < size, total, 0.0)))
+
+
+@triton.jit
+def _fire_integers(h, theta, most):
+    """round(clamp(h / theta, 0, most)), halves to even: adding 1.5 * 2^23 leaves no digits after the point."""
+    u = tl.minimum(tl.maximum(tl.div_rn(h, theta), 0.0), most)
+    return (u + 12582912.0) - 12582912.0
+
+
+@triton.jit
+def _integer_lif(x, spikes, steps, size, decay, theta, most, BLOCK: tl.constexpr):
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    theta = tl.zeros((BLOCK,), tl.float32) + theta
+    v = tl.zeros((BLOCK,), tl.float32)
+    for step in range(steps):
+        t = tl.cast(step, tl.int64)  # large clips have more than 2^31 values
+        h = decay * v + _read(x, t, steps, size, i)
+        fired = _fire_integers(h, theta, most)
+        tl.store(spikes + t * size + i, fired, i < size)
+        v = h - fired * theta
+
+
+@triton.jit
+def _integer_lif_backward(
+    x, grad, grad_x, starts, steps, size, decay, theta, most, CHUNK: tl.constexpr, BLOCK: tl.constexpr
+):
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    theta = tl.zeros((BLOCK,), tl.float32) + theta
+    chunks = tl.cdiv(steps, CHUNK)
+    v = tl.zeros((BLOCK,), tl.float32)
+    for step in range((chunks - 1) * CHUNK):
+        t = tl.cast(step, tl.int64)
+        h = decay * v + _read(x, t, steps, size, i)
+        v = h - _fire_integers(h, theta, most) * theta
+        tl.store(starts + (t // CHUNK) * size + i, v, i < tl.where(t % CHUNK == CHUNK - 1, size, 0))
+    tl.debug_barrier()
+    gv = tl.zeros((BLOCK,), tl.float32)
+    for k in range(chunks):
+        chunk = tl.cast(chunks - 1 - k, tl.int64)
+        v = tl.load(starts + (chunk - 1) * size + i, i < tl.where(chunk > 0, size, 0), other=0.0)
+        passes = ()  # where the gradient passes straight through
+        for s in tl.static_range(CHUNK):
+            h = decay * v + _read(x, chunk * CHUNK + s, steps, size, i)
+            v = h - _fire_integers(h, theta, most) * theta
+            u = tl.div_rn(h, theta)
+            passes = passes + ((u >= 0.0) & (u <= most),)
+        for back in tl.static_range(CHUNK):
+            t = chunk * CHUNK + CHUNK - 1 - back
+            g = tl.div_rn(_read(grad, t, steps, size, i), theta)
+            gh = tl.where(t < steps, gv + tl.where(passes[CHUNK - 1 - back], g, 0.0), 0.0)
+            tl.store(grad_x + t * size + i, gh, i < tl.where(t < steps, size, 0))
+            gv = gh * decay
+
+
+def _sizes(x: Tensor) -> tuple[int, int, tuple[int]]:
+    size = x[0].numel()
+    return len(x), size, (triton.cdiv(size, BLOCK),)
+
+
+def _chunked(x: Tensor) -> tuple[int, Tensor]:
+    """Steps of a chunk, and room for the membranes at which all chunks but the first start."""
+    chunks = math.ceil(len(x) / CHUNK)
+    return math.ceil(len(x) / chunks), torch.empty(max(chunks - 1, 1), *x.shape[1:], device=x.device)
+
+
+def lif(x: Tensor, spikes: Tensor, leak: Tensor, decay_input: bool, rest: float, reset: Any) -> None:
+    """Spikes of a clip; ``reset`` is (fires_at, keep, after): the membrane after a spike is ``keep * h + after``."""
+    steps, size, grid = _sizes(x)
+    with torch.cuda.device_of(x):
+        _lif[grid](x, spikes, leak, steps, size, rest, *reset, decay_input, **OPTIONS)
+
+
+def lif_backward(
+    grad: Tensor, x: Tensor, grad_x: Tensor, leak: Tensor, learn: bool, decay_input: bool, rest: float, theta: float,
+    surrogate: str, alpha: float, reset: Any, through_reset: bool,
+) -> Tensor:  # fmt: skip
+    """Writes the gradient of the clip; returns that of the leak, block by block, if it learns."""
+    (steps, size, grid), (chunk, starts) = _sizes(x), _chunked(x)
+    leak_parts = torch.zeros(grid if learn else 1, device=x.device)
+    constants = rest, theta, alpha, *reset, surrogate, through_reset, learn, decay_input, chunk
+    with torch.cuda.device_of(x):
+        _lif_backward[grid](x, grad, grad_x, starts, leak_parts, leak, steps, size, *constants, **OPTIONS)
+    return leak_parts
+
+
+def integer_lif(x: Tensor, spikes: Tensor, decay: float, theta: float, most: int) -> None:
+    """Integer spikes of a clip."""
+    steps, size, grid = _sizes(x)
+    with torch.cuda.device_of(x):
+        _integer_lif[grid](x, spikes, steps, size, decay, theta, float(most), **OPTIONS)
+
+
+def integer_lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, decay: float, theta: float, most: int) -> None:
+    """Writes the gradient of the clip."""
+    (steps, size, grid), (chunk, starts) = _sizes(x), _chunked(x)
+    with torch.cuda.device_of(x):
+        _integer_lif_backward[grid](x, grad, grad_x, starts, steps, size, decay, theta, float(most), chunk, **OPTIONS)

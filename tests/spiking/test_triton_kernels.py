@@ -1,0 +1,118 @@
+"""The neurons' kernels for GPU: equal to the explicit steps, and compiled without what would change a spike.
+
+They run on a GPU where there is one; elsewhere with TRITON_INTERPRET=1 on CPU, as the Makefile does.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from mmsvf.spiking import clip_ops
+from mmsvf.spiking.neuron import FromRest, build_neuron
+
+from .test_clip_ops import SPECS, results
+
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+if not (clip_ops.TRITON and (DEVICE == 'cuda' or os.environ.get('TRITON_INTERPRET') == '1')):
+    pytest.skip('neither a GPU nor Triton with TRITON_INTERPRET=1', allow_module_level=True)
+
+from mmsvf.spiking import triton_kernels  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def triton_everywhere(monkeypatch):
+    monkeypatch.setattr(clip_ops, 'kernels', lambda x: triton_kernels)
+
+
+@pytest.mark.parametrize('steps', [1, 6, 19])
+@pytest.mark.parametrize('spec', SPECS, ids=str)
+def test_equals_the_steps(spec, steps):
+    """Spikes bit for bit; gradients to rounding; in one chunk and in several, the last of them not full."""
+    assert triton_kernels.CHUNK < 19
+    neuron, x = build_neuron(spec).to(DEVICE), torch.randn(steps, 2, 3, 7, 13, device=DEVICE) * 2
+    expected = results(lambda leaf: FromRest.multi_step_forward(neuron, leaf), neuron, x)
+    found = results(neuron, neuron, x)
+    assert torch.equal(found[0], expected[0]) and 0.01 < found[0].mean() < 2
+    torch.testing.assert_close(found[1], expected[1], rtol=1e-5, atol=1e-6)
+    for mine, theirs in zip(found[2], expected[2]):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('dtype', clip_ops.HALF, ids=str)
+@pytest.mark.parametrize('spec', ['official', 'LearnableLIF', 'IntegerLIF'])
+def test_half_precision(spec, dtype):
+    """Clips in half precision have fp32 membranes: the spikes are those of the same clip in fp32."""
+    neuron, clip = build_neuron(spec).to(DEVICE), (torch.randn(11, 2, 5, 31, device=DEVICE) * 2).to(dtype)
+    leak = neuron.leak() if hasattr(neuron, 'leak') else None
+    leak = torch.as_tensor(leak, device=DEVICE).detach() if leak is not None else None
+    grad, outputs = torch.randn_like(clip), []
+    for x in (clip.float(), clip):
+        spikes, grad_x, parts = torch.empty_like(x), torch.empty_like(x), None
+        if leak is None:
+            triton_kernels.integer_lif(x, spikes, 0.25, 1.0, 4)
+            triton_kernels.integer_lif_backward(grad.to(x), x, grad_x, 0.25, 1.0, 4)
+        else:
+            reset = 1.0, 0.0, 0.0
+            triton_kernels.lif(x, spikes, leak, True, 0.0, reset)
+            parts = triton_kernels.lif_backward(
+                grad.to(x), x, grad_x, leak, True, True, 0.0, 1.0, 'Sigmoid', 4.0, reset, False
+            )
+        outputs.append((spikes, grad_x, parts))
+    (spikes, grad_x, parts), (half, half_grad_x, half_parts) = outputs
+    assert half.dtype == dtype and torch.equal(half.float(), spikes)
+    torch.testing.assert_close(half_grad_x.float(), grad_x, rtol=1e-2, atol=1e-6)  # a last bit: Triton on CPU truncates
+    assert parts is None or (torch.equal(parts, half_parts) and parts.abs().sum() > 0)
+
+
+def test_in_place_and_layouts():
+    neuron, x = build_neuron('official'), torch.randn(5, 2, 8, 6, 7, device=DEVICE) * 2
+    expected = FromRest.multi_step_forward(neuron, x)
+    last = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (5, 2))
+    neuron.inplace = True
+    with torch.no_grad():
+        for clip in (x.clone(), last.clone(), torch.cat([x, x], -1)[..., :7]):
+            assert torch.equal(neuron(clip), expected) and torch.equal(clip, expected)
+    assert neuron(torch.zeros(4, 0, 3, device=DEVICE)).shape == (4, 0, 3)
+
+
+COMPILE = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from mmsvf.spiking import triton_kernels as k
+
+def compiled(kernel, capability, types, **constants):
+    signature = {**dict(zip(kernel.arg_names, types.split())), **dict.fromkeys(constants, 'constexpr')}
+    options = {name: value for name, value in k.OPTIONS.items() if name != 'BLOCK'}
+    source = ASTSource(kernel, {**signature, 'BLOCK': 'constexpr'}, {'BLOCK': k.BLOCK, **constants})
+    code = triton.compile(source, target=GPUTarget('cuda', capability, 32), options=options).asm
+    assert code['cubin'] and 'fma' not in code['ptx'], kernel
+    return 1
+
+count = 0
+for clip, capability in (('*fp32', 80), ('*bf16', 90)):
+    lif = f'{clip} {clip} *fp32 i32 i32 fp32 fp32 fp32 fp32'
+    count += compiled(k._lif, capability, lif, DECAY_INPUT=True)
+    back = f'{clip} {clip} {clip} *fp32 *fp32 *fp32 i32 i32 fp32 fp32 fp32 fp32 fp32 fp32'
+    for surrogate, flag in (('Sigmoid', True), ('ATan', False), ('Rect', False)):
+        flags = dict(SURROGATE=surrogate, THROUGH_RESET=flag, LEARN=flag, DECAY_INPUT=flag, CHUNK=k.CHUNK)
+        count += compiled(k._lif_backward, capability, back, **flags)
+    count += compiled(k._integer_lif, capability, f'{clip} {clip} i32 i32 fp32 fp32 fp32')
+    back = f'{clip} {clip} {clip} *fp32 i32 i32 fp32 fp32 fp32'
+    count += compiled(k._integer_lif_backward, capability, back, CHUNK=k.CHUNK)
+print(count)
+"""
+
+
+def test_compiles_for_gpus(tmp_path):
+    """To machine code of two generations, which needs no GPU; no multiply-add, in which a product is not rounded."""
+    env = {name: value for name, value in os.environ.items() if name != 'TRITON_INTERPRET'}
+    script = tmp_path / 'compile.py'
+    script.write_text(COMPILE)
+    done = subprocess.run(
+        [sys.executable, str(script)], env={**env, 'TRITON_CACHE_DIR': str(tmp_path)}, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ['12'], done.stderr
