@@ -5,8 +5,8 @@ The backward pass reads the clip again and recomputes the membranes rather than 
 membrane is, operation by operation, that of the explicit steps in :mod:`mmsvf.spiking.neuron`, so spikes are equal bit
 for bit. Compiled on first use, in a second or two; the result is cached on disk.
 
-The kernels' arrays are (T, M): time, and all neurons of a step in any order. The functions at the end, which the operators
-of :mod:`mmsvf.spiking.clip_ops` call, take fp32 clips that are dense, one step after the other.
+The kernels' arrays are (T, M): time, and all neurons of a step in any order. The functions at the end, called by
+:mod:`mmsvf.spiking.clip_ops`, take fp32 clips that are dense, one step after the other.
 """
 
 from __future__ import annotations

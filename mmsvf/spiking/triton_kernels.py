@@ -5,8 +5,8 @@ recomputes the membranes, up to ``CHUNK`` steps at a time from the last to the f
 down the membranes at which the chunks start. Membranes are fp32 whatever the type of the clip, and they are charged
 without fused multiply-adds, operation by operation as in :mod:`mmsvf.spiking.neuron`: spikes are equal bit for bit.
 
-The functions at the end are those of :mod:`mmsvf.spiking.numba_kernels`, for dense clips, one step after the other. With
-``TRITON_INTERPRET=1`` they run on CPU, for tests.
+The functions at the end are those of :mod:`mmsvf.spiking.numba_kernels`, for dense clips, one step after the other.
+With ``TRITON_INTERPRET=1`` they run on CPU, for tests.
 """
 
 # mypy: disable-error-code="assignment,var-annotated"
