@@ -1,7 +1,7 @@
 """The neurons' kernels as torch operators with a gradient, which torch.compile takes as they are.
 
-On CPU the kernels are numba's, on GPU Triton's; both have the same functions. Importing this needs numba, which is
-required anyway, and torch 2.4; without them, and on GPU without Triton, the neurons run their explicit steps.
+On CPU the kernels are numba's, on GPU Triton's; the two modules have the same functions and are imported with the first
+clip. Importing this needs torch 2.4. Without it, or without the kernels' compiler, neurons run their explicit steps.
 """
 
 # no postponed annotations: older torch reads the operators' types as they stand
@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import numba_kernels
-
+NUMBA = importlib.util.find_spec('numba') is not None
 # Triton 3.3 or later, which torch 2.7 or later brings along on GPU
 TRITON = importlib.util.find_spec('triton') is not None and tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 7)
 SURROGATES = 'Sigmoid', 'ATan', 'Rect'  # spikingjelly's, by their names there
@@ -23,13 +22,14 @@ HALF = torch.bfloat16, torch.float16
 
 def takes(x: Tensor) -> bool:
     """Whether there are kernels for this clip: (T, ...) in fp32 or half precision, whose membranes are fp32 as well."""
-    devices = ('cpu', 'meta', 'cuda') if TRITON else ('cpu', 'meta')
-    return x.device.type in devices and x.dtype in (torch.float32, *HALF) and x.dim() > 1
+    device = x.device.type
+    there = TRITON if device == 'cuda' else NUMBA and device in ('cpu', 'meta')
+    return there and x.dtype in (torch.float32, *HALF) and x.dim() > 1 and len(x) > 0
 
 
 def kernels(x: Tensor) -> Any:
-    """The module of kernels for the clip's device; Triton is imported with the first clip on GPU."""
-    return importlib.import_module('.triton_kernels', __package__) if x.is_cuda else numba_kernels
+    """The module of kernels for the clip's device."""
+    return importlib.import_module('.triton_kernels' if x.is_cuda else '.numba_kernels', __package__)
 
 
 def _dense(x: Tensor) -> Tensor:

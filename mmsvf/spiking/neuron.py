@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from .arguments import check_arguments
 
-try:  # the explicit steps below do without it: without numba, or before torch 2.4
+try:  # before torch 2.4 the explicit steps below do without it
     from . import clip_ops
-except (ImportError, AttributeError):
+except AttributeError:
     clip_ops = None  # type: ignore[assignment]
 
 Surrogate = Union[dict, Callable[[Tensor], Tensor], None]

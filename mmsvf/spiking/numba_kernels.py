@@ -260,7 +260,8 @@ def _run(pair: tuple[Any, Any], clip: np.ndarray, *arguments: Any) -> None:
 
 def _matrix(x: Tensor) -> np.ndarray:
     """(T, M) over the memory of a dense clip."""
-    return torch.as_strided(x.detach(), (len(x), x[0].numel()), (x[0].numel(), 1)).numpy()
+    steps, size = x.shape[0], x.numel() // x.shape[0]
+    return x.detach().as_strided((steps, size), (size, 1)).numpy()
 
 
 def _f(*values: Any) -> tuple[Any, ...]:

@@ -13,7 +13,16 @@ from pathlib import Path
 
 CONTEXT = multiprocessing.get_context('forkserver')
 CONTEXT.set_forkserver_preload(
-    ['mmsvf', 'torch', 'torchvision.models', 'mmengine.runner', 'spikingjelly.activation_based.neuron', 'cv2', 'mmcv']
+    [
+        'mmsvf',
+        'mmsvf.spiking.numba_kernels',
+        'torch',
+        'torchvision.models',
+        'mmengine.runner',
+        'spikingjelly.activation_based.neuron',
+        'cv2',
+        'mmcv',
+    ]
 )
 
 
@@ -34,9 +43,21 @@ def _run(script: str, argv: list[str], root: str, env: dict[str, str], outputs: 
 
 def run(script: Path, argv: list[str], root: Path, env: dict[str, str], folder: Path) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a script."""
-    outputs = [str(folder / name) for name in ('stdout', 'stderr')]
-    process = CONTEXT.Process(target=_run, args=(str(script), argv, str(root), env, outputs))
-    process.start()
-    process.join()
-    out, err = (Path(path).read_text(encoding='utf-8', errors='replace') for path in outputs)
-    return int(process.exitcode or 0), out, err
+    return run_ranks(script, argv, root, [env], folder)[0]
+
+
+def run_ranks(
+    script: Path, argv: list[str], root: Path, envs: list[dict[str, str]], folder: Path
+) -> list[tuple[int, str, str]]:
+    """The same of processes at the same time, one for each environment."""
+    processes, outputs = [], []
+    for rank, env in enumerate(envs):
+        outputs.append([str(folder / f'{name}{rank}') for name in ('stdout', 'stderr')])
+        processes.append(CONTEXT.Process(target=_run, args=(str(script), argv, str(root), env, outputs[-1])))
+        processes[-1].start()
+    results = []
+    for process, paths in zip(processes, outputs, strict=True):
+        process.join()
+        out, err = (Path(path).read_text(encoding='utf-8', errors='replace') for path in paths)
+        results.append((int(process.exitcode or 0), out, err))
+    return results

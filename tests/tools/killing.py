@@ -19,6 +19,7 @@ import torch.utils.tensorboard  # noqa: F401
 
 import mmsvf.engine.launch
 import mmsvf.models.backbones.spike_video_former  # noqa: F401
+import mmsvf.spiking.numba_kernels  # noqa: F401
 
 
 def start(command: list[str], rank: int, processes: int, port: int, log: Path) -> int:

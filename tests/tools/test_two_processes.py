@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from mmsvf import safe_pickle
 
 from .. import broken_videos
 from ..conftest import ROOT
+from . import forked
 from .test_pose import TINY as POSE
 from .test_segmentation import SMALL as SEGMENTATION
 from .test_train_and_test import TINY as ACTION
@@ -24,6 +26,23 @@ def both(script, *argv, port):
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, timeout=300)
     assert result.returncode == 0, f'{" ".join(command)}\n{result.stderr[-5000:]}'
     return result.stdout + result.stderr
+
+
+def ranks(name, *argv, folder, port):
+    """A tool as torchrun starts it on two processes, which are forks: their imports are most of such a run."""
+    env = {
+        **os.environ,
+        'OMP_NUM_THREADS': '1',
+        'WORLD_SIZE': '2',
+        'MASTER_ADDR': '127.0.0.1',
+        'MASTER_PORT': str(port),
+    }
+    envs = [{**env, 'RANK': str(rank), 'LOCAL_RANK': str(rank)} for rank in range(2)]
+    argv = [*map(str, argv), '--launcher', 'pytorch']
+    folder.mkdir()
+    results = forked.run_ranks(Path('tools', f'{name}.py'), argv, ROOT, envs, folder)
+    assert not any(code for code, _, _ in results), results
+    return ''.join(out + err for _, out, err in results)
 
 
 def loaders(parts, **options):
@@ -62,14 +81,20 @@ def test_two_processes_give_the_metrics_of_one(task, tasks, tmp_path, request):
     port = 29610 + 10 * list(tasks).index(task)
     options = [*options, 'train_dataloader.batch_size=2', 'train_cfg.max_epochs=1', 'test_dataloader.batch_size=2']
     options += ['param_scheduler=[]', 'randomness.seed=0']
-    log = both('dist_train', config, 2, '--work-dir', tmp_path, '--cfg-options', *options, port=port)
+    options = ['--work-dir', tmp_path, '--cfg-options', *options]
+    if task == 'action':  # by the scripts
+        log = both('dist_train', config, 2, *options, port=port)
+    else:
+        log = ranks('train', config, *options, folder=tmp_path / 'train', port=port)
     assert 'Distributed training: True' in log and 'GPU number: 2' in log
-    one = metrics(tool('test', config, tmp_path / 'epoch_1.pth', '--work-dir', tmp_path, '--cfg-options', *options))
+    test = config, tmp_path / 'epoch_1.pth'
+    one = metrics(tool('test', *test, *options))
     for i in range(request.config.getoption('--repeat')):
-        two = metrics(
-            both('dist_test', config, tmp_path / 'epoch_1.pth', 2, '--work-dir', tmp_path, '--cfg-options', *options,
-                 port=port + 1 + i)
-        )  # fmt: skip
+        if task == 'action':
+            log = both('dist_test', *test, 2, *options, port=port + 1 + i)
+        else:
+            log = ranks('test', *test, *options, folder=tmp_path / f'test_{i}', port=port + 1 + i)
+        two = metrics(log)
         assert one.keys() == two.keys() and one
         assert one == pytest.approx(two, abs=1e-6)
 
