@@ -120,7 +120,10 @@ def main() -> None:
                 print(f'| {name}, {what} | {" | ".join(cells)} | {slope(values, list(numbers)):.2f} |', flush=True)
                 axes[row, column].loglog(values[: len(sizes)], numbers, marker='o', label=name)
                 axes[row, column].set(xlabel=title, ylabel=('seconds', 'MB kept for backward')[row])
-    axes[0, 0].legend()
+        for axis in axes[:, column]:
+            axis.set_xticks(values, map(str, values))
+            axis.minorticks_off()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc='outside upper center', ncols=len(LAYERS))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out, dpi=150)
     print(f'\npicture: {args.out}')

@@ -33,9 +33,10 @@ import torch
 from spikingjelly.activation_based import neuron as sj
 
 import mmsvf
-from mmsvf.engine.allocator import keep_freed_memory
+from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
 from mmsvf.models.backbones import clip_backbone
 from mmsvf.models.backbones import spike_video_former as backbone
+from mmsvf.spiking import numba_kernels  # noqa: F401  (imported before memory is looked at)
 from mmsvf.spiking.fusion import compile_blocks
 from mmsvf.spiking.neuron import LIF
 
@@ -129,6 +130,7 @@ def measure_memory(args: argparse.Namespace) -> None:
 def memory(args: argparse.Namespace, mode: str, variant: str) -> float:
     options = [f'--{key}={getattr(args, key)}' for key in ('arch', 'steps', 'size', 'batch', 'device')]
     command = [sys.executable, __file__, *options, '--mode', mode, '--memory', variant, *['--bf16'] * args.bf16]
+    command += ['--return-memory'] * args.return_memory
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
@@ -154,9 +156,12 @@ def main() -> None:
     parser.add_argument('--compile', action='store_true')
     parser.add_argument('--bf16', action='store_true', help='autocast to bfloat16')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--return-memory', action='store_true', help='the allocator of tools/train.py under with_cp')
     parser.add_argument('--memory', help=argparse.SUPPRESS)  # of a process of its own
     parser.add_argument('--first-call', action='store_true', help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.return_memory:
+        return_freed_memory()
     if args.memory:
         measure_memory(args)
         return

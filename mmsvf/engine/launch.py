@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 
 from mmsvf.compat import check_environment, setup_cpu_distributed
 from mmsvf.datasets.seeded import seeded
-from mmsvf.engine.allocator import keep_freed_memory
+from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
 from mmsvf.frameworks import FRAMEWORKS, require
 
 
@@ -96,8 +96,11 @@ def prepare(args: argparse.Namespace) -> Config:
 def run(cfg: Config, method: str) -> Any:
     """Build the runner and call its ``train`` or ``test``."""
     setup_cpu_distributed(cfg)
-    if method == 'test' and not torch.cuda.is_available():
-        keep_freed_memory()  # a tenth of a forward; in training it would cost memory
+    if not torch.cuda.is_available():
+        if method == 'test':
+            keep_freed_memory()  # a tenth of a forward; in training it would cost memory
+        elif cfg.model.get('backbone', {}).get('with_cp'):
+            return_freed_memory()  # a third of the peak, where memory was asked for
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     result = getattr(runner, method)()
     if dist.is_available() and dist.is_initialized():  # without this a CPU run may abort at exit

@@ -18,7 +18,7 @@ import mmaction.apis  # noqa: F401
 import torch.utils.tensorboard  # noqa: F401
 
 import mmsvf.engine.launch
-import mmsvf.models.backbones.spike_video_former  # noqa: F401
+import mmsvf.models.backbones.spike_video_former
 import mmsvf.spiking.numba_kernels  # noqa: F401
 
 
