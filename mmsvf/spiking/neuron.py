@@ -146,7 +146,7 @@ class _Leaky(FromRest):
         if not (one_pass(self, x_seq) and getattr(gradient, 'spiking', False)):
             return FromRest.multi_step_forward(self, x_seq)
         name, alpha = type(gradient).__name__, getattr(gradient, 'alpha', 1.0)
-        if name not in clip_ops.SURROGATES or type(gradient) is not getattr(surrogate, name):
+        if name not in clip_ops.SURROGATES or type(gradient) is not getattr(surrogate, name, None):
             if torch.is_grad_enabled() and (x_seq.requires_grad or isinstance(leak, Tensor)):
                 return FromRest.multi_step_forward(self, x_seq)
             name, alpha = 'Sigmoid', 1.0  # forward all surrogates are the same step
