@@ -32,7 +32,10 @@ TARGETS = ('pose', 'shape', 'translation', 'joints_3d', 'joints_2d')
 
 @MODELS.register_module()
 class SMPLHead(BaseHead):
-    """Space mean -> LIF -> three linear layers: 24 x 6 for the pose, 10 for the shape, 3 for the translation.
+    """LIF -> space mean -> three linear layers: 24 x 6 for the pose, 10 for the shape, 3 for the translation.
+
+    Spikes first, then pooling (App. H; D43): what the linear layers see is the share of the pixels that fired. The
+    classification heads have it the other way round.
 
     Args:
         in_channels: Channels of the backbone's last stage.
@@ -106,12 +109,12 @@ class SMPLHead(BaseHead):
                 f'{self.in_channels} channels, time, height, width); got {tuple(x.shape)}: set head.in_channels to the '
                 "backbone's out_channels and backbone.output='tuple'"
             )
-        spikes = self.lif(x.mean((3, 4)).permute(2, 0, 1)).transpose(0, 1)  # B T C
+        rates = self.lif(x.permute(2, 0, 1, 3, 4)).mean((3, 4)).transpose(0, 1)  # B T C
         # rotations and the body in full precision, also under autocast
         with full_precision(x):
-            spikes = spikes.float()
-            pose = rotation_6d_to_matrix(self.pose(spikes).unflatten(-1, (len(JOINTS), 6)))
-            shape, translation = self.shape(spikes), self.translation(spikes)
+            rates = rates.float()
+            pose = rotation_6d_to_matrix(self.pose(rates).unflatten(-1, (len(JOINTS), 6)))
+            shape, translation = self.shape(rates), self.translation(rates)
             shift = translation.detach() if self.detach_translation and self.training else translation
             joints = self._body()(pose, shape, shift).joints
             pixels = project(joints, self.intrinsics)

@@ -8,6 +8,7 @@ from mmengine.structures import InstanceData
 
 import mmsvf  # noqa: F401
 from mmsvf.body import axis_angle_to_matrix, project
+from mmsvf.spiking import build_neuron
 
 from ...body.test_skinning import NAMES, arrays
 
@@ -141,3 +142,13 @@ def test_wrong_features_are_named(body_file):
         head((torch.zeros(1, 24, 4, 4),))
     with pytest.raises(FileNotFoundError, match=r'nothing\.pkl does not exist'):
         build('nothing.pkl').init_weights()
+
+
+def test_the_head_fires_and_then_pools(body_file):
+    """App. H and D43: output spikes, 2D average pooling, linear layers."""
+    head = build(body_file).head.eval()
+    torch.nn.init.normal_(head.shape.weight)
+    x = 3 * torch.randn(2, 24, T, 3, 5)
+    spikes = build_neuron()(x.permute(2, 0, 1, 3, 4))
+    expected = head.shape(spikes.flatten(3).mean(-1)).transpose(0, 1)
+    torch.testing.assert_close(head((x,))['shape'], expected)
