@@ -2,15 +2,14 @@
 # Data: tools/dataset_converters/moving_body.py data/moving_body
 _base_ = ['../_base_/svf_pose_estimator.py', '../_base_/mmhpsd.py', '../_base_/runtime_mmpose.py']
 
-# From scratch, in minutes: integer neurons, but for the binary spikes of the attention; blocks that start as the
-# identity; and losses that see the joints more and the translation less than in the paper's weights.
+# From scratch, in minutes: integer neurons, but for the binary spikes of the attention, and losses that see the joints
+# more and the translation less than in the paper's weights.
 neuron = dict(type='IntegerLIF', max_value=4)
 model = dict(
     backbone=dict(
         arch=dict(_delete_=True, embed_dims=(8, 16, 32, 96, 128), depths=(1, 1, 1, 1, 1)),
         neuron=neuron,
         attention=dict(neuron='official'),
-        zero_init_residual=True,
     ),
     head=dict(in_channels=128, body=None, neuron=neuron, loss=dict(translation=10.0, joints_3d=50.0)),
 )

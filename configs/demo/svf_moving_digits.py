@@ -4,10 +4,7 @@ _base_ = ['../_base_/runtime_mmaction.py', '../_base_/svf_recognizer.py']
 
 num_classes = 8
 model = dict(
-    # blocks that start as the identity: from random weights, two epochs do what seven did without
-    backbone=dict(
-        arch=dict(_delete_=True, embed_dims=(8, 16, 32, 64, 64), depths=(1, 1, 1, 1, 1)), zero_init_residual=True
-    ),
+    backbone=dict(arch=dict(_delete_=True, embed_dims=(8, 16, 32, 64, 64), depths=(1, 1, 1, 1, 1))),
     cls_head=dict(num_classes=num_classes, in_channels=64, topk=(1,)),
 )
 

@@ -78,6 +78,10 @@ class FromRest(ABC):
     def discharge(self, h: Tensor, spike: Tensor) -> Tensor:
         """Membrane after firing."""
 
+    @abstractmethod
+    def firing_input(self) -> float:
+        """The input of one step above which a neuron at rest fires."""
+
     def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """One time step: ``(spike, membrane after reset)``, both shaped as ``x``."""
         h = self.charge(x, v)
@@ -124,6 +128,9 @@ class _Leaky(FromRest):
     @abstractmethod
     def leak(self) -> float | Tensor:
         """1/tau."""
+
+    def firing_input(self: Any) -> float:
+        return (self.v_threshold - (self.v_reset or 0.0)) / (float(self.leak()) if self.decay_input else 1.0)
 
     def charge(self: Any, x: Tensor, v: Tensor) -> Tensor:
         drive = (self.v_reset or 0.0) - v
@@ -205,6 +212,8 @@ class LIF(_Leaky, sj.LIFNode):
         store_v_seq: bool = False,
     ) -> None:
         tau, v_threshold, v_reset = _membrane_arguments(tau, v_threshold, v_reset)
+        if tau == math.inf and decay_input:
+            raise ValueError('tau=inf with decay_input=True never fires: no input enters; use decay_input=False')
         sj.LIFNode.__init__(
             self,
             tau,
@@ -297,6 +306,9 @@ class IntegerLIF(FromRest, sj.BaseNode):
             operators = clip_ops.integer_lif, clip_ops.integer_lif_
             return self.write(operators, x_seq, self.decay, self.v_threshold, self.max_value)
         return FromRest.multi_step_forward(self, x_seq)
+
+    def firing_input(self) -> float:
+        return self.v_threshold / 2  # it rounds
 
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
         return self.decay * v + x

@@ -76,9 +76,9 @@ class SpikeVideoFormer(ClipBackbone):
             ``space_time='spatial'`` every membrane of the network restarts at each step; a list of
             designs alternates them from block to block.
         neuron: 'official', 'paper' or a dict; see :func:`mmsvf.spiking.build_neuron`.
-        zero_init_residual: Start the last norm of each residual branch at zero, so that every block
-            starts as the identity (as in mmpretrain's ResNet), for training from scratch on little
-            data; weights that are loaded replace it.
+        zero_init_residual: Have ``init_weights``, which MMEngine calls before training, start the last norm of each
+            residual branch at zero: every block starts as the identity (as in mmpretrain's ResNet), so gradients do
+            not grow from block to block. Weights that are loaded replace it.
         with_cp: Recompute each block in the backward pass instead of keeping its activations;
             gradients and statistics are the same.
         **kwargs: Options of :class:`ClipBackbone`: time_steps, keep_time, out_indices (0 to 4), output, frozen_stages,
@@ -96,7 +96,7 @@ class SpikeVideoFormer(ClipBackbone):
         mlp_ratio: float = 4,
         attention: dict[str, Any] | None = None,
         neuron: NeuronSpec = 'official',
-        zero_init_residual: bool = False,
+        zero_init_residual: bool = True,
         with_cp: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -128,12 +128,17 @@ class SpikeVideoFormer(ClipBackbone):
             )
             for i in range(len(STRIDES))
         )
-        if zero_init_residual:
+        self.zero_init_residual = zero_init_residual
+        self._freeze()
+
+    def init_weights(self) -> None:
+        """As ``BaseModule``'s, whose ``init_cfg`` has the last word; before it every block becomes the identity."""
+        if self.zero_init_residual and not self.is_init:
             for module in self.modules():
                 if isinstance(module, (SpikeConvBlock, SpikeTransformerBlock)):
                     for norm in module.last_norms():
                         nn.init.zeros_(norm.weight)
-        self._freeze()
+        super().init_weights()
 
     def get_layer_depth(self, param_name: str, prefix: str = 'backbone.') -> tuple[int, int]:
         """Depth of a parameter and the number of layers, for layer-wise learning-rate decay (mmpretrain).

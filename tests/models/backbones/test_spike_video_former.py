@@ -193,8 +193,9 @@ def test_frozen_stages_and_norms():
     assert tiny(norm_eval=True).train().stages[0].downsample.norm.training is False
 
 
-def test_zero_init_residual_starts_every_block_as_the_identity():
-    backbone = tiny(zero_init_residual=True)
+def test_training_starts_with_every_block_as_the_identity():
+    backbone = tiny()
+    backbone.init_weights()
     seen = []
     for stage in backbone.stages:
         for block in stage.blocks:
@@ -204,6 +205,26 @@ def test_zero_init_residual_starts_every_block_as_the_identity():
     for stage in backbone.stages:
         for norm in (norm for block in stage.blocks for norm in block.last_norms()):
             assert norm.weight.grad.abs().sum() > 0
+    other = tiny(zero_init_residual=False)
+    before = {k: v.clone() for k, v in other.state_dict().items()}
+    other.init_weights()
+    assert all(torch.equal(v, before[k]) for k, v in other.state_dict().items())
+
+
+@pytest.mark.parametrize('neuron', ['official', 'paper', 'IF', dict(type='LearnableLIF'), dict(type='LIF', tau=4.0)])
+@pytest.mark.parametrize('clips', [1, 2])
+def test_no_read_is_silent_at_the_start(neuron, clips):
+    """From a bias of zero all were, with one clip: the BatchNorms behind them then multiply the gradient by 316 each."""
+    backbone = tiny(neuron=neuron)
+    backbone.init_weights()
+    rates = []
+    for module in backbone.modules():
+        if isinstance(module, AttentionRead):
+            module.register_forward_hook(lambda module, inputs, out: rates.append(out.mean().item()))
+    backbone(video(clips)).square().mean().backward()
+    assert rates and all(0.2 < rate < 0.95 for rate in rates), rates
+    norm = torch.nn.utils.get_total_norm([p.grad for p in backbone.parameters()])
+    assert norm < 1e3, norm
 
 
 def test_pretrained_weights_load(tmp_path):
