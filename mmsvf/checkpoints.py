@@ -69,11 +69,20 @@ def official_name(name: str) -> str:
     return name
 
 
-def official_arch(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+def official_arch(state_dict: Mapping[str, Tensor], space_time: str | None = None) -> dict[str, Any]:
     """Arguments of :class:`SpikeVideoFormer` (arch, in_channels, attention) that the authors' weights fit.
 
-    The score is told by ``attn_bn``, which only Hamming attention has; the space-time design and
-    the number of heads leave no trace in the weights.
+    The score is told by ``attn_bn``, which only Hamming attention has. **Heads and the space-time design leave no trace
+    in the weights**: heads are left at the backbone's default, 8 in all of the authors' models, and the design is that
+    of the model the score belongs to, joint for SpikeVideoFormer (Hamming) and within a step for the published
+    Meta-SpikeFormer (dot product, ``space_time='neuron'``; D50).
+
+    Args:
+        state_dict: Weights under the authors' names.
+        space_time: The design, where it is another: 'joint' for a Meta-SpikeFormer trained with joint attention.
+
+    Raises:
+        ValueError: the weights are not those of the authors' model.
     """
     stems = [f'downsample{name}.encode_conv.weight' for name in _DOWNSAMPLES]
     missing = [stem for stem in stems if stem not in state_dict]
@@ -86,11 +95,11 @@ def official_arch(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     for block in ('block3', 'block4'):
         indices = [int(key.split('.')[1]) for key in state_dict if re.match(rf'{block}\.\d+\.', key)]
         depths.append(max(indices, default=0) + 1)
-    hamming = any('.attn.attn_bn.' in key for key in state_dict)
+    score, design = ('hamming', 'joint') if any('.attn.attn_bn.' in key for key in state_dict) else ('dot', 'neuron')
     return dict(
         arch=dict(embed_dims=tuple(int(state_dict[stem].shape[0]) for stem in stems), depths=tuple(depths)),
         in_channels=int(state_dict[stems[0]].shape[1]),
-        attention=dict(score='hamming' if hamming else 'dot'),
+        attention=dict(score=score, space_time=space_time or design),
     )
 
 
@@ -195,10 +204,14 @@ def load_checkpoint(file: Any, map_location: Any = None, **_: Any) -> Any:
     return checkpoint if weights is None else convert(weights, 'head')
 
 
-def convert(weights: Mapping[str, Tensor], head: str) -> dict[str, Any]:
-    """A checkpoint for OpenMMLab from the authors' weights; arguments as in :func:`from_official`."""
-    state_dict = from_official(weights, head)
-    return dict(state_dict=state_dict, meta=dict(mmsvf_version=__version__, backbone=official_arch(weights)))
+def convert(weights: Mapping[str, Tensor], head: str, space_time: str | None = None) -> dict[str, Any]:
+    """A checkpoint for OpenMMLab from the authors' weights.
+
+    ``meta.backbone`` has the arguments of the backbone that they are for. Arguments as in :func:`from_official` and
+    :func:`official_arch`.
+    """
+    meta = dict(mmsvf_version=__version__, backbone=official_arch(weights, space_time))
+    return dict(state_dict=from_official(weights, head), meta=meta)
 
 
 def save_checkpoint(checkpoint: dict[str, Any], path: str | os.PathLike) -> None:

@@ -36,9 +36,8 @@ RTOL = 1e-5
 class Classifier(nn.Module):
     """Backbone and head under the names of a recognizer, without mmaction2."""
 
-    def __init__(self, settings, mode, classes):
+    def __init__(self, settings, classes):
         super().__init__()
-        settings = {**settings, 'attention': MODES[mode]}
         self.backbone = SpikeVideoFormer(**settings, out_indices=(0, 1, 2, 3, 4), output='tuple')
         self.cls_head = nn.ModuleDict(
             dict(lif=build_neuron(), fc=nn.Linear(settings['arch']['embed_dims'][-1], classes))
@@ -51,7 +50,8 @@ class Classifier(nn.Module):
 
 def load(mode):
     golden = torch.load(GOLDEN / f'{mode}.pth', weights_only=True)
-    model = Classifier(official_arch(golden['state_dict']), mode, golden['num_classes'])
+    settings = official_arch(golden['state_dict'], MODES[mode]['space_time'])
+    model = Classifier(settings, golden['num_classes'])
     model.load_state_dict(from_official(golden['state_dict']), strict=True)
     return golden, model.eval()
 
@@ -143,6 +143,13 @@ def test_one_error_lists_everything():
     assert "missing (1): ['block3.2.attn.v_conv.1.bias']" in text
     assert "extra (1): ['surprise']" in text
     assert 'block3.1.mlp.fc1_bn.weight: (7,) instead of (128,)' in text
+
+
+def test_weights_name_the_model_they_are_of():
+    """SpikeVideoFormer attends jointly, the published Meta-SpikeFormer within a step; another design has to be said."""
+    assert official_arch(official())['attention'] == MODES['3D_ham']
+    assert official_arch(official(score='dot'))['attention'] == MODES['2D']
+    assert official_arch(official(score='dot'), 'joint')['attention'] == MODES['3D_dot']
 
 
 def test_says_what_is_not_the_authors_model():

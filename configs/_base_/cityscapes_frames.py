@@ -1,4 +1,6 @@
-# Cityscapes, crops of 768x768 (D20), tested at 512x1024. Frames of a clip are in leftImg8bit_sequence
+# Cityscapes, tested at 512x1024; crops of 768x768 (D20) from frames of 0.5 to 2 times that size (D45). A frame of less
+# than 1.5 times is lower than a crop: the data preprocessor pads it to one, with void labels (255).
+# Frames of a clip are in leftImg8bit_sequence
 data_root = 'data/cityscapes/'
 crop_size = (768, 768)
 train_pipeline = [
@@ -7,7 +9,7 @@ train_pipeline = [
         transforms=[
             dict(type='LoadImageFromFile'),
             dict(type='LoadAnnotations'),
-            dict(type='RandomResize', scale=(2048, 1024), ratio_range=(0.5, 2.0), keep_ratio=True),
+            dict(type='RandomResize', scale=(1024, 512), ratio_range=(0.5, 2.0), keep_ratio=True),
             dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
             dict(type='RandomFlip', prob=0.5),
             dict(type='PhotoMetricDistortion'),

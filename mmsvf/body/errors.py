@@ -9,12 +9,13 @@ from torch import Tensor
 
 from .procrustes import align
 
+PELVIS, NECK, HEAD = 0, 12, 15
 HIPS = (1, 2)
 
 
 def mpjpe(joints: Tensor, target: Tensor) -> Tensor:
     """Mean distance of the joints, without any alignment."""
-    return (joints - target).norm(dim=-1).mean(-1)
+    return _distances(joints, target).mean(-1)
 
 
 def centre_hips(joints: Tensor) -> Tensor:
@@ -41,7 +42,24 @@ def acceleration_error(joints: Tensor, target: Tensor) -> Tensor:
     return mpjpe(acceleration(joints), acceleration(target))
 
 
-def pck(joints: Tensor, target: Tensor, threshold: float) -> Tensor:
-    """Share of the joints within a distance, relative to the pelvis (joint 0)."""
-    relative = (joints - joints[..., :1, :]) - (target - target[..., :1, :])
-    return (relative.norm(dim=-1) <= threshold).to(joints.dtype).mean(-1)
+def pck(joints: Tensor, target: Tensor, threshold: float | Tensor) -> Tensor:
+    """Share of the joints nearer than a threshold, relative to the midpoint of the hips, as in the authors' code (D49).
+
+    The threshold is a distance, or one a frame (..., 1).
+    """
+    return (_distances(centre_hips(joints), centre_hips(target)) < threshold).to(joints.dtype).mean(-1)
+
+
+def pck_head(joints: Tensor, target: Tensor) -> Tensor:
+    """PCKh: the threshold is the target's distance from neck to head, which the authors take for half a head."""
+    return pck(joints, target, _distances(target[..., [NECK], :], target[..., [HEAD], :]))
+
+
+def pck_torso(joints: Tensor, target: Tensor) -> Tensor:
+    """The threshold is a fifth of the target's distance from pelvis to neck."""
+    return pck(joints, target, 0.2 * _distances(target[..., [NECK], :], target[..., [PELVIS], :]))
+
+
+def _distances(joints: Tensor, target: Tensor) -> Tensor:
+    """Of each joint: (..., J, 3) to (..., J)."""
+    return (joints - target).norm(dim=-1)

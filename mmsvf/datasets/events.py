@@ -5,9 +5,12 @@ An event is (x, y, t, p): column, row, time and polarity. Source: SpikeVideoForm
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 BINS = 3  # channels of a time step
+RESTART = 0.1  # of an interval: how late the first event comes at most where time stamps start anew with each file
 
 
 def bin_events(
@@ -65,6 +68,42 @@ def bin_events(
         part = np.zeros(len(t), np.int64)
     frames.reshape(-1)[(part * height + y.astype(np.int64)) * width + x.astype(np.int64)] = 1
     return frames
+
+
+def join_intervals(intervals: Sequence[np.ndarray], names: Sequence[object]) -> np.ndarray:
+    """One time line from files of a frame interval each (D53).
+
+    Time stamps that go on from file to file stay as they are. Where a file starts before the one before it ends, either
+    the stamps start anew at about zero in every file (within ``RESTART`` of the interval), and the k-th file is put k
+    intervals later: a file is one interval, whose length is the latest stamp of any. Or the order of the events cannot
+    be told, and bins over them would mix two intervals.
+
+    Args:
+        intervals: Times of the events of each file in order, of any unit, sorted or not; a file may be empty.
+        names: The files, for the message.
+
+    Returns:
+        Times of all events (N,), of the files in turn; int64 or float64.
+
+    Raises:
+        ValueError: files overlap, and not because each starts anew.
+    """
+    # unsigned times would turn round where they are subtracted
+    times = [np.asarray(t, np.float64 if np.asarray(t).dtype.kind == 'f' else np.int64) for t in intervals]
+    full = [i for i, t in enumerate(times) if len(t)]
+    begins, ends = {i: times[i].min() for i in full}, {i: times[i].max() for i in full}
+    overlaps = [(a, b) for a, b in zip(full, full[1:]) if begins[b] < ends[a]]
+    if overlaps:
+        length = max(ends.values())
+        if not all(0 <= begin <= RESTART * length for begin in begins.values()):
+            a, b = overlaps[0]
+            raise ValueError(
+                f'{names[b]} has events from {begins[b]} to {ends[b]}, but {names[a]} before it from {begins[a]} to '
+                f'{ends[a]}: time stamps have to go on from file to file, or to start at 0 in each. Correct them, or '
+                'move the folder of raw events away: event frames by quarters are used then'
+            )
+        times = [t + k * length for k, t in enumerate(times)]
+    return np.concatenate(times)
 
 
 def simulate_events(

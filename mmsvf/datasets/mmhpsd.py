@@ -20,7 +20,7 @@ from mmengine.dataset import BaseDataset
 from mmsvf.registry import DATASETS
 from mmsvf.safe_pickle import load_joblib
 
-from .events import BINS, bin_events
+from .events import BINS, bin_events, join_intervals
 
 RATE = 15
 SIZE = 256
@@ -52,8 +52,8 @@ class Layout(ABC):
     def bins(self, action: str, index: int) -> np.ndarray:
         """Binary (256, 256, 4): the quarters of the interval from a frame to the next."""
 
-    def raw(self, action: str, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """x, y, t of the events of an interval, if the file is there."""
+    def raw(self, action: str, index: int) -> Path | None:
+        """File of the raw events (xy, t) of an interval, if it is there."""
         return None
 
     def picture(self, action: str, index: int) -> np.ndarray:
@@ -63,9 +63,11 @@ class Layout(ABC):
     def event_picture(self, action: str, index: int, gap: int) -> np.ndarray:
         """Binary (256, 256, 3) of the ``gap`` intervals before a frame: exact from raw events, else by quarters."""
         intervals = range(index - gap, index)
-        raw = [self.raw(action, i) for i in intervals]
-        if all(r is not None for r in raw):
-            x, y, t = (np.concatenate([r[k] for r in raw]) for k in range(3))  # type: ignore[index]
+        files = [file for i in intervals if (file := self.raw(action, i))]
+        if len(files) == gap:
+            events = [_npz(file) for file in files]
+            x, y = np.concatenate([e['xy'].reshape(-1, 2) for e in events]).T
+            t = join_intervals([e['t'] for e in events], files)
             return bin_events(x, y, t, 1, (SIZE, SIZE))[0].transpose(1, 2, 0)
         quarters = [plane for i in intervals for plane in cv2.split(self.bins(action, i))]
         edges = [round(k * len(quarters) / BINS) for k in range(BINS + 1)]
@@ -120,12 +122,9 @@ class LayoutB(Layout):
         bits = np.unpackbits(_npz(path)['events_frame'].ravel())
         return bits[: SIZE * SIZE * 4].reshape(SIZE, SIZE, 4)
 
-    def raw(self, action: str, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    def raw(self, action: str, index: int) -> Path | None:
         path = self.root / 'mmhpsd_events' / action / 'events' / f'events_{index:04d}.npz'
-        if not path.is_file():
-            return None
-        data = _npz(path)
-        return data['xy'][:, 0], data['xy'][:, 1], data['t']
+        return path if path.is_file() else None
 
 
 LAYOUTS = (LayoutA, LayoutB)
@@ -199,7 +198,7 @@ class MMHPSDDataset(BaseDataset):
 
     Raises:
         FileNotFoundError: neither layout, no action of the split, or a file of a clip is missing.
-        ValueError: an unknown option, or no clip is long enough.
+        ValueError: an unknown option, no clip is long enough, or raw events whose order cannot be told.
     """
 
     def __init__(

@@ -19,7 +19,8 @@ MILLIMETRES = 1000.0
 class SMPLPoseMetric(BaseMetric):
     """MPJPE, PEL-MPJPE, PA-MPJPE and acceleration error in mm, PCK in %, averaged over frames (D8).
 
-    The authors average over batches, so their last, shorter batch weighs more.
+    PCKh and PCK-torso take their thresholds from each frame's target (:mod:`mmsvf.body.errors`). The authors average
+    over batches, so their last, shorter batch weighs more.
 
     Args:
         pck_threshold: Distance of PCK in metres.
@@ -44,6 +45,8 @@ class SMPLPoseMetric(BaseMetric):
                     'PA-MPJPE': (MILLIMETRES * errors.pa_mpjpe(joints, target)).tolist(),
                     'ACCEL': (MILLIMETRES * errors.acceleration_error(joints, target)).tolist(),
                     'PCK': (100 * errors.pck(joints, target, self.pck_threshold)).tolist(),
+                    'PCKh': (100 * errors.pck_head(joints, target)).tolist(),
+                    'PCK-torso': (100 * errors.pck_torso(joints, target)).tolist(),
                 }
             )
 

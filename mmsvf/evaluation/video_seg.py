@@ -19,7 +19,11 @@ from .video_consistency import mean_consistency, video_consistency
 
 @METRICS.register_module()
 class VideoSegMetric(IoUMetric):
-    """mmsegmentation's ``IoUMetric`` with weighted IoU and VC_n over each video, all in %.
+    """mmsegmentation's ``IoUMetric`` with a second mean IoU, weighted IoU and VC_n over each video, all in %.
+
+    ``mIoU`` is mmsegmentation's, over the classes that occur in labels or predictions; ``mIoU_present`` is that of
+    VSPW's script, over the classes that occur in the labels (D52). A class that is predicted but never there is a zero
+    in the first and not in the second; where every class is labelled somewhere, they are equal.
 
     Frames may come in any order and from any process: each keeps its label maps (compressed)
     until the end. ``output_dir`` gets ``<video>/<frame>.png``, so videos cannot overwrite each
@@ -62,6 +66,7 @@ class VideoSegMetric(IoUMetric):
         metrics = dict(super().compute_metrics([areas for areas, _, _ in unique.values()]))
         intersect, union, _, label = (sum(a[i] for a, _, _ in unique.values()) for i in range(4))
         iou = (intersect / union.clamp(min=1)).double()
+        metrics['mIoU_present'] = round(100 * float(iou[label > 0].mean()), 2)
         metrics['wIoU'] = round(100 * float((iou * label).sum() / label.sum()), 2)
         videos: dict[Any, list] = defaultdict(list)
         for (video, frame), (_, shape, maps) in unique.items():

@@ -9,25 +9,53 @@ def clips():
     return torch.randn(3, 6, 24, 3, dtype=torch.float64), torch.randn(3, 6, 24, 3, dtype=torch.float64)
 
 
-def test_against_loops():
+def relative(p, t, j):
+    """Distance of a joint, both skeletons seen from the midpoint of their hips."""
+    return np.linalg.norm(p[j] - (p[1] + p[2]) / 2 - t[j] + (t[1] + t[2]) / 2)
+
+
+def share(p, t, threshold):
+    return np.mean([relative(p, t, j) < threshold for j in range(24)])
+
+
+DEFINITIONS = {
+    'mpjpe': (errors.mpjpe, lambda p, t: np.mean([np.linalg.norm(p[j] - t[j]) for j in range(24)])),
+    'pel_mpjpe': (errors.pel_mpjpe, lambda p, t: np.mean([relative(p, t, j) for j in range(24)])),
+    'pck': (lambda p, t: errors.pck(p, t, 1.5), lambda p, t: share(p, t, 1.5)),
+    'pck_head': (errors.pck_head, lambda p, t: share(p, t, np.linalg.norm(t[12] - t[15]))),
+    'pck_torso': (errors.pck_torso, lambda p, t: share(p, t, np.linalg.norm(t[12] - t[0]) / 5)),
+}
+
+
+@pytest.mark.parametrize('name', DEFINITIONS)
+def test_against_a_definition_written_out(name):
+    function, definition = DEFINITIONS[name]
     joints, target = clips()
-    for f, expected in (
-        (errors.mpjpe, lambda p, t: np.mean([np.linalg.norm(p[j] - t[j]) for j in range(24)])),
-        (errors.pel_mpjpe, lambda p, t: np.mean(
-            [np.linalg.norm(p[j] - (p[1] + p[2]) / 2 - t[j] + (t[1] + t[2]) / 2) for j in range(24)])),
-        (lambda a, b: errors.pck(a, b, 1.5), lambda p, t: np.mean(
-            [np.linalg.norm(p[j] - p[0] - t[j] + t[0]) <= 1.5 for j in range(24)])),
-    ):  # fmt: skip
-        values = f(joints, target)
-        assert values.shape == (3, 6)
-        for b in range(3):
-            for t in range(6):
-                assert values[b, t].item() == pytest.approx(expected(joints[b, t].numpy(), target[b, t].numpy()))
+    if name == 'pck_torso':  # a fifth of a torso is little
+        joints = target + 0.3 * joints
+    values = function(joints, target)
+    assert values.shape == (3, 6) and values.std() > 0
+    for place in np.ndindex(3, 6):
+        expected = definition(joints[place].numpy(), target[place].numpy())
+        assert values[place].item() == pytest.approx(expected), place
+
+
+def test_acceleration_error():
+    joints, target = clips()
     second = errors.acceleration_error(joints, target)
     assert second.shape == (3, 4)
     j, t = joints[0].numpy(), target[0].numpy()
     difference = (j[2] - 2 * j[1] + j[0]) - (t[2] - 2 * t[1] + t[0])
     assert second[0, 0].item() == pytest.approx(np.linalg.norm(difference, axis=-1).mean())
+
+
+def test_pck_sees_the_hips_not_the_pelvis_and_counts_what_is_nearer():
+    """Joint 0 alone displaced costs joint 0 alone; a joint at the threshold itself does not count."""
+    target, displaced = torch.zeros(24, 3), torch.zeros(24, 3)
+    displaced[0, 1] = 0.5
+    assert errors.pck(displaced, target, 0.25) == pytest.approx(23 / 24)
+    assert errors.pck(displaced, target, 0.5) == pytest.approx(23 / 24)
+    assert errors.pck(displaced, target, 0.51) == 1
 
 
 def test_what_each_error_forgives():

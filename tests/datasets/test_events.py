@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmsvf.datasets.events import bin_events, simulate_events
+from mmsvf.datasets.events import bin_events, join_intervals, simulate_events
 
 
 def naive(x, y, t, steps, size, span=None, bins=3):
@@ -78,3 +78,46 @@ def test_still_frames_have_no_events_and_wrong_input_is_named():
     for frames, times in ((1, [0]), (3, [0, 1]), (3, [0, 1, 1])):
         with pytest.raises(ValueError, match='increasing times'):
             simulate_events(np.zeros((frames, 2, 2)), np.array(times))
+
+
+def interval(rng, start, length, count=50):
+    """Unsorted times of an interval, its begin and end among them."""
+    return rng.permutation([start, start + length, *rng.integers(start, start + length, count)])
+
+
+FILES = ['a.npz', 'b.npz', 'c.npz']
+UNITS = {'microseconds': (1, np.int64), 'unsigned': (1, np.uint32), 'seconds': (1e-6, np.float64)}
+
+
+@pytest.mark.parametrize('unit', UNITS)
+def test_times_that_go_on_stay_and_times_that_start_anew_are_shifted_by_whole_intervals(unit):
+    """Whichever of the two a recording has, its events fall into the same bins; an empty file is an interval, too."""
+    factor, kind = UNITS[unit]
+    rng = np.random.default_rng(0)
+    anew = [interval(rng, 0, 66_667), np.array([], int), interval(rng, 4, 66_000)]
+    on = [7_000_000 + k * 66_667 + t for k, t in enumerate(anew)]
+    anew, on = ([(factor * t).astype(kind) for t in times] for times in (anew, on))
+    joined = join_intervals(on, FILES)
+    np.testing.assert_array_equal(joined, np.concatenate(on))
+    assert joined.dtype == (np.float64 if kind is np.float64 else np.int64)
+    np.testing.assert_allclose(join_intervals(anew, FILES), joined - factor * 7_000_000, rtol=1e-6)
+    x = np.arange(len(joined))
+    frames = [bin_events(x, 0 * x, join_intervals(times, FILES), 1, (1, len(x))) for times in (anew, on)]
+    np.testing.assert_array_equal(*frames)
+
+
+@pytest.mark.parametrize(
+    'starts', [(0, 60_000, 120_000), (0, 66_667, 0), (9_000_000, 0, 66_667), (50_000, 50_000, 50_000)]
+)
+def test_files_that_overlap_otherwise_are_refused_by_name(starts):
+    rng = np.random.default_rng(0)
+    with pytest.raises(
+        ValueError, match=r'[bc]\.npz has events from \d+ to \d+, but [ab]\.npz before it from \d+ to \d+'
+    ):
+        join_intervals([interval(rng, start, 66_667) for start in starts], FILES)
+
+
+def test_intervals_without_events():
+    empty = np.array([])
+    assert join_intervals([empty, empty], FILES).shape == (0,)
+    np.testing.assert_array_equal(join_intervals([empty, np.array([3, 1])], FILES), [3, 1])

@@ -63,7 +63,7 @@ def sample(prediction, truth, video, frame, **meta):
 
 def build(classes=3, **kwargs):
     metric = VideoSegMetric(**kwargs)
-    metric.dataset_meta = dict(classes=tuple('abc'[:classes]))
+    metric.dataset_meta = dict(classes=tuple('abcde'[:classes]))
     return metric
 
 
@@ -87,6 +87,26 @@ def test_all_metrics_of_a_set_in_any_order():
     frequency = [(g == c).mean() for c in range(3)]
     assert metrics['wIoU'] == pytest.approx(100 * np.dot(iou, frequency), abs=0.006)
     assert metrics['mIoU'] == pytest.approx(100 * np.mean(iou), abs=0.006)
+    assert metrics['mIoU_present'] == metrics['mIoU'], 'all classes occur'
+
+
+def test_mean_iou_over_classes_in_labels_or_predictions_and_over_those_in_the_labels():
+    """Of five classes two are labelled, one is predicted alone, two never occur; on two processes, a frame on both."""
+    truth = np.array([[0, 0, 1, 1, 255]], np.uint8)
+    predictions = np.array([[[0, 0, 1, 1, 4]], [[0, 2, 1, 1, 4]], [[2, 2, 1, 0, 4]]], np.uint8)
+    iou = {0: 3 / 7, 1: 5 / 6, 2: 0}  # what is predicted on void pixels does not count
+    samples = [sample(prediction, truth, 'v1', t) for t, prediction in enumerate(predictions)]
+    one, processes = build(5, windows=()), [build(5, windows=()) for _ in range(2)]
+    for entry in samples:
+        one.process(None, [entry])
+    for rank, metric in enumerate(processes):  # the sampler repeats the first frame for an even share
+        for i in (rank, (rank + 2) % 3):
+            metric.process(None, [samples[i]])
+    gathered = [result for pair in zip(*(metric.results for metric in processes)) for result in pair]
+    for results in (one.results, gathered):
+        metrics = one.compute_metrics(results)
+        assert metrics['mIoU'] == pytest.approx(100 * sum(iou.values()) / 3, abs=0.006)
+        assert metrics['mIoU_present'] == pytest.approx(100 * (iou[0] + iou[1]) / 2, abs=0.006)
 
 
 def test_strict_asks_for_right_predictions():

@@ -34,17 +34,20 @@ def wrap(weights, path, key='model'):
 
 @pytest.mark.parametrize('mode', MODES)
 def test_golden_file_converts_to_equal_outputs_and_back(mode, tmp_path, convert, capsys):
+    """The model is built from what the file says of itself; joint dot product is what no file can say."""
     if not GOLDEN.is_dir():
         pytest.skip(f'no golden outputs at {GOLDEN}')
     golden = torch.load(GOLDEN / f'{mode}.pth', weights_only=True)
-    convert(wrap(golden['state_dict'], tmp_path / 'a.pth'), tmp_path / 'b.pth', '--framework', 'mmaction')
+    design = ('--space-time', 'joint') if mode == '3D_dot' else ()
+    convert(wrap(golden['state_dict'], tmp_path / 'a.pth'), tmp_path / 'b.pth', '--framework', 'mmaction', *design)
     text = capsys.readouterr().out
     assert 'embed_dims=(8, 16, 32, 64, 80), depths=(1, 1, 2, 6, 2)' in text and 'head: 10 classes' in text
-    assert f'attention score: {"hamming" if mode == "3D_ham" else "dot"}' in text
+    assert f'attention score: {MODES[mode]["score"]}' in text
+    assert f'space-time design {MODES[mode]["space_time"]}, heads {golden["num_heads"]}' in text
     assert 'left out of the file: optimizer, epoch, scaler, args' in text
 
     converted = torch.load(tmp_path / 'b.pth', weights_only=True)
-    model = Classifier(converted['meta']['backbone'], mode, golden['num_classes']).eval()
+    model = Classifier(converted['meta']['backbone'], golden['num_classes']).eval()
     model.load_state_dict(converted['state_dict'], strict=True)
     with torch.no_grad():
         stages, logits = model(golden['input'].permute(1, 2, 0, 3, 4))

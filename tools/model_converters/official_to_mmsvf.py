@@ -15,22 +15,23 @@ from typing import Any
 import torch
 
 from mmsvf import safe_pickle
-from mmsvf.checkpoints import convert, official_arch, official_weights, save_checkpoint, to_official
+from mmsvf.checkpoints import convert, official_weights, save_checkpoint, to_official
 from mmsvf.load_report import compare
 from mmsvf.models.backbones.spike_video_former import ARCHS, SpikeVideoFormer
 
 HEADS = {'mmpretrain': 'head', 'mmaction': 'cls_head'}
 
 
-def describe(weights: dict[str, torch.Tensor], converted: dict[str, torch.Tensor]) -> str:
+def describe(checkpoint: dict[str, Any], weights: dict[str, torch.Tensor]) -> str:
     """What was found, and what a model with either attention score would make of it."""
-    settings = official_arch(weights)
-    arch, score = settings['arch'], settings['attention']['score']
+    settings, converted = checkpoint['meta']['backbone'], checkpoint['state_dict']
+    arch, attention = settings['arch'], settings['attention']
     name = next((k for k, v in ARCHS.items() if v == arch), 'of no name')
     lines = [
         f"the authors' model, arch {name}: embed_dims={arch['embed_dims']}, depths={arch['depths']}, "
         f'in_channels={settings["in_channels"]}',
-        f'attention score: {score}, told by attn_bn; space-time design and heads leave no trace in a file',
+        f'attention score: {attention["score"]}, told by attn_bn',
+        f'space-time design {attention["space_time"]}, heads 8: neither leaves a trace in a file (--space-time)',
     ]
     for key, what in (('head', 'head'), ('head_kd', 'distilled head (head.distilled=True)')):
         if f'{key}.bias' in weights:
@@ -67,9 +68,9 @@ def run(args: argparse.Namespace) -> None:
                 "not a checkpoint of the authors' SpikeVideoFormer or Meta-SpikeFormer: no "
                 f"downsample1_1.encode_conv.weight under 'model', 'state_dict' or at the top; found {found}"
             )
-        converted = convert(weights, HEADS[args.framework])
+        converted = convert(weights, HEADS[args.framework], args.space_time)
         save_checkpoint(converted, args.output)
-        print(describe(weights, converted['state_dict']))
+        print(describe(converted, weights))
         dropped = (
             [k for k in checkpoint if k not in ('model', 'state_dict')] if weights.keys() != checkpoint.keys() else []
         )
@@ -87,6 +88,11 @@ def main() -> None:
         choices=sorted(HEADS),
         default='mmpretrain',
         help='whose classifier the head is for; the backbone is the same (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--space-time',
+        choices=('joint', 'neuron'),
+        help='design written to meta.backbone (default: joint for Hamming, neuron for dot product, as the authors)',
     )
     args = parser.parse_args()
     try:
