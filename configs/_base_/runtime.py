@@ -9,9 +9,11 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, save_best='auto', max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     sync_buffers=dict(type='SyncBuffersHook'),
+    # what a checkpoint gave to the model: tensors loaded, new, dropped
+    load_report=dict(type='mmsvf.LoadReportHook'),
+    # the norm of the gradient, and a stop before the weights take a NaN
+    finite=dict(type='mmsvf.FiniteHook'),
 )
-# says what a checkpoint gave to the model: tensors loaded, new, dropped
-custom_hooks = [dict(type='mmsvf.LoadReportHook')]
 env_cfg = dict(
     cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
 )

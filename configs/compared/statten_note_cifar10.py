@@ -8,5 +8,5 @@ model = dict(
     backbone=dict(neuron=neuron, attention=dict(space_time=['neuron', 'temporal'], scale=0.125)),
     head=dict(neuron=neuron),
 )
-custom_hooks = [dict(type='mmsvf.LoadReportHook'), dict(type='mmsvf.SpikeSparsityHook', weight=0.01)]
+custom_hooks = [dict(type='mmsvf.SpikeSparsityHook', weight=0.01)]
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=0.1, momentum=0.9, weight_decay=5e-4))

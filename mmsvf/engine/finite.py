@@ -1,47 +1,119 @@
-"""A training that has diverged stops before it overwrites what was good."""
+"""A training that has diverged stops before its weights take what is not finite."""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
+from torch import Tensor
 
 from mmsvf.checkpoints import find_latest_checkpoint
 from mmsvf.datasets.wrapper import sample_name
 from mmsvf.registry import HOOKS
 
+# steps in a row that a loss scaler may leave out: it halves its scale each time, from 2^16 to below 1
+SCALER_STEPS = 20
+ADVICE = 'a lower learning rate, optim_wrapper.clip_grad or a longer warm-up are what usually helps'
+
 
 @HOOKS.register_module()
 class FiniteHook(Hook):
-    """Stops when a loss is NaN or infinite, and refuses to write a checkpoint with such weights.
+    """Looks at the gradient between the backward pass and the optimizer's step, and logs its norm.
 
-    The error has the iteration, the files of the batch and the last checkpoint.
+    A gradient that is NaN or infinite stops the training, with the weights as they were before the step; so does a
+    loss. Weights that are not finite are not written. A look at the losses alone would not do: a membrane that is NaN
+    never fires, so losses stay finite. MMEngine has no hook between backward pass and step, and its own norm comes
+    with clipping, which spreads a NaN over all tensors.
 
     Args:
-        interval: Iterations between looks at the loss, each of which waits for the GPU.
+        interval: Iterations between looks, each of which waits for the GPU.
+        max_skipped: So many steps in a row with such a gradient are left out instead. A loss scaler (``--amp``)
+            leaves out up to 20 in any case, while it looks for its scale.
 
     Raises:
-        RuntimeError: a loss or a weight is not finite.
+        RuntimeError: a gradient, a loss or a weight is not finite; the message has the layers where it began, the
+            iteration, the files of the batches and the last checkpoint.
     """
 
     priority = 'VERY_HIGH'  # before the checkpoint is written
 
-    def __init__(self, interval: int = 1) -> None:
-        self.interval = interval
+    def __init__(self, interval: int = 1, max_skipped: int = 0) -> None:
+        if interval < 1 or max_skipped < 0:
+            raise ValueError(f'interval={interval}, max_skipped={max_skipped}; at least 1 and at least 0')
+        self.interval, self.max_skipped = interval, max_skipped
+        self.skipped = 0  # steps in a row
+        self.batches: list[Any] = []  # since the last step: several with accumulated gradients
+        self.loss: Tensor | None = None
+
+    def before_train(self, runner: Any) -> None:
+        """Put the look in front of each optimizer's step."""
+        wrapper = runner.optim_wrapper
+        for part in wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]:
+            part.backward = self._keep_loss(part.backward)
+            part.step = self._look_first(runner, part, part.step)
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        self.batches.append(data_batch)
+
+    def _keep_loss(self, backward: Callable[..., None]) -> Callable[..., None]:
+        def keep(loss: Tensor, **kwargs: Any) -> None:
+            self.loss = loss.detach()
+            backward(loss, **kwargs)
+
+        return keep
+
+    def _look_first(self, runner: Any, wrapper: Any, step: Callable[..., None]) -> Callable[..., None]:
+        def look(**kwargs: Any) -> None:
+            scaler = getattr(wrapper, 'loss_scaler', None)
+            if self.every_n_train_iters(runner, self.interval):
+                scale = 1.0 if scaler is None else scaler.get_scale()
+                norm, bad = gradient_norm(runner.model)
+                if bad:
+                    self._skip(runner, bad, self.max_skipped if scaler is None else max(self.max_skipped, SCALER_STEPS))
+                    if scaler is None:
+                        return
+                else:
+                    self.skipped = 0
+                    if not getattr(wrapper, 'clip_grad_kwargs', None):  # otherwise it logs the norm itself
+                        runner.message_hub.update_scalar('train/grad_norm', norm / scale)
+            self.batches.clear()
+            step(**kwargs)
+
+        return look
+
+    def _skip(self, runner: Any, bad: list[str], most: int) -> None:
+        """Count a step that is left out; past ``most``, or if the statistics of the norms are gone, stop."""
+        self.skipped += 1
+        files = ', '.join(dict.fromkeys(batch_files(runner, batch) for batch in self.batches))
+        self.batches.clear()
+        spoilt = [k for k, v in runner.model.named_buffers() if v.is_floating_point() and not torch.isfinite(v).all()]
+        message = (
+            f'the gradient of {len(bad)} tensors is not finite in iteration {runner.iter + 1} (epoch '
+            f'{runner.epoch + 1}), nearest the loss of {bad[-3:][::-1]}; loss={self.loss}; the batch was {files}'
+        )
+        if self.skipped > most or spoilt:
+            told = f'; with it the statistics {spoilt[:3]}' if spoilt else ''
+            raise RuntimeError(
+                f'{message}{told}. The weights are those before this step; {last_good(runner)}. {ADVICE.capitalize()}; '
+                '--cfg-options default_hooks.finite.max_skipped=N leaves out up to N such steps in a row'
+            )
+        runner.logger.log(logging.WARNING, f'{message}: this step is left out ({self.skipped} of at most {most})')
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        if not self.every_n_train_iters(runner, self.interval):
+        if self.skipped or not self.every_n_train_iters(runner, self.interval):
             return
-        losses = {k: v for k, v in (outputs or {}).items() if isinstance(v, torch.Tensor)}
+        losses = {k: v for k, v in (outputs or {}).items() if isinstance(v, Tensor)}
         bad = [name for name, value in losses.items() if 'loss' in name and not torch.isfinite(value).all()]
         if bad:
             values = ', '.join(f'{name}={losses[name].detach().float().mean().item()}' for name in bad)
             raise RuntimeError(
                 f'{values} in iteration {runner.iter + 1} (epoch {runner.epoch + 1}); the batch was '
-                f'{batch_files(runner, data_batch)}; {last_good(runner)}. A lower learning rate, '
-                'optim_wrapper.clip_grad or a longer warm-up are what usually helps'
+                f'{batch_files(runner, data_batch)}; {last_good(runner)}. {ADVICE.capitalize()}'
             )
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
@@ -53,6 +125,20 @@ class FiniteHook(Hook):
                 f'iteration {checkpoint["meta"]["iter"]}, '
                 f'such as {bad[:3]}: no checkpoint is written; {last_good(runner)}'
             )
+
+
+@torch.no_grad()
+def gradient_norm(model: torch.nn.Module) -> tuple[float, list[str]]:
+    """Norm of all gradients together, and the names of those that are not finite, in the order of the model."""
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    if not gradients:
+        return 0.0, []
+    norms = torch.stack([norm.float() for norm in torch._foreach_norm(list(gradients.values()))])
+    total = float(norms.norm())
+    bad = [] if torch.isfinite(norms).all() else [k for k, g in gradients.items() if not torch.isfinite(g).all()]
+    if not bad and total == float('inf'):  # it is the squares that overflow
+        total = float(torch.stack([g.double().norm() for g in gradients.values()]).norm())
+    return total, bad
 
 
 def batch_files(runner: Any, batch: Any) -> str:

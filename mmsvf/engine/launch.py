@@ -22,6 +22,10 @@ from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
 from mmsvf.frameworks import FRAMEWORKS, require
 
 
+# hooks of every training here, by their key in default_hooks
+SAFEGUARDS = dict(load_report='LoadReportHook', exact_resume='ExactResumeHook', finite='FiniteHook')
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags that training and testing share."""
     parser.add_argument('config', help='config file, or one of an installed framework, as mmaction::recognition/...py')
@@ -133,7 +137,10 @@ def train(args: argparse.Namespace) -> None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     if cfg.get('load_from') is not None:
-        advice = 'give another with --cfg-options load_from=FILE, or start without a checkpoint with load_from=None'
+        advice = (
+            'give another with --cfg-options load_from=FILE, or start from random weights with --cfg-options '
+            'load_from=None'
+        )
         require_file(cfg.load_from, 'load_from=', advice)
     randomness = cfg.setdefault('randomness', ConfigDict())
     randomness.setdefault('seed', None)  # the Runner wants it named
@@ -158,10 +165,12 @@ def lose_nothing(cfg: Config, unreadable: Path) -> None:
         if str(cfg.train_dataloader.dataset.get('type')).endswith('SkipUnreadable'):
             cfg.train_dataloader.dataset.setdefault('report', str(unreadable))
         seeded(cfg.train_dataloader)
-    hooks = cfg.get('custom_hooks') or []
-    present = {str(hook.get('type')).split('.')[-1] for hook in hooks if isinstance(hook, dict)}
-    ours = [name for name in ('ExactResumeHook', 'FiniteHook') if name not in present]
-    cfg.custom_hooks = [*hooks, *(dict(type=f'mmsvf.{name}') for name in ours)]
+    hooks = cfg.setdefault('default_hooks', ConfigDict())
+    custom = [hook for hook in cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
+    present = {str(hook.get('type')).split('.')[-1] for hook in custom}
+    for key, name in SAFEGUARDS.items():
+        if name not in present:
+            hooks.setdefault(key, ConfigDict()).setdefault('type', f'mmsvf.{name}')
 
 
 def test(args: argparse.Namespace) -> dict[str, float]:

@@ -15,10 +15,29 @@ from mmsvf.registry import HOOKS
 class LoadReportHook(Hook):
     """Logs how many tensors of a checkpoint were loaded, how many of the model are new, how many were dropped.
 
-    It runs for ``load_from``, ``resume`` and testing. A file of which nothing fits is an error.
+    It runs for ``load_from``, ``resume`` and testing. A file of which nothing fits is an error. A training that starts
+    without a file says so.
+
+    Args:
+        start: What the paper starts this training from, for that line.
     """
 
+    def __init__(self, start: str | None = None) -> None:
+        self.start = start
+        self.loaded = False
+
+    def before_train(self, runner: Any) -> None:
+        """Say that training starts from random weights, if nothing was loaded and no part loads its own."""
+        parts = [f'{getattr(m, "init_cfg", "")}{getattr(m, "pretrained", None) or ""}' for m in runner.model.modules()]
+        if self.loaded or any('Pretrained' in part or '/' in part for part in parts):
+            return
+        paper = '' if self.start is None else f'; the paper starts from {self.start}'
+        runner.logger.info(
+            f'Training starts from random weights{paper}. --cfg-options load_from=FILE starts from those of a file'
+        )
+
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        self.loaded = True
         model = runner.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
