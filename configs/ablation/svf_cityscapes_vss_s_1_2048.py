@@ -2,4 +2,4 @@
 _base_ = ['../svf_cityscapes_vss.py']
 
 load_from = 'work_dirs/svf_cityscapes_s_1_2048/epoch_300.pth'
-model = dict(backbone=dict(attention=dict(norm=False, scale=1 / 2048)))
+model = dict(backbone=dict(attention=dict(norm=False, scale=1 / 2048)), memory=dict(norm=False, scale=1 / 2048))

@@ -2,4 +2,4 @@
 _base_ = ['../svf_cityscapes_vss.py']
 
 load_from = 'work_dirs/svf_cityscapes_s_1_2d/epoch_300.pth'
-model = dict(backbone=dict(attention=dict(norm=False, scale='head')))
+model = dict(backbone=dict(attention=dict(norm=False, scale='head')), memory=dict(norm=False, scale='head'))

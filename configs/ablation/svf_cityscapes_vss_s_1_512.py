@@ -2,4 +2,4 @@
 _base_ = ['../svf_cityscapes_vss.py']
 
 load_from = 'work_dirs/svf_cityscapes_s_1_512/epoch_300.pth'
-model = dict(backbone=dict(attention=dict(norm=False, scale=1 / 512)))
+model = dict(backbone=dict(attention=dict(norm=False, scale=1 / 512)), memory=dict(norm=False, scale=1 / 512))

@@ -9,7 +9,7 @@ Source: SpikeVideoFormer Sec. 3.3, 3.4, Table 1 and App. C; defaults from the au
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, cat, nn
@@ -70,6 +70,20 @@ def merge_heads(x: Tensor, tokens: str, shape: tuple[int, int, int, int]) -> Ten
     return x.reshape(t, b, h, w, -1).permute(0, 1, 4, 2, 3)
 
 
+def count_keys(tokens: str, size: Sequence[int], steps: int = 1) -> int:
+    """How many keys a query meets in a clip of ``size`` (T, H, W), with ``steps`` time steps a block.
+
+    Raises:
+        ValueError: ``size`` is not three positive integers, or one frame where a memory reads those before.
+    """
+    if len(size) != 3 or not all(isinstance(n, int) and n > 0 for n in size) or (tokens == 'memory' and size[0] < 2):
+        raise ValueError(
+            f'reference_size={size!r}; (T, H, W) of the feature map, T of a memory 2 or more, such as (4, 30, 30)'
+        )
+    t, h, w = size
+    return {'clip': t * h * w, 'frame': h * w, 'location': t, 'block': steps * h * w, 'memory': (t - 1) * h * w}[tokens]
+
+
 PROJECTIONS: dict[str, Any] = {'rep': RepConv, 'pointwise': PointwiseConv}
 
 
@@ -91,21 +105,24 @@ class SpikeProjection(nn.Module):
 
 
 class AttentionRead(nn.Module):
-    """Score -> scale -> [BN] -> LIF over one kind of token."""
+    """Score -> scale -> [BN] -> LIF over one kind of token; options as in :class:`SpikeAttention`."""
 
     def __init__(
         self,
         channels: int,
         heads: int,
         tokens: str,
-        score: str,
-        scale: float | str | None,
-        norm: bool | None,
-        threshold: float | None,
-        neuron: NeuronSpec,
+        score: str = 'hamming',
+        scale: float | str | None = None,
+        norm: bool | None = None,
+        threshold: float | None = None,
+        neuron: NeuronSpec = 'official',
         block_steps: int = 1,
+        reference_tokens: int | None = None,
     ) -> None:
         super().__init__()
+        if score not in SCORES:
+            raise ValueError(f'score={score!r}; choose one of {sorted(SCORES)}')
         default = SCORES[score]
         scale = default.scale if scale is None else scale
         self.block_steps = block_steps
@@ -121,6 +138,9 @@ class AttentionRead(nn.Module):
                 f"scale={scale!r}; a number above 0, 'width' for 1/(2C), 'head' for 1/(2D), 'height' for 1/H or "
                 "'volume' for 1/(H^2 block_steps)"
             )
+        if self.shrinks and reference_tokens:
+            raise ValueError(f'scale={self.shrinks!r} follows the size of the feature map already: no reference_size')
+        self.reference_tokens = reference_tokens
         self.heads, self.tokens, self.score = heads, tokens, score
         self.scale: float | Tensor = float(scale)
         self.shift: Tensor | None = None  # of a fused model, with a scale a channel
@@ -140,13 +160,16 @@ class AttentionRead(nn.Module):
             )
         tokens = [split_heads(x, self.tokens, self.heads, self.block_steps) for x in (q, k, v)]
         scale = self.scale if self.shrinks is None else self.scale / SIZE_SCALES[self.shrinks](h, self.block_steps)
+        if self.reference_tokens is not None:  # a factor of exactly 1 at the reference size
+            scale = scale * (self.reference_tokens / tokens[1].shape[-2])
         x = SCORES[self.score].attend(*tokens, scale=scale)
         x = merge_heads(x if self.shift is None else x.add_(self.shift), self.tokens, (t, b, h, w))
         return self.lif(x if self.norm is None else over_images(self.norm, x))
 
     def extra_repr(self) -> str:
         scale = f'{self.scale:.6g}' if isinstance(self.scale, float) else 'a channel'
-        return f'heads={self.heads}, tokens={self.tokens!r}, score={self.score!r}, scale={scale}'
+        reference = '' if self.reference_tokens is None else f', reference_tokens={self.reference_tokens}'
+        return f'heads={self.heads}, tokens={self.tokens!r}, score={self.score!r}, scale={scale}{reference}'
 
 
 class SpikeAttention(nn.Module):
@@ -177,9 +200,12 @@ class SpikeAttention(nn.Module):
         pool: STAtten's for events: 3x3 max-pooling of queries, keys, values and input; the pooled input x gates what
             is read: y * x + x. What the output's convolution sees is then 0, 1 or 2. Not for 'factorized'.
         neuron: See :func:`mmsvf.spiking.neuron.build_neuron`.
+        reference_size: (T, H, W) of the feature map in training, for other sizes in use. None: a read is a sum over its
+            keys, as the authors', which grows with their number. A size: it is their mean times their number at that
+            size, where it equals the sum bit for bit. Not with scale 'height' or 'volume'.
 
     Raises:
-        ValueError: an unknown score, design, projection or scale, or a width that the heads do not divide.
+        ValueError: an unknown score, design, projection, scale or size, or a width that the heads do not divide.
     """
 
     def __init__(
@@ -195,6 +221,7 @@ class SpikeAttention(nn.Module):
         block_steps: int = 2,
         projection: str = 'rep',
         pool: bool = False,
+        reference_size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if projection not in PROJECTIONS:
@@ -203,8 +230,6 @@ class SpikeAttention(nn.Module):
             raise ValueError("pool=True is not defined for space_time='factorized'; choose another design")
         if block_steps < 1:
             raise ValueError(f'block_steps={block_steps}; at least 1')
-        if score not in SCORES:
-            raise ValueError(f'score={score!r}; choose one of {sorted(SCORES)}')
         if space_time not in SPACE_TIME:
             raise ValueError(f'space_time={space_time!r}; choose one of {sorted(SPACE_TIME)}')
         if channels % heads:
@@ -213,7 +238,8 @@ class SpikeAttention(nn.Module):
         reads = SPACE_TIME[space_time]
 
         def read(tokens: str) -> AttentionRead:
-            return AttentionRead(channels, heads, tokens, score, scale, norm, threshold, neuron, block_steps)
+            reference = None if reference_size is None else count_keys(tokens, reference_size, block_steps)
+            return AttentionRead(channels, heads, tokens, score, scale, norm, threshold, neuron, block_steps, reference)
 
         self.units: nn.ModuleList
         if space_time == 'factorized':

@@ -6,9 +6,11 @@ decided in D15.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from .attention import AttentionRead, SpikeProjection
+from .attention import AttentionRead, SpikeProjection, count_keys
 from .layers import RepConv
 from .neuron import NeuronSpec, build_neuron
 
@@ -23,16 +25,37 @@ class MemoryRead(nn.Module):
     Args:
         channels: Width C, a multiple of ``heads``.
         heads: Attention heads.
-        score: 'hamming' or 'dot', with the authors' scale, norm and threshold.
+        score: 'hamming' or 'dot'.
         neuron: See :func:`mmsvf.spiking.build_neuron`.
+        scale: Factor of the score, as in :class:`SpikeAttention`.
+        norm: BatchNorm between score and neuron, as there.
+        threshold: Threshold of the neuron after the score, as there.
+        reference_size: (T, H, W) of the feature map in training, the last frame counted, as there; the keys are
+            those of the T - 1 earlier frames.
+
+    Raises:
+        ValueError: an unknown score, scale or size.
     """
 
-    def __init__(self, channels: int, heads: int = 8, score: str = 'hamming', neuron: NeuronSpec = 'official') -> None:
+    def __init__(
+        self,
+        channels: int,
+        heads: int = 8,
+        score: str = 'hamming',
+        neuron: NeuronSpec = 'official',
+        scale: float | str | None = None,
+        norm: bool | None = None,
+        threshold: float | None = None,
+        reference_size: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
         self.lif = build_neuron(neuron)
         self.q, self.k, self.v = (SpikeProjection(channels, neuron) for _ in range(3))
         self.joint: nn.Module | None = None  # k and v of a fused model
-        self.read = AttentionRead(channels, heads, 'clip', score, None, None, None, neuron)
+        reference = None if reference_size is None else count_keys('memory', reference_size)
+        self.read = AttentionRead(
+            channels, heads, 'clip', score, scale, norm, threshold, neuron, reference_tokens=reference
+        )
         self.proj = RepConv(channels, channels)
         self.start_at_zero()
 

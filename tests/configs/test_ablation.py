@@ -28,8 +28,8 @@ def test_a_row_changes_what_it_names_and_nothing_else(base):
             continue
         expected = copy.deepcopy(original)
         expected.merge_from_dict(copy.deepcopy(options))
-        if base == 'svf_cityscapes_vss':  # from its own first stage; its memory has the row's score
+        if base == 'svf_cityscapes_vss':  # from its own first stage; its memory has the row's score and scale
             expected.load_from = f'work_dirs/svf_cityscapes_{row}/epoch_300.pth'
-            if row == 'dot':
-                expected.model.memory.score = 'dot'
+            attention = options.get('model.backbone.attention', {})
+            expected.model.memory.update({k: v for k, v in attention.items() if k != 'space_time'})
         assert Config.fromfile(FOLDER / f'{base}_{row}.py').to_dict() == expected.to_dict(), row

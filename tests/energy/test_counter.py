@@ -112,10 +112,13 @@ def test_softmax_attention_multiplies():
     ('joint', 1), ('neuron', 1), ('spatial', 1), ('hierarchical', 2), ('factorized', 2), ('block', 1),
 ])  # fmt: skip
 def test_attention_designs(score, design, reads):
-    """Eq. 24 to 26 (D22): 2 T N D^2 / M a read; its projections are 4, 8 or 7 D^2 a token, before RepConv's extra."""
+    """Eq. 24 to 26 (D22): 2 T N D^2 / M a read; its projections are 4, 8 or 7 D^2 a token, before RepConv's extra.
+
+    A mean over the keys is a sum with another factor: nothing more is counted.
+    """
     torch.manual_seed(0)
     t, b, c, h, w, heads = 8, 2, 16, 4, 4, 8
-    attention = SpikeAttention(c, heads, score, design).eval()
+    attention = SpikeAttention(c, heads, score, design, reference_size=(4, 2, 6)).eval()
     for module in attention.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.constant_(module.bias, 0.5)

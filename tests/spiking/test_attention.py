@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmsvf.spiking import RepConv, SpikeAttention, SpikeTransformerBlock
-from mmsvf.spiking.attention import SPACE_TIME, merge_heads, split_heads
+from mmsvf.spiking.attention import SPACE_TIME, AttentionRead, count_keys, merge_heads, split_heads
 from mmsvf.spiking.neuron import build_neuron
 
 DESIGNS = ['joint', 'hierarchical', 'factorized', 'neuron', 'spatial', 'temporal', 'block']
@@ -127,6 +127,9 @@ def test_scale_is_part_of_the_threshold():
         (dict(scor='dot'), r"attention has no option 'scor'; did you mean 'score'"),
         (dict(neuron='IntegerLIF'), r'IntegerLIF\(max_value=4\) cannot make attention spikes'),
         (dict(heads=5), r'heads=5 does not divide the width 16'),
+        (dict(reference_size=(4, 30)), r'reference_size=\(4, 30\); \(T, H, W\) of the feature map'),
+        (dict(reference_size=(4, 0, 30)), r'reference_size=\(4, 0, 30\)'),
+        (dict(reference_size=(4, 30, 30), scale='height'), r"scale='height' follows the size .* no reference_size"),
     ],
     ids=str,
 )
@@ -207,3 +210,34 @@ def test_steps_that_a_block_does_not_divide():
         SpikeAttention(WIDTH, 4, 'dot', 'block', block_steps=3)(membranes(4))
     with pytest.raises(ValueError, match='block_steps=0; at least 1'):
         SpikeAttention(WIDTH, 4, block_steps=0)
+
+
+@pytest.mark.parametrize(
+    'options', [dict(), dict(norm=False), dict(score='dot'), dict(score='dot', norm=True)], ids=str
+)
+@pytest.mark.parametrize('design', DESIGNS)
+def test_at_its_reference_size_a_read_is_the_sum(design, options):
+    """A checkpoint of the authors' sums is reproduced bit for bit."""
+    sums = awake(SpikeAttention(WIDTH, 4, space_time=design, **options)).eval()
+    means = SpikeAttention(WIDTH, 4, space_time=design, reference_size=(4, 4, 6), **options).eval()
+    means.load_state_dict(sums.state_dict())
+    x = membranes()
+    assert torch.equal(means(x), sums(x))
+
+
+@pytest.mark.parametrize('score', SCORES)
+@pytest.mark.parametrize('tokens', ['clip', 'frame', 'location', 'block'])
+def test_more_of_the_same_keys_read_the_same(tokens, score):
+    """Every key twice: the sum doubles, the mean at a reference number stays."""
+
+    def read(spikes, **options):
+        layer = AttentionRead(WIDTH, 4, tokens, score, norm=False, block_steps=2, **options)
+        layer.lif = torch.nn.Identity()
+        return layer(*spikes)
+
+    spikes = (torch.rand(3, 4, 2, WIDTH, 4, 6) < 0.3).float()
+    axis = 0 if tokens == 'location' else 4  # of TBCHW
+    once, twice = read(spikes), spikes.repeat_interleave(2, axis + 1)
+    assert once.any() and torch.equal(read(twice), 2 * once.repeat_interleave(2, axis))
+    reference = count_keys(tokens, (4, 4, 6), steps=2)
+    assert torch.equal(read(twice, reference_tokens=reference), once.repeat_interleave(2, axis))

@@ -18,6 +18,8 @@ ATTENTIONS = [
     dict(space_time='neuron'),
     dict(space_time='spatial'),
     dict(norm=False, scale='head'),
+    dict(reference_size=(2, 3, 1)),
+    dict(score='dot', space_time='factorized', reference_size=(2, 3, 1)),
     dict(score='dot', space_time='block', block_steps=1, norm=True, scale='height'),
 ]
 
@@ -54,15 +56,16 @@ def test_the_same_function(attention, neuron, merge):
         torch.testing.assert_close(b, a, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize('norm', [False, True], ids=['no norm', 'norm'])
 @pytest.mark.parametrize('merge', [False, True], ids=['factored', 'merged'])
-def test_memory_and_feature_pyramid(merge):
+def test_memory_and_feature_pyramid(merge, norm):
     """The segmentor's parts: cross-attention to earlier frames, and SpikeConv's norms."""
 
     class Neck(nn.Module):
         def __init__(self):
             super().__init__()
-            self.memory = MemoryReadFuse([16, 24])
-            self.fpn = SpikeFPN([16, 24], 16, neuron=dict(type='IntegerLIF', max_value=4))
+            self.memory = MemoryReadFuse([16, 24], reference_size=[(4, 6, 6), (4, 3, 3)])
+            self.fpn = SpikeFPN([16, 24], 16, neuron=dict(type='IntegerLIF', max_value=4), norm=norm)
 
         def forward(self, *x):
             return self.fpn(self.memory(x))
@@ -72,7 +75,7 @@ def test_memory_and_feature_pyramid(merge):
     for read in model.memory.reads:
         nn.init.uniform_(read.proj.norm3.weight, 1.0, 2.0)
     fused = mmsvf.fuse(model, merge)
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.memory.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
     with torch.no_grad():
         for a, b in zip(model(*(x.double() for x in features)), fused(*(x.double() for x in features))):
             torch.testing.assert_close(b, a, rtol=1e-7, atol=1e-9)
@@ -136,7 +139,8 @@ def test_clear_errors():
 
 def test_one_graph():
     """torch.compile without a graph break, on the plain and the fused model (traced, not compiled)."""
-    model = SpikeVideoFormer(TINY, neuron=dict(type='IntegerLIF'), attention=dict(neuron='official')).eval()
+    attention = dict(neuron='official', reference_size=(2, 3, 1))
+    model = SpikeVideoFormer(TINY, neuron=dict(type='IntegerLIF'), attention=attention).eval()
     x = torch.randn(1, 3, 3, 32, 32)
     for form in (model, mmsvf.fuse(model)):
         compiled = torch.compile(form, fullgraph=True, backend='eager')

@@ -5,9 +5,9 @@ from torch import nn
 from mmsvf.spiking import MemoryRead, dot_attention, hamming_attention
 
 
-def awake(channels=16, heads=4, score='hamming'):
+def awake(channels=16, heads=4, score='hamming', **options):
     """A module past its start: statistics that let it spike, and a last norm that is not zero."""
-    module = MemoryRead(channels, heads, score)
+    module = MemoryRead(channels, heads, score, **options)
     for norm in module.modules():
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.uniform_(norm.bias, 0.0, 2.0)
@@ -73,3 +73,32 @@ def test_no_tensor_grows_with_the_square_of_the_tokens():
 
     (most8, all8), (most16, all16) = largest(8), largest(16)
     assert most16 <= 2.01 * most8 and all16 <= 2.2 * all8
+
+
+def test_scale_norm_and_threshold_are_those_of_the_attention():
+    """What Table 6 changes, with the authors' defaults of each score; a scale s fires as a threshold 1/s as high."""
+    hamming, dot = MemoryRead(64).read, MemoryRead(64, score='dot').read
+    assert (hamming.scale, hamming.lif.v_threshold, hamming.norm is None) == (1 / 128, 1.0, False)
+    assert (dot.scale, dot.lif.v_threshold, dot.norm is None) == (0.125, 0.5, True)
+    assert MemoryRead(64, scale='head').read.scale == 1 / 16
+    scaled = awake(norm=False, scale=1 / 32).eval()
+    merged = MemoryRead(16, 4, norm=False, scale=1.0, threshold=32.0).eval()
+    merged.load_state_dict(scaled.state_dict())
+    x = torch.randn(4, 2, 16, 6, 5) * 4
+    assert torch.equal(scaled(x), merged(x)) and not torch.equal(scaled(x), x[-1:])
+
+
+def test_at_its_reference_size_a_read_is_the_sum_and_elsewhere_a_mean():
+    """Keys are the tokens of the earlier frames."""
+    sums = awake().eval()
+    means = MemoryRead(16, 4, reference_size=(4, 6, 5)).eval()
+    means.load_state_dict(sums.state_dict())
+    x = torch.randn(4, 2, 16, 6, 5) * 4
+    assert torch.equal(means(x), sums(x))
+    seen = []
+    for module in (sums, means):
+        module.read.norm.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+        module(torch.cat([x, x[:3]]))
+    assert seen[0].any() and torch.equal(seen[1], seen[0] / 2)
+    with pytest.raises(ValueError, match=r'reference_size=\(1, 6, 5\).*T of a memory 2 or more'):
+        MemoryRead(16, 4, reference_size=(1, 6, 5))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmsvf.registry import MODELS
 from mmsvf.spiking import MemoryRead
-from mmsvf.spiking.neuron import NeuronSpec
+from mmsvf.spiking.arguments import check_arguments
 
 
 @MODELS.register_module()
@@ -22,30 +23,44 @@ class MemoryReadFuse(BaseModule):
     Args:
         in_channels: Channels of each scale, the backbone's ``out_channels``.
         heads: Attention heads; they divide each width.
-        score: 'hamming' or 'dot'.
-        neuron: See :func:`mmsvf.spiking.build_neuron`.
         read: False takes the last frame as it is: the network without its memory.
+        reference_size: (T, H, W) of each scale's feature map in training, finest first, for other sizes in use:
+            ``[(4, 240, 240), (4, 120, 120), (4, 60, 60), (4, 30, 30)]`` for clips of 4 frames of 480 x 480 at strides
+            2, 4, 8, 16; see :class:`mmsvf.spiking.SpikeAttention`. None: sums over the keys.
         init_cfg: MMEngine's initialisation config.
+        **options: Options of each :class:`mmsvf.spiking.MemoryRead`: score, scale, norm, threshold, neuron.
 
     Raises:
-        ValueError: an unknown score, heads that do not divide a width, or other feature maps.
+        ValueError: an unknown option or value, heads that do not divide a width, not one ``reference_size`` a scale,
+            or other feature maps.
     """
 
     def __init__(
         self,
         in_channels: Sequence[int],
         heads: int = 8,
-        score: str = 'hamming',
-        neuron: NeuronSpec = 'official',
         read: bool = True,
+        reference_size: Sequence[Sequence[int]] | None = None,
         init_cfg: dict | list | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         for channels in in_channels:
             if channels % heads:
                 raise ValueError(f'heads={heads} does not divide the width {channels} of in_channels={in_channels}')
+        check_arguments(MemoryRead, options, 'MemoryReadFuse')
+        sizes = [None] * len(in_channels) if reference_size is None else list(reference_size)
+        if len(sizes) != len(in_channels) or any(isinstance(size, int) for size in sizes):
+            raise ValueError(
+                f'reference_size={reference_size!r} for in_channels={list(in_channels)}: one (T, H, W) a scale, such '
+                'as [(4, 240, 240), (4, 120, 120), (4, 60, 60), (4, 30, 30)]'
+            )
         self.in_channels = tuple(in_channels)
-        self.reads = nn.ModuleList(MemoryRead(c, heads, score, neuron) for c in in_channels) if read else None
+        self.reads = None
+        if read:
+            self.reads = nn.ModuleList(
+                MemoryRead(c, heads, reference_size=size, **options) for c, size in zip(in_channels, sizes)
+            )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The last frame's features, (B, C, H, W) a scale."""

@@ -110,7 +110,7 @@ def test_neuron_design_is_causal():
     assert not torch.allclose(joint(x[:, :, :2]), joint(x)[:, :, :2])
 
 
-@pytest.mark.parametrize('attention', [{}, dict(score='dot')])
+@pytest.mark.parametrize('attention', [{}, dict(score='dot'), dict(reference_size=(2, 3, 1))])
 def test_recomputation_changes_nothing(attention):
     """with_cp: the same outputs, gradients and BatchNorm statistics, bit for bit."""
     plain, recomputed = tiny(attention=attention), tiny(attention=attention, with_cp=True)

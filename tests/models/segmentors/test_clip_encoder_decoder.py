@@ -86,12 +86,12 @@ def samples(count):
     return result
 
 
-def test_stage_two_trains_only_the_memory(stages):
-    """Parameters, BatchNorm statistics and dropout of the rest stay, bit for bit."""
-    first, _ = stages
-    model = MODELS.build(config('svf_cityscapes_vss'))
-    awake(model).load_state_dict(first.state_dict(), strict=False)
-    model.train()
+@pytest.mark.parametrize('norm', [False, True], ids=['no norm', 'norm'])
+def test_stage_two_trains_only_the_memory(norm):
+    """Parameters, BatchNorm statistics and dropout of the rest stay, bit for bit; with norms in the pyramid, too."""
+    settings = config('svf_cityscapes_vss')
+    settings.neck.norm = norm
+    model = awake(MODELS.build(settings)).train()
     assert not any(m.training for name, m in model.named_modules() if name and not name.startswith(('memory', 'data_')))
     before = {k: v.clone() for k, v in model.state_dict().items()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.05)
