@@ -2,6 +2,7 @@
 _base_ = ['svf_cityscapes.py']
 
 load_from = 'work_dirs/svf_cityscapes/epoch_300.pth'
+default_hooks = dict(load_report=dict(start="stage 1's weights (svf_cityscapes.py)"))
 model = dict(memory=dict(type='mmsvf.MemoryReadFuse', in_channels=[32, 64, 128, 360]), train_memory_only=True)
 offsets = (-9, -6, -3)
 train_dataloader = dict(dataset=dict(offsets=offsets))

@@ -3,6 +3,7 @@
 _base_ = ['svf_imagenet_t1.py']
 
 load_from = 'work_dirs/svf_imagenet_t1/epoch_200.pth'
+default_hooks = dict(load_report=dict(start='the weights with one step (svf_imagenet_t1.py)'))
 model = dict(backbone=dict(time_steps=4))
 
 # the paper's 20 epochs (the script has 50), the script's rates: lr = 2e-5 * 192 / 256, 5 epochs of warm-up

@@ -1,6 +1,9 @@
-# Human pose tracking on MMHPSD from grey frames, 8 steps, large (Table 3, App. H). The backbone starts from ImageNet:
-# --cfg-options load_from=CHECKPOINT of svf_imagenet_t4.py
+# Human pose tracking on MMHPSD from grey frames, 8 steps, large (Table 3, App. H)
 _base_ = ['_base_/svf_pose_estimator.py', '_base_/mmhpsd.py', '_base_/runtime_mmpose.py']
+
+# the backbone starts from ImageNet (Table 6); from random weights: --cfg-options load_from=None
+load_from = 'work_dirs/svf_imagenet_t4/epoch_20.pth'
+default_hooks = dict(load_report=dict(start='ImageNet-1K weights'))
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=30, val_interval=1)
 val_cfg = dict(type='ValLoop')

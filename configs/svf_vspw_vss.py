@@ -2,6 +2,7 @@
 _base_ = ['svf_vspw.py']
 
 load_from = 'work_dirs/svf_vspw/epoch_60.pth'
+default_hooks = dict(load_report=dict(start="stage 1's weights (svf_vspw.py)"))
 model = dict(memory=dict(type='mmsvf.MemoryReadFuse', in_channels=[64, 128, 256, 640]), train_memory_only=True)
 offsets = (-9, -6, -3)
 train_dataloader = dict(dataset=dict(dataset=dict(offsets=offsets)))

@@ -87,6 +87,7 @@ MODELS.declare('mmsvf.models.necks.frame_fusion', 'FrameGRU', 'SpaceTimeTransfor
 MODELS.declare('mmsvf.models.necks.memory_read_fuse', 'MemoryReadFuse')
 MODELS.declare('mmsvf.models.necks.spike_fpn', 'SpikeFPN')
 MODELS.declare('mmsvf.models.pose_estimators.video_pose_estimator', 'VideoPoseEstimator')
+MODELS.declare('mmsvf.models.recognizers.clip_recognizer', 'ClipRecognizer')
 MODELS.declare('mmsvf.models.segmentors.clip_encoder_decoder', 'ClipEncoderDecoder')
 DATASETS.declare('mmsvf.datasets.clip_segmentation', 'VSPWDataset', 'CityscapesClipDataset')
 DATASETS.declare('mmsvf.datasets.imagenet_c', 'ImageNetC')

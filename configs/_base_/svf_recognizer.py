@@ -1,6 +1,6 @@
 # SpikeVideoFormer as a video classifier (Sec. 4.1): large, 400 classes
 model = dict(
-    type='Recognizer3D',
+    type='mmsvf.ClipRecognizer',
     backbone=dict(type='mmsvf.SpikeVideoFormer', arch='large'),
     cls_head=dict(type='mmsvf.SpikeClsHead', num_classes=400, in_channels=640, average_clips='prob'),
     data_preprocessor=dict(

@@ -12,8 +12,11 @@ model = dict(
         seg_pad_val=255,
         test_cfg=dict(size_divisor=32),
     ),
-    # the first three stages and the last; stage 3 has the resolution of the last
-    backbone=dict(type='mmsvf.SpikeVideoFormer', arch='small', out_indices=(0, 1, 2, 4), output='tuple'),
+    # the first three stages and the last; stage 3 has the resolution of the last. An image is shown four times and each
+    # scale is averaged: its starting weights have four steps, and so have the clips of stage 2 (D44)
+    backbone=dict(
+        type='mmsvf.SpikeVideoFormer', arch='small', time_steps=4, out_indices=(0, 1, 2, 4), output='tuple'
+    ),
     neck=dict(
         type='mmsvf.SpikeFPN',
         in_channels=[32, 64, 128, 360],

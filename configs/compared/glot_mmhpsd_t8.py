@@ -2,6 +2,7 @@
 # five layers), whose time is quadratic in T, with our head and data
 _base_ = ['../svf_mmhpsd_t8.py']
 
+load_from = None  # the backbone brings its own
 model = dict(
     backbone=dict(
         _delete_=True,

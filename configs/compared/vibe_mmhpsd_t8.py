@@ -1,6 +1,7 @@
 # Table 3, without spikes: in the place of VIBE, its temporal encoder (ResNet-50, GRU) with our head and data
 _base_ = ['../svf_mmhpsd_t8.py']
 
+load_from = None  # the backbone brings its own
 model = dict(
     backbone=dict(
         _delete_=True,

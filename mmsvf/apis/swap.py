@@ -25,6 +25,7 @@ LAST = 4
 
 # heads that take one feature map of each sample; those on the right read tokens or two pathways, so the plain head of
 # the same framework takes their place
+RECOGNIZERS = {'Recognizer2D', 'Recognizer3D', 'ClipRecognizer'}
 ACTION_HEADS = {'I3DHead', 'TSNHead', 'TSMHead', 'TRNHead', 'SpikeClsHead'}
 ACTION_REPLACED = {'SlowFastHead', 'TimeSformerHead', 'MViTHead', 'UniFormerHead', 'X3DHead'}
 PRETRAIN_HEADS = {'LinearClsHead', 'StackedLinearClsHead', 'MultiLabelLinearClsHead', 'ArcFaceClsHead'}
@@ -174,12 +175,12 @@ Rules = tuple[tuple[int, ...], Options, list[str]]
 
 
 def _action(model: Any, ours: Stages) -> Rules:
-    if kind(model) not in ('Recognizer2D', 'Recognizer3D'):
-        raise refuse(f'model.type={kind(model)!r}', {'Recognizer2D', 'Recognizer3D'})
+    if kind(model) not in RECOGNIZERS:
+        raise refuse(f'model.type={kind(model)!r}', RECOGNIZERS)
     if model.get('neck'):
         raise ValueError(f'model.neck.type={kind(model.neck)!r} cannot be adapted: it mixes levels of its own backbone')
     head, name = model.cls_head, kind(model.cls_head)
-    if name in ACTION_REPLACED and kind(model) == 'Recognizer3D':
+    if name in ACTION_REPLACED and kind(model) != 'Recognizer2D':
         keep = ('num_classes', 'loss_cls', 'multi_class', 'label_smooth_eps', 'topk', 'average_clips')
         plain = dict(type='I3DHead', in_channels=ours.widths[LAST], **{k: head[k] for k in keep if k in head})
         dropout = head.get('dropout_ratio')

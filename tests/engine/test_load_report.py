@@ -67,7 +67,7 @@ def test_into_the_kinetics_config(image_checkpoint, caplog):
     text = run_hook(recognizer, path, caplog)
     tensors = len(recognizer.backbone.state_dict())
     assert (
-        f'Recognizer3D: {tensors} tensors loaded, 2 new (cls_head.fc.bias, cls_head.fc.weight), '
+        f'ClipRecognizer: {tensors} tensors loaded, 2 new (cls_head.fc.bias, cls_head.fc.weight), '
         '2 dropped (head.fc.bias, head.fc.weight)'
     ) in text
     same_features(image_model, recognizer.backbone)
