@@ -14,9 +14,7 @@ model = dict(
     ),
     # the first three stages and the last; stage 3 has the resolution of the last. An image is shown four times and each
     # scale is averaged: its starting weights have four steps, and so have the clips of stage 2 (D44)
-    backbone=dict(
-        type='mmsvf.SpikeVideoFormer', arch='small', time_steps=4, out_indices=(0, 1, 2, 4), output='tuple'
-    ),
+    backbone=dict(type='mmsvf.SpikeVideoFormer', arch='small', time_steps=4, out_indices=(0, 1, 2, 4), output='tuple'),
     neck=dict(
         type='mmsvf.SpikeFPN',
         in_channels=[32, 64, 128, 360],

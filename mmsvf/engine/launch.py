@@ -21,7 +21,6 @@ from mmsvf.datasets.seeded import seeded
 from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
 from mmsvf.frameworks import FRAMEWORKS, require
 
-
 # hooks of every training here, by their key in default_hooks
 SAFEGUARDS = dict(load_report='LoadReportHook', exact_resume='ExactResumeHook', finite='FiniteHook')
 

@@ -146,11 +146,12 @@ class AttentionRead(nn.Module):
         self.shift: Tensor | None = None  # of a fused model, with a scale a channel
         self.norm = nn.BatchNorm2d(channels) if (default.norm if norm is None else norm) else None
         self.lif = build_neuron(neuron, v_threshold=default.threshold if threshold is None else threshold)
+        node: Any = self.lif
         if self.norm is not None:
             # A score above its mean fires. From a bias of zero no neuron does while queries are sparse: the score is
             # largest where the query is silent, so its distribution ends shortly above the mean. The BatchNorms of the
             # convolution that follows then see constants, and each multiplies the gradient by up to 316 (D55).
-            nn.init.constant_(self.norm.bias, self.lif.firing_input())
+            nn.init.constant_(self.norm.bias, node.firing_input())
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         t, b, _, h, w = q.shape
@@ -196,7 +197,9 @@ class SpikeAttention(nn.Module):
         threshold: Threshold of the neuron after the score. None: 1.0 for 'hamming', 0.5 for 'dot'.
         block_steps: Time steps of a block; they divide the number of steps. For 'block' alone.
         projection: Convolutions of queries, keys, values and output: 'rep' (:class:`RepConv`) or 'pointwise' (1x1, as
-            in Spikformer and STAtten; the output's has a bias).
+            in Spikformer and STAtten; the output's has a bias). Parameters are those of Table 1 with 'pointwise': 4 C^2
+            of one read, 8 C^2 'hierarchical', 7 C^2 'factorized'; 'rep' has 8, 16 and 16 C^2, and 36, 72 and 63 C^2
+            once merged into 3x3 convolutions.
         pool: STAtten's for events: 3x3 max-pooling of queries, keys, values and input; the pooled input x gates what
             is read: y * x + x. What the output's convolution sees is then 0, 1 or 2. Not for 'factorized'.
         neuron: See :func:`mmsvf.spiking.neuron.build_neuron`.
@@ -257,7 +260,7 @@ class SpikeAttention(nn.Module):
 
 
 class _Unit(nn.Module):
-    """LIF -> q, k, v -> read -> RepConv: 4 D^2 parameters before norms and RepConv's extra."""
+    """LIF -> q, k, v -> read -> output: 4 C^2 weights of 1x1 convolutions, 8 C^2 of RepConvs (D22)."""
 
     def __init__(
         self, channels: int, read: AttentionRead, neuron: NeuronSpec, projection: str = 'rep', pool: bool = False
@@ -285,7 +288,7 @@ def _output(in_channels: int, out_channels: int, projection: str) -> nn.Module:
 
 
 class _FactorizedUnit(nn.Module):
-    """LIF -> shared q, a k and v for each read -> reads side by side -> RepConv: 7 D^2 (D22)."""
+    """LIF -> shared q, a k and v for each read -> reads side by side -> output: 7 C^2, of RepConvs 16 C^2 (D22)."""
 
     def __init__(self, channels: int, reads: list[AttentionRead], neuron: NeuronSpec, projection: str = 'rep') -> None:
         super().__init__()

@@ -168,13 +168,13 @@ class PointwiseConv(nn.Module):
 
 
 class PatchSplit(nn.Module):
-    """3x3 -> BN -> [LIF] -> [3x3 max-pooling of stride 2]: a stage of a convolutional patch splitting."""
+    """3x3 without bias -> BN -> [LIF] -> [3x3 max-pooling of stride 2]: a stage of a convolutional patch splitting."""
 
     folds = (('conv', 'norm'),)
 
     def __init__(self, in_channels: int, out_channels: int, pool: bool, neuron: NeuronSpec | None) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
         self.lif = None if neuron is None else build_neuron(neuron)
         self.pool = nn.MaxPool2d(3, 2, 1) if pool else None

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 import mmsvf.checkpoints
 from mmsvf import safe_pickle
 from mmsvf.checkpoints import PARTIAL, find_latest_checkpoint, save_checkpoint
+from mmsvf.engine.finite import SCALER_STEPS, FiniteHook, gradient_norm
 from mmsvf.engine.launch import check_work_dir, lose_nothing
 
 from ..conftest import ROOT
@@ -121,7 +122,7 @@ def test_a_nan_loss_stops_before_the_checkpoint(digits, tmp_path):
     with pytest.raises(RuntimeError) as error:
         training.train()
     message = str(error.value)
-    assert 'loss_cls=nan' in message and 'iteration 2 (epoch 2)' in message
+    assert 'loss=nan' in message and 'iteration 2 (epoch 2)' in message and "['cls_head.fc.bias'," in message
     lines = (digits / 'train.txt').read_text().splitlines()[:4]
     assert all(str(digits / 'train' / line.split()[0]) in message for line in lines), message
     assert f'the last good checkpoint is {tmp_path / "run" / "epoch_1.pth"}' in message
@@ -139,3 +140,123 @@ def test_weights_that_are_not_finite_are_not_saved(digits, tmp_path):
     with pytest.raises(RuntimeError, match=r"1 of \d+ tensors .* iteration 2.*\['cls_head\.fc\.weight'.*epoch_1\.pth"):
         training.train()
     assert Path(find_latest_checkpoint(tmp_path / 'run')).name == 'epoch_1.pth'
+
+
+def poisoned(training, name, steps):
+    """Have the gradient of a parameter be NaN in some iterations; what is before it in the network has it, too."""
+    parameter = dict(training.model.named_parameters())[name]
+    parameter.register_hook(lambda grad: grad * float('nan') if training.iter + 1 in steps else grad)
+
+
+def weights_by_step(training):
+    """Copies of the weights after each step, taken as the step ends."""
+    taken = {}
+
+    class Copy(Hook):
+        def after_train_iter(self, runner, *args, **kwargs):
+            taken[runner.iter + 1] = {k: v.clone() for k, v in runner.model.named_parameters()}
+
+    training.register_hook(Copy(), 'LOWEST')
+    return taken
+
+
+LAYER = 'backbone.stages.3.blocks.0.attn.units.0.v.conv.pointwise1.weight'
+
+
+@pytest.mark.parametrize('clip', [None, dict(max_norm=1.0)])
+def test_a_nan_gradient_is_named_before_the_weights_take_it(digits, tmp_path, clip):
+    training = runner(digits, tmp_path / 'run', epochs=4, **{'optim_wrapper.clip_grad': clip})
+    poisoned(training, LAYER, steps=[3])
+    after = weights_by_step(training)
+    with pytest.raises(RuntimeError) as error:
+        training.train()
+    message = str(error.value)
+    assert f"1 tensors is not finite in iteration 3 (epoch 3), nearest the loss of ['{LAYER}']" in message
+    assert '00000.mp4' in message and f'the last good checkpoint is {tmp_path / "run" / "epoch_2.pth"}' in message
+    assert list(after) == [1, 2]
+    on_disk = safe_pickle.load_checkpoint(tmp_path / 'run' / 'epoch_2.pth')['state_dict']
+    for name, value in training.model.named_parameters():
+        assert torch.equal(value, after[2][name]) and torch.equal(value, on_disk[name]), name
+
+
+def test_steps_are_left_out_up_to_a_number_in_a_row(digits, tmp_path, caplog):
+    options = {'default_hooks.finite.max_skipped': 2}
+    training = runner(digits, tmp_path / 'some', epochs=6, **options)
+    poisoned(training, LAYER, steps=[2, 3, 5])
+    after = weights_by_step(training)
+    training.train()
+    same = [step for step in range(2, 7) if all(torch.equal(v, after[step - 1][k]) for k, v in after[step].items())]
+    assert same == [2, 3, 5]
+    training = runner(digits, tmp_path / 'more', epochs=6, **options)
+    poisoned(training, LAYER, steps=[2, 3, 4])
+    with pytest.raises(RuntimeError, match=r'iteration 4 .*default_hooks\.finite\.max_skipped=N'):
+        training.train()
+
+
+def test_a_step_is_not_left_out_where_the_statistics_are_gone(digits, tmp_path):
+    """A NaN on the way forward stays in the running statistics of the norms, however many steps may be left out."""
+    training = runner(digits, tmp_path / 'run', **{'default_hooks.finite.max_skipped': 5})
+    conv = training.model.backbone.stages[1].downsample.conv
+    conv.register_forward_hook(lambda module, inputs, out: out * float('nan') if training.iter == 1 else out)
+    with pytest.raises(
+        RuntimeError, match=r'iteration 2 .*statistics \[\'backbone\.stages\.1\.downsample\.norm\.running'
+    ):
+        training.train()
+
+
+def test_accumulated_batches_are_all_named(digits, tmp_path):
+    options = {'optim_wrapper.accumulative_counts': 2, 'train_dataloader.batch_size': 1}
+    training = runner(digits, tmp_path / 'run', **options)
+    poisoned(training, LAYER, steps=[1])
+    with pytest.raises(RuntimeError) as error:
+        training.train()
+    assert 'iteration 2 ' in str(error.value) and str(error.value).count('.mp4') == 2
+
+
+def test_the_norm_of_the_gradient_is_logged(digits, tmp_path):
+    training = runner(digits, tmp_path / 'run', epochs=1)
+    seen = []
+    step = training.optim_wrapper.optimizer.step
+
+    def look(*args, **kwargs):
+        seen.append(torch.cat([p.grad.flatten() for p in training.model.parameters()]).norm().item())
+        return step(*args, **kwargs)
+
+    training.optim_wrapper = training.build_optim_wrapper(training.optim_wrapper)
+    training.optim_wrapper.optimizer.step = look
+    training.train()
+    logged = training.message_hub.get_scalar('train/grad_norm').data[0]
+    assert logged.tolist() == pytest.approx(seen, rel=1e-5) and len(seen) == 1
+    log = next((tmp_path / 'run').rglob('*.log')).read_text()
+    assert 'grad_norm: ' in log and 'Training starts from random weights' in log
+
+
+def test_a_loss_scaler_leaves_steps_out_itself(digits, tmp_path):
+    """Under --amp infinite gradients are how the scale is found: not an error, unless they do not end."""
+    training = runner(digits, tmp_path / 'run', epochs=4)
+
+    class Scaler:
+        def get_scale(self):
+            return 2.0
+
+    training.optim_wrapper = training.build_optim_wrapper(training.optim_wrapper)
+    training.optim_wrapper.loss_scaler = Scaler()
+    calls = []
+    training.optim_wrapper.step = lambda **kwargs: calls.append(training.iter + 1)
+    poisoned(training, LAYER, steps=[1, 2])
+    training.train()
+    assert calls == [1, 2, 3, 4]
+    poisoned(training, LAYER, steps=range(100))
+    hook = next(h for h in training.hooks if isinstance(h, FiniteHook))
+    hook.skipped = SCALER_STEPS
+    training.train_loop._max_epochs = 5
+    with pytest.raises(RuntimeError, match='not finite in iteration 5'):
+        training.train()
+
+
+def test_a_large_gradient_is_not_taken_for_an_infinite_one():
+    model = torch.nn.Linear(2, 1)
+    model.weight.grad = torch.full((1, 2), 1e30)
+    assert gradient_norm(model) == (pytest.approx(2**0.5 * 1e30, rel=1e-6), [])
+    model.bias.grad = torch.tensor([float('inf')])
+    assert gradient_norm(model)[1] == ['bias']

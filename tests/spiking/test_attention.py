@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmsvf.spiking import RepConv, SpikeAttention, SpikeTransformerBlock
+from mmsvf.spiking import SpikeAttention, SpikeTransformerBlock
 from mmsvf.spiking.attention import SPACE_TIME, AttentionRead, count_keys, merge_heads, split_heads
 from mmsvf.spiking.neuron import build_neuron
 
@@ -38,12 +38,25 @@ def test_all_pairs(score, design, neuron):
     assert torch.equal(block(x), block(x))
 
 
-@pytest.mark.parametrize('design, factor', [('joint', 4), ('hierarchical', 8), ('factorized', 7), ('neuron', 4)])
-def test_parameters(design, factor):
-    """Table 1: 4, 8 and 7 D^2, each projection counted as the matrix it folds to (D22)."""
-    attention = SpikeAttention(WIDTH, 4, space_time=design)
-    maps = [m.pointwise2.weight for m in attention.modules() if isinstance(m, RepConv)]
-    assert sum(w.numel() for w in maps) == factor * WIDTH**2
+@pytest.mark.parametrize(
+    'projection, design, squares, all_parameters',
+    [
+        ('pointwise', 'joint', 4, 4.02),
+        ('pointwise', 'hierarchical', 8, 8.04),
+        ('pointwise', 'factorized', 7, 7.03),
+        ('rep', 'joint', 8, 8.12),
+        ('rep', 'hierarchical', 16, 16.24),
+        ('rep', 'factorized', 16, 16.21),
+    ],
+)
+def test_parameters(projection, design, squares, all_parameters):
+    """Table 1 has 4, 8 and 7 C^2, which are those of 1x1 projections; a RepConv has two 1x1 convolutions (D22)."""
+    width = 512
+    with torch.device('meta'):
+        attention = SpikeAttention(width, space_time=design, projection=projection)
+    sizes = [p.numel() for p in attention.parameters()]
+    assert sum(size for size in sizes if size >= width**2) == squares * width**2
+    assert round(sum(sizes) / width**2, 2) == all_parameters
 
 
 def changed_steps(attention, at, steps=4, trials=20):

@@ -15,8 +15,8 @@ class ClipRecognizer(Recognizer3D):
     """mmaction2's ``Recognizer3D``, whose ``test_cfg.max_testing_views`` works for any batch size.
 
     So many views go through the backbone at a time in validation and testing. mmaction2's own stops where a batch has
-    more than one video, in validation and in ``MMAction2Inferencer(batch_size=...)``. The scores are the same. Arguments
-    are those of ``Recognizer3D``.
+    more than one video, in validation and in ``MMAction2Inferencer(batch_size=...)``. The scores are the same.
+    Arguments are those of ``Recognizer3D``.
     """
 
     def extract_feat(

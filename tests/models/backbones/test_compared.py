@@ -10,17 +10,17 @@ from torch import nn
 
 import mmsvf
 from mmsvf.energy import OperationCounter
+from mmsvf.models.backbones.spikformer import Spikformer
 from mmsvf.models.backbones.statten import STAtten
 from mmsvf.spiking.neuron import FromRest, build_neuron
 
 from .test_spike_video_former import video
 
 MODELS = 'spikingjelly.activation_based.model.'
-masnn, ms_resnet, sew_resnet, spikformer = (
+masnn, ms_resnet, sew_resnet = (
     pytest.importorskip(f'{MODELS}{name}', reason='not in the classic spikingjelly')
-    for name in ('masnn', 'ms_resnet', 'sew_resnet', 'spikformer')
+    for name in ('masnn', 'ms_resnet', 'sew_resnet')
 )
-Spikformer = importlib.import_module('mmsvf.models.backbones.spikformer').Spikformer
 resnets = importlib.import_module('mmsvf.models.backbones.spiking_resnets')
 MSResNet, SEWResNet = resnets.MSResNet, resnets.SEWResNet
 
@@ -40,11 +40,11 @@ BACKBONES = {
         r'stages\.0\.conv',
     ),
     # shortcuts add spikes: what is behind one sees integers
-    'spikformer': (Spikformer, dict(arch=dict(**TINY, heads=4)), r'stages\.0\..*|stages\.4\..*(qkv_conv_bn|fc1).*'),
+    'spikformer': (Spikformer, dict(arch=TINY), r'stages\.0\.conv|stages\.4\..*\.(q|k|v|fc1)(\.conv)*'),
     'spikformer_joint': (
         Spikformer,
-        dict(arch=dict(**TINY, heads=4), space_time='joint'),
-        r'stages\.0\..*|stages\.4\..*(qkv_conv_bn|fc1).*',
+        dict(arch=TINY, space_time='joint'),
+        r'stages\.0\.conv|stages\.4\..*\.(q|k|v|fc1)(\.conv)*',
     ),
     'sew_resnet': (SEWResNet, dict(arch='18'), r'stages\.0\..*|stages\.\d\.(\d\.)?\d\.(conv1|downsample.*)'),
     # shortcuts are of membranes, down-sampled by a 1x1 convolution
@@ -140,40 +140,27 @@ def test_recomputation_changes_nothing(name):
 
 
 @pytest.mark.parametrize(
-    'kind, options, millions',
+    'kind, options, parameters',
     [
-        (SEWResNet, dict(arch='152'), 60.2),
-        (MSResNet, dict(arch='104'), 77.3),
-        (MSResNet, dict(arch='104', attention=True), 78.4),
-        (Spikformer, dict(arch='8-512'), 29.7),
-        (Spikformer, dict(arch='8-768'), 66.3),
-        (Spikformer, dict(arch='8-768', space_time='joint'), 66.3),
+        (SEWResNet, dict(arch='152'), 60_192_808),
+        (MSResNet, dict(arch='104'), 77_284_264),
+        (MSResNet, dict(arch='104', attention=True), 78_369_598),
+        # its attention has no weights of its own: those of the spike-driven transformer
+        (STAtten, dict(arch='8-512'), 29_689_384),
+        (STAtten, dict(arch='8-768'), 66_338_632),
     ],
     ids=str,
 )
-def test_parameters_of_table_8(kind, options, millions):
+def test_parameters(kind, options, parameters):
+    """With 1000 classes: 60.2, 77.3 and 78.4 M in Table 8; STAtten's are those of its public code in use."""
     with torch.device('meta'):
         backbone = kind(**options)
         head = nn.Linear(backbone.out_channels[-1], 1000)
-    found = sum(p.numel() for m in (backbone, head) for p in m.parameters()) / 1e6
-    assert found == pytest.approx(millions, rel=0.003)
-
-
-def test_parameters_of_statten():
-    """Its attention has no weights of its own: those of the spike-driven transformer, 29.68 and 66.34 M."""
-    for arch, millions in (('8-512', 29.69), ('8-768', 66.34)):
-        with torch.device('meta'):
-            backbone = STAtten(arch)
-            head = nn.Linear(backbone.out_channels[-1], 1000)
-        found = sum(p.numel() for m in (backbone, head) for p in m.parameters()) / 1e6
-        assert found == pytest.approx(millions, abs=0.01)
+    assert sum(p.numel() for m in (backbone, head) for p in m.parameters()) == parameters
 
 
 def reference(name):
     """spikingjelly's own model, and the way from its features to its scores."""
-    if name == 'spikformer':
-        model = spikformer.Spikformer(4, num_classes=5, embed_dims=64, num_heads=4, depths=2, patch_size=16)
-        return model, lambda y: model.head(y.flatten(3).mean(-1))
     if name == 'sew_resnet':
         options = dict(cnf='ADD', spiking_neuron=build_neuron, spec='IF')
         model = sew_resnet.sew_resnet18(num_classes=5, **options)
@@ -190,13 +177,14 @@ def reference(name):
     return model, scores
 
 
-@pytest.mark.parametrize('name', ['spikformer', 'sew_resnet', 'ms_resnet', 'ma_snn'])
+@pytest.mark.parametrize('name', ['sew_resnet', 'ms_resnet', 'ma_snn'])
 def test_equal_to_spikingjelly(name):
-    """The weights of spikingjelly's model in our stages give its scores."""
+    """The weights of spikingjelly's model in our stages give its scores; in fp64, where no spike hangs on rounding."""
     model, scores = reference(name)
     backbone = build(name)
-    x = clip_for(backbone)
-    awake(backbone, x)
+    awake(backbone, clip_for(backbone))
+    x = clip_for(backbone).double()
+    model.double(), backbone.double()
     pairs = zip(_parts(model), [s for stage in backbone.stages for s in stage.state_dict().values()], strict=True)
     with torch.no_grad():
         for theirs, ours in pairs:
@@ -209,45 +197,13 @@ def test_equal_to_spikingjelly(name):
         functional.reset_net(model)
         found = scores(backbone(x).permute(2, 0, 1, 3, 4))
     assert expected.std() > 0
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found, expected)
 
 
 def _parts(model):
     """Tensors of a model without its head, in the order of our stages."""
     skip = ('head', 'fc', 'head_lif')
     return [value for name, value in model.state_dict().items() if name.split('.')[0] not in skip]
-
-
-def test_joint_spikformer_reads_the_whole_clip():
-    """Over a clip of one step it is the published attention; a later frame reaches an earlier one."""
-    options = dict(arch=dict(depth=2, embed_dim=64, heads=4))
-    joint, frame = Spikformer(**options, space_time='joint'), Spikformer(**options)
-    x = video(steps=4)
-    awake(joint, x)
-    frame.load_state_dict(joint.state_dict())
-    frame.eval()
-    torch.testing.assert_close(joint(x[:, :, :1]), frame(x[:, :, :1]))
-    torch.testing.assert_close(frame(x)[:, :, :2], frame(x[:, :, :2]))
-    assert not torch.allclose(joint(x)[:, :, :2], joint(x[:, :, :2]))
-
-
-def test_joint_spikformer_is_its_definition():
-    joint = Spikformer(dict(depth=1, embed_dim=32, heads=2), space_time='joint')
-    x = video(steps=3)
-    awake(joint, x)
-    attention = joint.stages[4][0].attn
-    tokens = (torch.rand(3, 2, 32, 4) < 0.5).float()
-    qkv = attention.qkv_lif(attention.qkv_conv_bn(tokens))
-    expected = torch.zeros_like(tokens)
-    for b in range(2):
-        for head in range(2):
-            at = [slice(32 * part + 16 * head, 32 * part + 16 * head + 16) for part in range(3)]
-            q, k, v = (qkv[:, b, rows].permute(0, 2, 1).reshape(-1, 16) for rows in at)
-            read = (q @ k.T) @ v * 0.125
-            expected[:, b, at[0]] = read.reshape(3, 4, 16).permute(0, 2, 1)
-    expected = attention.proj_lif(attention.proj_conv_bn(build_neuron('official', v_threshold=0.5)(expected)))
-    torch.testing.assert_close(attention(tokens), expected)
-    assert expected.any()
 
 
 @pytest.mark.parametrize('events', [False, True])

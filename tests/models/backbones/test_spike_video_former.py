@@ -215,7 +215,7 @@ def test_training_starts_with_every_block_as_the_identity():
 @pytest.mark.parametrize('neuron', ['official', 'paper', 'IF', dict(type='LearnableLIF')])
 @pytest.mark.parametrize('clips', [1, 2])
 def test_no_read_is_silent_at_the_start(neuron, clips):
-    """From a bias of zero all were, with one clip: the BatchNorms behind them then multiply the gradient by 316 each."""
+    """From a bias of zero all were, with one clip: BatchNorms behind them multiplied the gradient by 316 each."""
     backbone = tiny(neuron=neuron)
     backbone.init_weights()
     rates = []
