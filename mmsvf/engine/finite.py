@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import torch
@@ -61,6 +62,7 @@ class FiniteHook(Hook):
         self.batches.append(data_batch)
 
     def _keep_loss(self, backward: Callable[..., None]) -> Callable[..., None]:
+        @wraps(backward)
         def keep(loss: Tensor, **kwargs: Any) -> None:
             self.loss = loss.detach()
             backward(loss, **kwargs)
@@ -68,6 +70,7 @@ class FiniteHook(Hook):
         return keep
 
     def _look_first(self, runner: Any, wrapper: Any, step: Callable[..., None]) -> Callable[..., None]:
+        @wraps(step)  # with what the schedulers note on it
         def look(**kwargs: Any) -> None:
             scaler = getattr(wrapper, 'loss_scaler', None)
             if self.every_n_train_iters(runner, self.interval):

@@ -216,14 +216,10 @@ def test_accumulated_batches_are_all_named(digits, tmp_path):
 def test_the_norm_of_the_gradient_is_logged(digits, tmp_path):
     training = runner(digits, tmp_path / 'run', epochs=1)
     seen = []
-    step = training.optim_wrapper.optimizer.step
-
-    def look(*args, **kwargs):
-        seen.append(torch.cat([p.grad.flatten() for p in training.model.parameters()]).norm().item())
-        return step(*args, **kwargs)
-
     training.optim_wrapper = training.build_optim_wrapper(training.optim_wrapper)
-    training.optim_wrapper.optimizer.step = look
+    training.optim_wrapper.optimizer.register_step_pre_hook(
+        lambda *_: seen.append(torch.cat([p.grad.flatten() for p in training.model.parameters()]).norm().item())
+    )
     training.train()
     logged = training.message_hub.get_scalar('train/grad_norm').data[0]
     assert logged.tolist() == pytest.approx(seen, rel=1e-5) and len(seen) == 1
