@@ -20,6 +20,7 @@ model = dict(
         in_channels=[32, 64, 128, 360],
         out_channels=128,
         neuron=dict(type='IntegerLIF', max_value=4),
+        norm=True,  # as the public code has it with integer neurons; without, gradients start a thousand times as large
     ),
     decode_head=dict(
         type='mmsvf.SpikeFPNHead',

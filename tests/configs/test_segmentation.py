@@ -1,6 +1,7 @@
 """The recipes of App. I (protocol 3.4, D13-D20), read from the configs."""
 
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -31,6 +32,7 @@ def transforms_of(cfg, part):
 @pytest.mark.parametrize('name', RECIPES)
 def test_recipe(name):
     epochs, lr, t_max, crop, classes, arch, before = RECIPES[name]
+    start = 'svf_imagenet_t4' + ('_small' if arch == 'small' else '')
     cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
     assert cfg.train_cfg.max_epochs == epochs and cfg.param_scheduler.T_max == t_max
     assert cfg.optim_wrapper.optimizer.type == 'AdamW' and cfg.optim_wrapper.optimizer.lr == lr
@@ -43,7 +45,7 @@ def test_recipe(name):
         dataset = cfg[f'{part}_dataloader'].dataset
         assert len(dataset.get('dataset', dataset).offsets) == before
     assert bool(cfg.model.get('train_memory_only')) == bool(before)
-    assert (cfg.load_from is not None) == bool(before), 'stage 2 starts from stage 1'
+    assert Path(cfg.load_from).parts[1] == (name.removesuffix('_vss') if before else start), 'where the paper starts'
 
 
 CONFIGS = sorted(  # the ablation's differ from these in what they name alone (test_ablation.py)

@@ -144,3 +144,19 @@ def test_report_sorts_every_tensor():
     report = compare(model, {'a': torch.ones(1), 'b': torch.zeros(5), 'd': torch.zeros(1)})
     assert (report.loaded, report.new, report.dropped) == (['a'], ['c'], ['d'])
     assert str(report).endswith('1 of another size (b: (5,) in the file, (2,) in the model)')
+
+
+@pytest.mark.parametrize('loaded', ['nothing', 'file', 'init_cfg'])
+def test_a_start_from_random_weights_is_said(image_checkpoint, caplog, loaded):
+    _, path = image_checkpoint
+    model = SpikeVideoFormer(arch=TINY)
+    if loaded == 'init_cfg':
+        model.init_cfg = dict(type='Pretrained', checkpoint=str(path), prefix='backbone.')
+    hook = LoadReportHook(start='ImageNet-1K weights')
+    runner = types.SimpleNamespace(model=model, logger=logging.getLogger('test_load_report'))
+    with caplog.at_level(logging.INFO, 'test_load_report'):
+        if loaded == 'file':
+            hook.after_load_checkpoint(runner, dict(state_dict=model.state_dict()))
+        hook.before_train(runner)
+    said = 'from random weights; the paper starts from ImageNet-1K weights. --cfg-options load_from=FILE' in caplog.text
+    assert said == (loaded == 'nothing')
