@@ -18,6 +18,7 @@ REAL = ROOT.parent / 'shared' / 'real'
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption('--kills', type=int, default=1, help='kills of each interrupted training (test_resume.py)')
+    parser.addoption('--all-configs', action='store_true', help='run every compared config (test_as_shipped.py)')
     parser.addoption('--repeat', type=int, default=1, help='tests on two processes in a row (test_two_processes.py)')
 
 

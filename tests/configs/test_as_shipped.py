@@ -24,14 +24,12 @@ from mmsvf.engine import launch
 from ..conftest import ROOT
 from ..tools.test_train_and_test import tool
 
-FAMILIES = """meta_spikeformer_k400 meta_spikeformer_vspw_vss spikformer_8_512_cityscapes spikformer_8_512_mmhpsd_t8
-    sew_resnet152_imagenet sew_resnet152_mmhpsd_event_t8 ma_snn_mmhpsd_t8 ms_resnet104_imagenet statten_8_512_imagenet
-    statten_2_512_cifar10 statten_2_512_cifar100 statten_2_256_cifar10_dvs statten_note_cifar10 swin_base_k400
-    i3d_r101_nl_k400 timesformer_k400 vibe_mmhpsd_t8 glot_mmhpsd_t8 fcn_mobilenet_v2_cityscapes
-    pspnet_mobilenet_v2_cityscapes segformer_b1_cityscapes deeplabv3plus_r101_vspw resnet152_imagenet
-    vit_base_p16_imagenet"""
+# one of each family; --all-configs runs all of configs/compared
+FAMILIES = """meta_spikeformer_k400 meta_spikeformer_vspw_vss spikformer_8_512_cityscapes ma_snn_mmhpsd_t8
+    sew_resnet152_mmhpsd_event_t8 ms_resnet104_imagenet statten_2_512_cifar10 statten_2_256_cifar10_dvs
+    statten_note_cifar10 timesformer_k400 vibe_mmhpsd_t8 segformer_b1_cityscapes vit_base_p16_imagenet"""
 CONFIGS = [*sorted((ROOT / 'configs').glob('*.py')), *sorted((ROOT / 'configs' / 'demo').glob('*.py'))]
-CONFIGS += [ROOT / 'configs' / 'compared' / f'{name}.py' for name in FAMILIES.split()]
+COMPARED = sorted((ROOT / 'configs' / 'compared').glob('*.py'))
 
 SIZES = ('scale', 'scale_range', 'crop_size', 'size')
 WIDTHS = (8, 16, 24, 32, 40)
@@ -47,6 +45,13 @@ SMALL: dict[str, tuple[Any, list[int]]] = {
     'SwinTransformer3D': ('tiny', [768]),
     'VisionTransformer': ('deit-tiny', [192]),
 }
+
+
+def pytest_generate_tests(metafunc):
+    if 'path' in metafunc.fixturenames:
+        every = metafunc.config.getoption('--all-configs')
+        compared = [path for path in COMPARED if every or path.stem in FAMILIES.split()]
+        metafunc.parametrize('path', CONFIGS + compared, ids=lambda path: path.stem)
 
 
 @pytest.fixture(scope='module')
@@ -151,7 +156,9 @@ def size_options(cfg: Config) -> dict[str, Any]:
         for part in ('cls_head', 'head'):
             if part in model:
                 options[f'model.{part}.in_channels'] = channels[-1]
-    if backbone.get('depth', 0) > 50:
+    if backbone.type == 'TimeSformer':
+        options.update({'model.backbone.embed_dims': 96, 'model.cls_head.in_channels': 96})
+    if backbone.get('depth', 0) > 50 and 'inflate' not in backbone:
         options['model.backbone.depth'] = 50
     if 'pretrained2d' in backbone:
         options['model.backbone.pretrained2d'] = False  # tells the kind of a file that is not there
@@ -190,7 +197,6 @@ def start_of(cfg: Config, folder: Path) -> str | None:
 
 
 @pytest.mark.usefixtures('plain_config_text')
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_trains_validates_resumes_and_tests(path, data, tmp_path, monkeypatch):
     from mmpretrain.datasets import CIFAR10
 

@@ -73,15 +73,6 @@ def test_baselines(recordings):
     assert re.search(r'untrained: MPJPE \d', log)
 
 
-def test_events_in_the_real_config(recordings, tmp_path):
-    """svf_mmhpsd_event_t8.py at its own size, with the embedded figure in place of the user's body."""
-    log = tool(
-        *('train', 'configs/svf_mmhpsd_event_t8.py', '--work-dir', tmp_path, '--cfg-options', *options(recordings)),
-        *('model.head.body=None', 'train_dataloader.batch_size=2'),
-    )
-    assert re.search(r'Epoch\(val\) \[1\]\[1/1\] +smpl/MPJPE', log)
-
-
 def test_a_missing_body_is_named(recordings, tmp_path):
     with pytest.raises(AssertionError, match=r'data/smpl/SMPL_MALE\.pkl does not exist'):
         tool('train', 'configs/svf_mmhpsd_t8.py', '--work-dir', tmp_path, '--cfg-options', *options(recordings))

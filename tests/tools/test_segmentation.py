@@ -84,23 +84,6 @@ def test_stage_two_trains_only_the_memory_and_shows_what_it_sees(scenes, stage_o
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 18
 
 
-def test_cityscapes_config_reads_the_layout(scenes, tmp_path):
-    """svf_cityscapes_vss.py as it is, on the sequences of the embedded default."""
-    root = scenes / 'cityscapes'
-    paths = [f'{part}_dataloader.dataset.data_root={root}' for part in ('train', 'val', 'test')]
-    workers = [f'{part}_dataloader.{key}' for part in ('train', 'val', 'test')
-               for key in ('num_workers=0', 'persistent_workers=False')]  # fmt: skip
-    crop = ['train_dataloader.dataset.pipeline.0.transforms.2.scale=(128,64)', 'model.data_preprocessor.size=(64,64)']
-    crop += ['train_dataloader.dataset.pipeline.0.transforms.3.crop_size=(64,64)', 'model.decode_head.norm_cfg.type=BN']
-    for part in ('val', 'test'):
-        crop += [f'{part}_dataloader.dataset.pipeline.0.transforms.1.scale=(128,64)']
-    log = tool(
-        *('train', 'configs/svf_cityscapes_vss.py', '--work-dir', tmp_path, '--cfg-options', *SMALL, *MEMORY, *paths),
-        *(*workers, *crop, 'load_from=None', 'train_cfg.val_interval=1', 'default_hooks.logger.interval=1'),
-    )
-    assert re.search(r'Epoch\(val\) \[1\]\[2/2\] .*mIoU: ', log) and 'VC8' not in log
-
-
 def test_out_is_for_segmentation():
     with pytest.raises(AssertionError, match='--out writes label maps of a segmentation'):
         tool('test', 'configs/svf_k400.py', __file__, '--out', 'x')
