@@ -132,7 +132,7 @@ def main() -> None:
             norms = [
                 f'{norm[0]:.3g}, {max(norm):.3g}' if norm[-1] < float('inf') else 'NaN or inf' for norm in (was, now)
             ]
-            print(f'| {name} | {count} | {norms[0]} | {norms[1]} | {losses[0]:.4g} -> {losses[-1]:.4g} |', flush=True)
+            print(f'| {name} | {count} | {norms[0]} | {norms[1]} | {losses[0]:.6g} -> {losses[-1]:.6g} |', flush=True)
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import HOOKS, RUNNERS
 from mmengine.runner import Runner
 
+from mmsvf.checkpoints import find_latest_checkpoint
 from mmsvf.compat import check_environment, setup_cpu_distributed
 from mmsvf.datasets.seeded import seeded
 from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
@@ -132,13 +133,16 @@ def train(args: argparse.Namespace) -> None:
                 'auto_scale_lr.base_batch_size in the config or with --cfg-options'
             )
         cfg.auto_scale_lr.enable = True
-    if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
-    if cfg.get('load_from') is not None:
+    if args.resume not in (None, 'auto'):
+        require_file(args.resume, '--resume ')
+        cfg.resume, cfg.load_from = True, args.resume
+    elif args.resume == 'auto' and find_latest_checkpoint(cfg.work_dir):
+        cfg.resume, cfg.load_from = True, None
+    elif cfg.get('load_from') is not None:  # also where there is nothing to resume from yet
+        start = cfg.get('default_hooks', {}).get('load_report', {}).get('start')
         advice = (
-            'give another with --cfg-options load_from=FILE, or start from random weights with --cfg-options '
-            'load_from=None'
+            f'{f"the paper starts this training from {start}; " if start else ""}give another file with --cfg-options '
+            'load_from=FILE, or start from random weights with --cfg-options load_from=None'
         )
         require_file(cfg.load_from, 'load_from=', advice)
     randomness = cfg.setdefault('randomness', ConfigDict())

@@ -132,39 +132,8 @@ def test_no_base_shadows_a_file_of_mmpose():
     assert not (ROOT / 'configs' / '_base_' / 'datasets').exists()
 
 
-def test_faithfulness_table_covers_what_is_built():
+def test_faithfulness_table_covers_the_list_of_discrepancies():
     text = (ROOT / 'docs' / 'faithfulness.md').read_text()
-    rows = set(re.findall(r'^\| (D\d+) \|', text, re.M))
-    assert {
-        'D1',
-        'D2',
-        'D3',
-        'D4',
-        'D11',
-        'D12',
-        'D14',
-        'D15',
-        'D16',
-        'D17',
-        'D18',
-        'D19',
-        'D20',
-        'D22',
-        'D23',
-        'D24',
-        'D25',
-        'D26',
-        'D27',
-        'D28',
-        'D30',
-        'D31',
-        'D32',
-        'D33',
-        'D34',
-        'D35',
-        'D36',
-        'D37',
-        'D38',
-        'D39',
-        'D42',
-    } <= rows
+    first_column = re.findall(r'^\| (D\d[^|]*) \|', text, re.M)
+    rows = [number for cell in first_column for number in cell.split(', ')]
+    assert sorted(rows, key=lambda row: int(row[1:])) == [f'D{number}' for number in range(1, 56)]

@@ -126,7 +126,7 @@ def test_what_the_recipe_leaves_out(stage):
     cfg, _ = stage
     model = MODELS.build(cfg.model)
     assert model.data_preprocessor.batch_augments is None
-    assert not any('EMA' in hook.type for hook in cfg.custom_hooks)
+    assert not any('EMA' in hook.type for hook in cfg.get('custom_hooks', []))
     assert not any('drop' in type(module).__name__.lower() for module in model.modules())
     loss = model.head.loss_module
     assert type(loss).__name__ == 'LabelSmoothLoss' and loss.label_smooth_val == 0.1 and loss.mode == 'original'

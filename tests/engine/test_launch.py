@@ -3,11 +3,15 @@ import argparse
 import pytest
 from mmengine.config import Config
 
+from mmsvf.checkpoints import save_checkpoint
 from mmsvf.engine import launch
 
 from ..conftest import ROOT
 
 K400 = str(ROOT / 'configs' / 'svf_k400.py')
+
+
+RANDOM = '--cfg-options', 'load_from=None'
 
 
 def train_args(*argv, config=K400):
@@ -51,17 +55,34 @@ def test_no_seed_is_a_random_one(configured):
     """The plain command: what the config leaves out, the Runner accepts."""
     from mmengine.runner import Runner
 
-    launch.train(train_args())
+    launch.train(train_args(*RANDOM))
     assert configured['cfg'].randomness == dict(seed=None)
     runner = Runner.__new__(Runner)
     runner.set_randomness(**configured['cfg'].randomness)
     assert isinstance(runner.seed, int)
 
 
-def test_resume_without_a_path_finds_the_last(configured):
-    launch.train(train_args('--resume', '--work-dir', 'elsewhere'))
+def test_resume_without_a_path_finds_the_last(configured, tmp_path):
+    there, start = tmp_path / 'there', tmp_path / 'imagenet.pth'
+    for path in (there / 'epoch_1.pth', start):
+        save_checkpoint(dict(state_dict={}), path)
+    argv = '--resume', '--cfg-options', f'load_from={start}', '--work-dir'
+    launch.train(train_args(*argv, str(there)))
     assert configured['cfg'].resume is True and configured['cfg'].load_from is None
-    assert configured['cfg'].work_dir == 'elsewhere'
+    launch.train(train_args(*argv, str(tmp_path / 'new')))
+    assert configured['cfg'].resume is False and configured['cfg'].load_from == str(start), 'nothing to resume from yet'
+    with pytest.raises(FileNotFoundError, match=r"--resume 'no\.pth' does not exist"):
+        launch.train(train_args('--resume', 'no.pth'))
+
+
+def test_a_start_that_is_not_there_says_what_the_paper_starts_from(configured):
+    message = (
+        r"load_from='work_dirs/svf_imagenet_t4/epoch_20\.pth' does not exist; the paper starts .* ImageNet-1K weights"
+    )
+    with pytest.raises(
+        FileNotFoundError, match=f'{message}; .*load_from=FILE, or start .* --cfg-options load_from=None'
+    ):
+        launch.train(train_args())
 
 
 @pytest.mark.parametrize(
@@ -86,9 +107,9 @@ def test_configs_of_the_frameworks(configured, name):
 def test_amp_without_a_gpu(configured, monkeypatch):
     monkeypatch.setattr('torch.cuda.is_available', lambda: False)
     with pytest.raises(ValueError, match='--amp trains in half precision on a GPU'):
-        launch.train(train_args('--amp'))
+        launch.train(train_args('--amp', *RANDOM))
     monkeypatch.setattr('torch.cuda.is_available', lambda: True)
-    launch.train(train_args('--amp'))
+    launch.train(train_args('--amp', *RANDOM))
     assert configured['cfg'].optim_wrapper.type == 'AmpOptimWrapper'
 
 
