@@ -133,7 +133,7 @@ class FiniteHook(Hook):
 @torch.no_grad()
 def gradient_norm(model: torch.nn.Module) -> tuple[float, list[str]]:
     """Norm of all gradients together, and the names of those that are not finite, in the order of the model."""
-    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    gradients = {k.removeprefix('module.'): p.grad for k, p in model.named_parameters() if p.grad is not None}
     if not gradients:
         return 0.0, []
     norms = torch.stack([norm.float() for norm in torch._foreach_norm(list(gradients.values()))])
