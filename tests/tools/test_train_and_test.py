@@ -38,7 +38,7 @@ def tool(name, *argv, launcher=(), env=None):
 
 
 def kinetics_options(folder: Path, clips: Path):
-    """svf_k400.py on a list of real clips, with the arch and frames made small; batches, clips and views as shipped."""
+    """svf_k400.py on a list of real clips, with the arch, frames and clips made small; batches and views as shipped."""
     names = ['demo.mp4', 'test.mp4']
     (folder / 'list.txt').write_text('\n'.join(f'{name} {7 * i}' for i, name in enumerate(names)) + '\n')
     options = ['model.backbone.arch=small', 'model.cls_head.in_channels=360', 'randomness.seed=0', 'load_from=None']
@@ -46,6 +46,7 @@ def kinetics_options(folder: Path, clips: Path):
         loader = f'{part}_dataloader'
         options += [f'{loader}.dataset.ann_file={folder / "list.txt"}', f'{loader}.dataset.data_prefix.video={clips}']
         options += [f'{loader}.num_workers=0', f'{loader}.persistent_workers=False']
+        options += [f'{loader}.dataset.pipeline.1.clip_len=8']
     options += [
         'train_dataloader.dataset.pipeline.3.scale=(-1,72)',
         'train_dataloader.dataset.pipeline.5.scale=(64,64)',
