@@ -1,4 +1,5 @@
 import argparse
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -168,3 +169,10 @@ def test_show_dir_switches_the_hook_on(configured):
 def test_wrong_test_flags(configured, overrides, error, message):
     with pytest.raises(error, match=message):
         launch.test(test_args(**overrides))
+
+
+def test_safeguards_are_added_once_and_can_be_switched_off():
+    hooks = dict(finite=dict(max_skipped=2), exact_resume=None)
+    cfg = Config(dict(default_hooks=hooks, custom_hooks=[dict(type='mmsvf.LoadReportHook')]))
+    launch.lose_nothing(cfg, Path('unreadable.txt'))
+    assert cfg.default_hooks == dict(finite=dict(type='mmsvf.FiniteHook', max_skipped=2), exact_resume=None)
