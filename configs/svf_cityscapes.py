@@ -13,5 +13,5 @@ model = dict(data_preprocessor=dict(size=(768, 768)))
 
 # 2975 frames / 16 = 186 iterations an epoch, 55,800 in all
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300, val_interval=10)
-# T_max is that of both stages together, so the rate ends at 0.146 of its start (D25)
+# T_max is longer than the training, so the rate ends at 0.146 of its start (D25)
 param_scheduler = dict(type='CosineAnnealingLR', T_max=400, by_epoch=True)
