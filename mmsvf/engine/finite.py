@@ -32,7 +32,8 @@ class FiniteHook(Hook):
     with clipping, which spreads a NaN over all tensors.
 
     Args:
-        interval: Iterations between looks, each of which waits for the GPU.
+        interval: Optimizer steps between looks, each of which waits for the GPU. Above 1 the weights may have taken
+            what is not finite before it is seen; the message then says so.
         max_skipped: So many steps in a row with such a gradient are left out instead. A loss scaler (``--amp``)
             leaves out up to 20 in any case, while it looks for its scale.
 
@@ -48,6 +49,7 @@ class FiniteHook(Hook):
             raise ValueError(f'interval={interval}, max_skipped={max_skipped}; at least 1 and at least 0')
         self.interval, self.max_skipped = interval, max_skipped
         self.skipped = 0  # steps in a row
+        self.steps = 0
         self.batches: list[Any] = []  # since the last step: several with accumulated gradients
         self.loss: Tensor | None = None
 
@@ -73,7 +75,8 @@ class FiniteHook(Hook):
         @wraps(step)  # with what the schedulers note on it
         def look(**kwargs: Any) -> None:
             scaler = getattr(wrapper, 'loss_scaler', None)
-            if self.every_n_train_iters(runner, self.interval):
+            self.steps += 1
+            if self.steps % self.interval == 0:
                 scale = 1.0 if scaler is None else scaler.get_scale()
                 norm, bad = gradient_norm(runner.model)
                 if bad:
@@ -101,14 +104,19 @@ class FiniteHook(Hook):
         )
         if self.skipped > most or spoilt:
             told = f'; with it the statistics {spoilt[:3]}' if spoilt else ''
+            gone = [k for k, v in runner.model.named_parameters() if not torch.isfinite(v).all()]
+            weights = 'The weights are those before this step'
+            if gone:
+                weights += f', of which {len(gone)} tensors of the model are not finite already, such as {gone[:3]}'
             raise RuntimeError(
-                f'{message}{told}. The weights are those before this step; {last_good(runner)}. {ADVICE.capitalize()}; '
+                f'{message}{told}. {weights}; {last_good(runner)}. {ADVICE.capitalize()}; '
                 '--cfg-options default_hooks.finite.max_skipped=N leaves out up to N such steps in a row'
             )
         runner.logger.log(logging.WARNING, f'{message}: this step is left out ({self.skipped} of at most {most})')
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        if self.skipped or not self.every_n_train_iters(runner, self.interval):
+        pending = self.batches and self.max_skipped  # no step was due: the next look decides
+        if self.skipped or pending or not self.every_n_train_iters(runner, self.interval):
             return
         losses = {k: v for k, v in (outputs or {}).items() if isinstance(v, Tensor)}
         bad = [name for name, value in losses.items() if 'loss' in name and not torch.isfinite(value).all()]

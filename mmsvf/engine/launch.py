@@ -172,7 +172,9 @@ def lose_nothing(cfg: Config, unreadable: Path) -> None:
     custom = [hook for hook in cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
     present = {str(hook.get('type')).split('.')[-1] for hook in custom}
     for key, name in SAFEGUARDS.items():
-        if name not in present and hooks.get(key, ()) is not None:  # None switches a hook off, as everywhere
+        if hooks.get(key, ()) is None:  # switched off; MMEngine takes None for its own hooks alone
+            del hooks[key]
+        elif name not in present:
             hooks.setdefault(key, ConfigDict()).setdefault('type', f'mmsvf.{name}')
 
 

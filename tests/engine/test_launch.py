@@ -172,7 +172,7 @@ def test_wrong_test_flags(configured, overrides, error, message):
 
 
 def test_safeguards_are_added_once_and_can_be_switched_off():
-    hooks = dict(finite=dict(max_skipped=2), exact_resume=None)
+    hooks = dict(finite=dict(max_skipped=2), exact_resume=None)  # what --cfg-options KEY=None gives
     cfg = Config(dict(default_hooks=hooks, custom_hooks=[dict(type='mmsvf.LoadReportHook')]))
     launch.lose_nothing(cfg, Path('unreadable.txt'))
-    assert cfg.default_hooks == dict(finite=dict(type='mmsvf.FiniteHook', max_skipped=2), exact_resume=None)
+    assert cfg.default_hooks == dict(finite=dict(type='mmsvf.FiniteHook', max_skipped=2))

@@ -20,7 +20,7 @@ from ..conftest import ROOT
 TINY = dict(embed_dims=(8, 8, 8, 8, 8), depths=(1, 1, 1, 1, 1))
 
 
-def runner(digits, work_dir, epochs=2, **changes):
+def runner(digits, work_dir, epochs=2, before=None, **changes):
     cfg = Config.fromfile(ROOT / 'configs' / 'demo' / 'svf_moving_digits.py')
     for part, split in (('train', 'train'), ('val', 'val'), ('test', 'val')):
         loader = cfg[f'{part}_dataloader']
@@ -33,6 +33,7 @@ def runner(digits, work_dir, epochs=2, **changes):
     cfg.param_scheduler = []
     cfg.work_dir, cfg.experiment_name = str(work_dir), work_dir.name
     cfg.visualizer.vis_backends = []
+    cfg.merge_from_dict(before or {})
     lose_nothing(cfg, work_dir / 'unreadable.txt')
     cfg.merge_from_dict(changes)
     return Runner.from_cfg(cfg)
@@ -247,6 +248,37 @@ def test_a_loss_scaler_leaves_steps_out_itself(digits, tmp_path):
     hook.skipped = SCALER_STEPS
     training.train_loop._max_epochs = 5
     with pytest.raises(RuntimeError, match='not finite in iteration 5'):
+        training.train()
+
+
+@pytest.mark.parametrize('key', ['finite', 'exact_resume', 'load_report'])
+def test_a_safeguard_can_be_switched_off(digits, tmp_path, key):
+    training = runner(digits, tmp_path / 'run', epochs=1, before={f'default_hooks.{key}': None})
+    training.train()
+    names = [type(hook).__name__ for hook in training.hooks]
+    assert len({'FiniteHook', 'ExactResumeHook', 'LoadReportHook'} & set(names)) == 2
+
+
+def test_a_nan_loss_between_steps_may_be_left_out(digits, tmp_path):
+    """With accumulated gradients, too, where no step is due in the iteration of the NaN."""
+    options = {'optim_wrapper.accumulative_counts': 2, 'train_dataloader.batch_size': 1}
+    training = runner(digits, tmp_path / 'run', epochs=1, **options, **{'default_hooks.finite.max_skipped': 1})
+    loss = training.model.cls_head.loss
+
+    def diverges(*args, **kwargs):
+        found = loss(*args, **kwargs)
+        return {k: v * float('nan') if training.iter == 0 and 'loss' in k else v for k, v in found.items()}
+
+    training.model.cls_head.loss = diverges
+    training.train()
+    assert training.iter == 4 and all(v.isfinite().all() for v in training.model.state_dict().values())
+
+
+def test_a_look_every_second_step_sees_what_was_between(digits, tmp_path):
+    options = {'default_hooks.finite.interval': 2, 'train_dataloader.batch_size': 1}
+    training = runner(digits, tmp_path / 'run', **options)
+    poisoned(training, LAYER, steps=[1])
+    with pytest.raises(RuntimeError, match=r'iteration 2 .*tensors of the model are not finite already'):
         training.train()
 
 
