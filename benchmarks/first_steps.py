@@ -87,7 +87,6 @@ def run(name: str, count: int, before: bool, args: argparse.Namespace) -> tuple[
         cfg.model.backbone.zero_init_residual = False
         if 'neck' in cfg.model:
             cfg.model.neck.norm = False
-    cfg.model = plain_norms(cfg.model.to_dict())
     with tempfile.TemporaryDirectory() as folder:
         cfg.work_dir, cfg.log_level, cfg.visualizer.vis_backends = folder, 'ERROR', []
         cfg.experiment_name = f'{name}-{count}-{before}'
@@ -106,13 +105,6 @@ def run(name: str, count: int, before: bool, args: argparse.Namespace) -> tuple[
         if not torch.isfinite(torch.tensor(norms[-1])):
             break
     return norms, losses
-
-
-def plain_norms(value: Any) -> Any:
-    """BatchNorm in the place of its synchronised form, which wants several processes."""
-    if isinstance(value, dict):
-        return {k: 'BN' if v == 'SyncBN' else plain_norms(v) for k, v in value.items()}
-    return [plain_norms(v) for v in value] if isinstance(value, list) else value
 
 
 def main() -> None:

@@ -75,28 +75,28 @@ class FiniteHook(Hook):
         @wraps(step)  # with what the schedulers note on it
         def look(**kwargs: Any) -> None:
             scaler = getattr(wrapper, 'loss_scaler', None)
+            batches, self.batches = self.batches, []
             self.steps += 1
             if self.steps % self.interval == 0:
                 scale = 1.0 if scaler is None else scaler.get_scale()
                 norm, bad = gradient_norm(runner.model)
                 if bad:
-                    self._skip(runner, bad, self.max_skipped if scaler is None else max(self.max_skipped, SCALER_STEPS))
+                    most = self.max_skipped if scaler is None else max(self.max_skipped, SCALER_STEPS)
+                    self._skip(runner, bad, batches, most)
                     if scaler is None:
                         return
                 else:
                     self.skipped = 0
                     if not getattr(wrapper, 'clip_grad_kwargs', None):  # otherwise it logs the norm itself
                         runner.message_hub.update_scalar('train/grad_norm', norm / scale)
-            self.batches.clear()
             step(**kwargs)
 
         return look
 
-    def _skip(self, runner: Any, bad: list[str], most: int) -> None:
+    def _skip(self, runner: Any, bad: list[str], batches: list[Any], most: int) -> None:
         """Count a step that is left out; past ``most``, or if the statistics of the norms are gone, stop."""
         self.skipped += 1
-        files = ', '.join(dict.fromkeys(batch_files(runner, batch) for batch in self.batches))
-        self.batches.clear()
+        files = ', '.join(dict.fromkeys(batch_files(runner, batch) for batch in batches))
         spoilt = [k for k, v in runner.model.named_buffers() if v.is_floating_point() and not torch.isfinite(v).all()]
         message = (
             f'the gradient of {len(bad)} tensors is not finite in iteration {runner.iter + 1} (epoch '

@@ -146,8 +146,8 @@ class AttentionRead(nn.Module):
         self.shift: Tensor | None = None  # of a fused model, with a scale a channel
         self.norm = nn.BatchNorm2d(channels) if (default.norm if norm is None else norm) else None
         self.lif = build_neuron(neuron, v_threshold=default.threshold if threshold is None else threshold)
-        node: Any = self.lif
         if self.norm is not None:
+            node: Any = self.lif
             # A score above its mean fires. From a bias of zero no neuron does while queries are sparse: the score is
             # largest where the query is silent, so its distribution ends shortly above the mean. The BatchNorms of the
             # convolution that follows then see constants, and each multiplies the gradient by up to 316 (D55).

@@ -110,10 +110,8 @@ def data_options(cfg: Config, data: dict[str, Path]) -> dict[str, Any]:
         dataset = loader.dataset.get('dataset', loader.dataset)
         kind, split = dataset.type.split('.')[-1], 'train' if part == 'train' else 'val'
         own: dict[str, Any] = {'indices': min(loader.batch_size, 16) + 1}
-        if kind == 'MMHPSDDataset' and 'compared' in str(
-            cfg.filename
-        ):  # networks on full frames, which have no arch so small
-            own['indices'] = 2
+        if kind == 'MMHPSDDataset' and 'compared' in str(cfg.filename):
+            own['indices'] = 2  # full frames, in networks that have no arch so small
         if cfg.default_scope == 'mmaction':
             own.update({'ann_file': f'{data["digits"] / split}.txt', 'data_prefix.video': str(data['digits'] / split)})
         elif kind == 'VSPWDataset':
