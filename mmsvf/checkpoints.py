@@ -169,7 +169,13 @@ def to_official(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         converted[theirs] = value.squeeze(-1) if mlp else value
     if not any(name.startswith('backbone.') for name in state_dict):
         raise ValueError(f'no weights under backbone.*, so not a model of mmsvf; got {_some(state_dict)}')
-    from_official(converted)  # lists what the authors' model has no place for
+    try:
+        from_official(converted)
+    except ValueError as error:
+        raise ValueError(
+            "the authors' code has no counterpart of this model: it builds SpikeVideoFormer and Meta-SpikeFormer with "
+            f'their stages and RepConv projections, for images and clips, and one classification head. {error}'
+        ) from error
     return converted
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
 import torch
+from mmengine.dist import all_gather_object, all_reduce, get_comm_device, get_world_size
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor
@@ -33,24 +34,24 @@ class FiniteHook(Hook):
 
     Args:
         interval: Optimizer steps between looks, each of which waits for the GPU. Above 1 the weights may have taken
-            what is not finite before it is seen; the message then says so.
+            what is not finite before it is seen; the message then says so, and names the files since the last look.
         max_skipped: So many steps in a row with such a gradient are left out instead. A loss scaler (``--amp``)
             leaves out up to 20 in any case, while it looks for its scale.
 
     Raises:
         RuntimeError: a gradient, a loss or a weight is not finite; the message has the layers where it began, the
-            iteration, the files of the batches and the last checkpoint.
+            iteration, the files of the batches (of all processes) and the last checkpoint. All processes raise it.
     """
 
     priority = 'VERY_HIGH'  # before the checkpoint is written
 
     def __init__(self, interval: int = 1, max_skipped: int = 0) -> None:
-        if interval < 1 or max_skipped < 0:
-            raise ValueError(f'interval={interval}, max_skipped={max_skipped}; at least 1 and at least 0')
+        if type(interval) is not int or type(max_skipped) is not int or interval < 1 or max_skipped < 0:
+            raise ValueError(f'interval={interval!r}, max_skipped={max_skipped!r}; whole numbers, at least 1 and 0')
         self.interval, self.max_skipped = interval, max_skipped
         self.skipped = 0  # steps in a row
         self.steps = 0
-        self.batches: list[Any] = []  # since the last step: several with accumulated gradients
+        self.drawn: list[int | None] = []  # samples since the last look: several batches with accumulated gradients
         self.loss: Tensor | None = None
 
     def before_train(self, runner: Any) -> None:
@@ -61,7 +62,7 @@ class FiniteHook(Hook):
             part.step = self._look_first(runner, part, part.step)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        self.batches.append(data_batch)
+        self.drawn += drawn_indices(data_batch)
 
     def _keep_loss(self, backward: Callable[..., None]) -> Callable[..., None]:
         @wraps(backward)
@@ -75,14 +76,14 @@ class FiniteHook(Hook):
         @wraps(step)  # with what the schedulers note on it
         def look(**kwargs: Any) -> None:
             scaler = getattr(wrapper, 'loss_scaler', None)
-            batches, self.batches = self.batches, []
             self.steps += 1
             if self.steps % self.interval == 0:
+                drawn, self.drawn = self.drawn, []
                 scale = 1.0 if scaler is None else scaler.get_scale()
                 norm, bad = gradient_norm(runner.model)
-                if bad:
+                if anywhere(bool(bad)):
                     most = self.max_skipped if scaler is None else max(self.max_skipped, SCALER_STEPS)
-                    self._skip(runner, bad, batches, most)
+                    self._skip(runner, bad, drawn, most)
                     if scaler is None:
                         return
                 else:
@@ -93,38 +94,42 @@ class FiniteHook(Hook):
 
         return look
 
-    def _skip(self, runner: Any, bad: list[str], batches: list[Any], most: int) -> None:
+    def _skip(self, runner: Any, bad: list[str], drawn: list[int | None], most: int) -> None:
         """Count a step that is left out; past ``most``, or if the statistics of the norms are gone, stop."""
         self.skipped += 1
-        files = ', '.join(dict.fromkeys(batch_files(runner, batch) for batch in batches))
-        spoilt = [k for k, v in runner.model.named_buffers() if v.is_floating_point() and not torch.isfinite(v).all()]
+        spoilt = not_finite(runner.model.named_buffers())
+        seen = all_gather_object((sample_files(runner, drawn), spoilt, bad))
+        files, spoilt, bad = (list(dict.fromkeys(name for part in parts for name in part)) for parts in zip(*seen))
         message = (
             f'the gradient of {len(bad)} tensors is not finite in iteration {runner.iter + 1} (epoch '
-            f'{runner.epoch + 1}), nearest the loss of {bad[-3:][::-1]}; loss={self.loss}; the batch was {files}'
+            f'{runner.epoch + 1}), nearest the loss of {bad[-3:][::-1]}; loss={self.loss}; {batch_of(files)}'
         )
         if self.skipped > most or spoilt:
             told = f'; with it the statistics {spoilt[:3]}' if spoilt else ''
-            gone = [k for k, v in runner.model.named_parameters() if not torch.isfinite(v).all()]
-            weights = 'The weights are those before this step'
+            gone = not_finite(runner.model.named_parameters())
+            weights, advice = 'The weights are those before this step', ADVICE.capitalize()
             if gone:
                 weights += f', of which {len(gone)} tensors of the model are not finite already, such as {gone[:3]}'
+                advice = 'Start from a file whose weights are finite'
             raise RuntimeError(
-                f'{message}{told}. {weights}; {last_good(runner)}. {ADVICE.capitalize()}; '
+                f'{message}{told}. {weights}; {last_good(runner)}. {advice}; '
                 '--cfg-options default_hooks.finite.max_skipped=N leaves out up to N such steps in a row'
             )
         runner.logger.log(logging.WARNING, f'{message}: this step is left out ({self.skipped} of at most {most})')
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        pending = self.batches and self.max_skipped  # no step was due: the next look decides
+        pending = self.drawn and self.max_skipped  # no step was due: the next look decides
         if self.skipped or pending or not self.every_n_train_iters(runner, self.interval):
             return
         losses = {k: v for k, v in (outputs or {}).items() if isinstance(v, Tensor)}
         bad = [name for name, value in losses.items() if 'loss' in name and not torch.isfinite(value).all()]
-        if bad:
-            values = ', '.join(f'{name}={losses[name].detach().float().mean().item()}' for name in bad)
+        if anywhere(bool(bad)):
+            values = [f'{name}={losses[name].detach().float().mean().item()}' for name in bad]
+            seen = all_gather_object((values, sample_files(runner, drawn_indices(data_batch)) if bad else []))
+            values, files = ([name for part in parts for name in part] for parts in zip(*seen))
             raise RuntimeError(
-                f'{values} in iteration {runner.iter + 1} (epoch {runner.epoch + 1}); the batch was '
-                f'{batch_files(runner, data_batch)}; {last_good(runner)}. {ADVICE.capitalize()}'
+                f'{", ".join(values)} in iteration {runner.iter + 1} (epoch {runner.epoch + 1}); {batch_of(files)}; '
+                f'{last_good(runner)}. {ADVICE.capitalize()}'
             )
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
@@ -152,13 +157,39 @@ def gradient_norm(model: torch.nn.Module) -> tuple[float, list[str]]:
     return total, bad
 
 
-def batch_files(runner: Any, batch: Any) -> str:
-    """Names of the files of a batch, or the indices of its samples where the data set does not tell."""
+def anywhere(here: bool) -> bool:
+    """Whether it is so in any process: they stop together, or the others would wait for the one that did."""
+    if get_world_size() == 1:
+        return here
+    seen = torch.tensor(float(here), device=get_comm_device())
+    all_reduce(seen, 'max')
+    return bool(seen)
+
+
+def not_finite(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """Names of those that are NaN or infinite somewhere."""
+    floating = [(name, value) for name, value in tensors if value.is_floating_point()]
+    return [name.removeprefix('module.') for name, value in floating if not torch.isfinite(value).all()]
+
+
+def drawn_indices(batch: Any) -> list[int | None]:
+    """Indices of a batch's samples; None where the data set does not tell."""
     samples = batch.get('data_samples') if isinstance(batch, dict) else None
-    indices = [getattr(sample, 'drawn_index', None) for sample in samples or []]
+    return [getattr(sample, 'drawn_index', None) for sample in samples or []]
+
+
+def sample_files(runner: Any, indices: list[int | None]) -> list[str]:
+    """Names of the files of samples."""
     dataset = runner.train_dataloader.dataset
-    names = [sample_name(dataset, index) for index in indices if index is not None]
-    return ', '.join(names) if names else 'not named by this data set'
+    return [sample_name(dataset, index) for index in indices if index is not None]
+
+
+def batch_of(files: list[str], most: int = 32) -> str:
+    """The files of a batch, for a message."""
+    if not files:
+        return 'the batch was not named by this data set'
+    more = f' and {len(files) - most} more' if len(files) > most else ''
+    return f'the batch was {", ".join(files[:most])}{more}'
 
 
 def last_good(runner: Any) -> str:

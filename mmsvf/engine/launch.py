@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import inspect
+import logging
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -106,11 +107,31 @@ def run(cfg: Config, method: str) -> Any:
         elif cfg.model.get('backbone', {}).get('with_cp'):
             return_freed_memory()  # a third of the peak, where memory was asked for
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-    result = getattr(runner, method)()
+    try:
+        result = getattr(runner, method)()
+    except BaseException as error:
+        write_down(runner, error)
+        raise
     if dist.is_available() and dist.is_initialized():  # without this a CPU run may abort at exit
         dist.barrier()
         dist.destroy_process_group()
     return result
+
+
+def write_down(runner: Runner, error: BaseException) -> None:
+    """Put what ended a run into the log of its work-dir; the console shows it anyway."""
+    record = logging.LogRecord(
+        runner.logger.name,
+        logging.ERROR,
+        __file__,
+        0,
+        f'the run ended with {type(error).__name__}: {error}',
+        None,
+        (type(error), error, error.__traceback__),
+    )
+    for handler in runner.logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)
 
 
 def train(args: argparse.Namespace) -> None:
@@ -133,12 +154,14 @@ def train(args: argparse.Namespace) -> None:
                 'auto_scale_lr.base_batch_size in the config or with --cfg-options'
             )
         cfg.auto_scale_lr.enable = True
-    if args.resume not in (None, 'auto'):
-        require_file(args.resume, '--resume ')
-        cfg.resume, cfg.load_from = True, args.resume
-    elif args.resume == 'auto' and find_latest_checkpoint(cfg.work_dir):
-        cfg.resume, cfg.load_from = True, None
-    elif cfg.get('load_from') is not None:  # also where there is nothing to resume from yet
+    if args.resume is not None:
+        found = find_latest_checkpoint(cfg.work_dir) if args.resume == 'auto' else args.resume
+        if found is None:
+            print(f'--resume: {cfg.work_dir} has no checkpoint yet; training starts from the beginning')
+        else:
+            require_file(found, '--resume ')
+            cfg.resume, cfg.load_from = True, found
+    if cfg.get('load_from') is not None:
         start = cfg.get('default_hooks', {}).get('load_report', {}).get('start')
         advice = (
             f'{f"the paper starts this training from {start}; " if start else ""}give another file with --cfg-options '

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from mmseg.evaluation import IoUMetric
 from PIL import Image
+from torch import Tensor
 
 from mmsvf.registry import METRICS
 
@@ -33,11 +34,17 @@ class VideoSegMetric(IoUMetric):
         windows: Lengths n of VC_n; () computes none, and no label maps are kept.
         strict: Ask VC for predictions that are right, not only stable.
         **kwargs: As in ``IoUMetric`` (iou_metrics, ignore_index, output_dir, format_only).
+
+    Raises:
+        ValueError: a window that is no positive integer; a label or a prediction beyond the classes, which
+            mmsegmentation would leave out of its sums. The message has the frame.
     """
 
     def __init__(self, windows: Sequence[int] = (8, 16), strict: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.windows, self.strict = tuple(windows), strict
+        if not all(type(n) is int and n > 0 for n in self.windows):
+            raise ValueError(f'windows={windows!r}; lengths in frames, such as (8, 16), or () for none')
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Histograms, label maps and files of a batch."""
@@ -54,9 +61,20 @@ class VideoSegMetric(IoUMetric):
             if self.format_only:
                 continue
             label = sample['gt_sem_seg']['data'].squeeze().to(prediction)
+            self._check(prediction, label, classes, path)
             areas = self.intersect_and_union(prediction, label, classes, self.ignore_index)
             maps = [m.cpu().numpy().astype(np.uint8) for m in (prediction, label)] if self.windows else []
             self.results.append((areas, video, frame, label.shape, [zlib.compress(m.tobytes(), 1) for m in maps]))
+
+    def _check(self, prediction: Tensor, label: Tensor, classes: int, path: Path) -> None:
+        for what, ids in (('label', label[label != self.ignore_index]), ('prediction', prediction)):
+            beyond = ids[(ids < 0) | (ids >= classes)]
+            if len(beyond):
+                raise ValueError(
+                    f'{path}: {what} {beyond.unique().tolist()[:5]} in {len(beyond)} pixels, but the data set has '
+                    f'{classes} classes, 0 to {classes - 1} (and ignore_index={self.ignore_index}): check num_classes, '
+                    'the masks and reduce_zero_label'
+                )
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """The metrics of all frames; a frame that two processes saw counts once."""

@@ -76,7 +76,8 @@ def count_keys(tokens: str, size: Sequence[int], steps: int = 1) -> int:
     Raises:
         ValueError: ``size`` is not three positive integers, or one frame where a memory reads those before.
     """
-    if len(size) != 3 or not all(isinstance(n, int) and n > 0 for n in size) or (tokens == 'memory' and size[0] < 2):
+    whole = isinstance(size, Sequence) and len(size) == 3 and all(type(n) is int and n > 0 for n in size)
+    if not whole or (tokens == 'memory' and size[0] < 2):
         raise ValueError(
             f'reference_size={size!r}; (T, H, W) of the feature map, T of a memory 2 or more, such as (4, 30, 30)'
         )

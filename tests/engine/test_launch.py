@@ -63,14 +63,15 @@ def test_no_seed_is_a_random_one(configured):
     assert isinstance(runner.seed, int)
 
 
-def test_resume_without_a_path_finds_the_last(configured, tmp_path):
+def test_resume_without_a_path_finds_the_last(configured, tmp_path, capsys):
     there, start = tmp_path / 'there', tmp_path / 'imagenet.pth'
     for path in (there / 'epoch_1.pth', start):
         save_checkpoint(dict(state_dict={}), path)
     argv = '--resume', '--cfg-options', f'load_from={start}', '--work-dir'
     launch.train(train_args(*argv, str(there)))
-    assert configured['cfg'].resume is True and configured['cfg'].load_from is None
+    assert configured['cfg'].resume is True and configured['cfg'].load_from == str(there / 'epoch_1.pth')
     launch.train(train_args(*argv, str(tmp_path / 'new')))
+    assert 'new has no checkpoint yet; training starts from the beginning' in capsys.readouterr().out
     assert configured['cfg'].resume is False and configured['cfg'].load_from == str(start), 'nothing to resume from yet'
     with pytest.raises(FileNotFoundError, match=r"--resume 'no\.pth' does not exist"):
         launch.train(train_args('--resume', 'no.pth'))

@@ -2,6 +2,7 @@
 
 import errno
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from mmengine.runner import Runner
 import mmsvf.checkpoints
 from mmsvf import safe_pickle
 from mmsvf.checkpoints import PARTIAL, find_latest_checkpoint, save_checkpoint
+from mmsvf.engine import launch
 from mmsvf.engine.finite import SCALER_STEPS, FiniteHook, gradient_norm
 from mmsvf.engine.launch import check_work_dir, lose_nothing
 
@@ -278,8 +280,62 @@ def test_a_look_every_second_step_sees_what_was_between(digits, tmp_path):
     options = {'default_hooks.finite.interval': 2, 'train_dataloader.batch_size': 1}
     training = runner(digits, tmp_path / 'run', **options)
     poisoned(training, LAYER, steps=[1])
-    with pytest.raises(RuntimeError, match=r'iteration 2 .*tensors of the model are not finite already'):
+    with pytest.raises(RuntimeError, match=r'iteration 2 .*tensors of the model are not finite already') as error:
         training.train()
+    assert str(error.value).count('.mp4') == 2 and 'Start from a file whose weights are finite' in str(error.value)
+
+
+def one_of_two(rank, folder):
+    """A step of two processes of which the second alone has a NaN: a loss, then statistics."""
+    store = torch.distributed.FileStore(f'{folder}/store', 2)
+    torch.distributed.init_process_group('gloo', store=store, rank=rank, world_size=2)
+    model = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.BatchNorm1d(1))
+    model[0].weight.grad = torch.tensor([[float('nan')]])  # as it is after the gradients were averaged
+    dataset = SimpleNamespace(get_data_info=lambda index: dict(filename=f'{index}.mp4'))
+    training = SimpleNamespace(
+        model=model, iter=0, epoch=0, work_dir=folder, train_dataloader=SimpleNamespace(dataset=dataset)
+    )
+    training.message_hub = SimpleNamespace(runtime_info={})
+    hook = FiniteHook(max_skipped=5)
+    batch = dict(data_samples=[SimpleNamespace(drawn_index=rank)])
+    said = []
+    for step in (
+        lambda: hook.after_train_iter(training, 0, batch, dict(loss=torch.tensor([1.0, float('nan')][rank]))),
+        lambda: hook._skip(training, ['0.weight'], [rank], 5),
+    ):
+        if rank == 1:
+            model[1].running_var.fill_(float('nan'))
+        try:
+            step()
+        except RuntimeError as error:
+            said.append(str(error))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+    (Path(folder) / f'{rank}.txt').write_text('\n'.join(said))
+
+
+def test_processes_stop_together_and_name_all_files(tmp_path):
+    torch.multiprocessing.start_processes(one_of_two, (str(tmp_path),), nprocs=2, start_method='fork')
+    for rank in (0, 1):
+        loss, statistics = (tmp_path / f'{rank}.txt').read_text().splitlines()
+        assert 'loss=nan in iteration 1' in loss and 'the batch was 1.mp4;' in loss
+        assert "the batch was 0.mp4, 1.mp4; with it the statistics ['1.running_var']" in statistics
+
+
+def test_what_ended_a_training_is_in_its_log(digits, tmp_path, monkeypatch):
+    training = runner(digits, tmp_path / 'run', epochs=1)
+    poisoned(training, LAYER, steps=[1])
+    monkeypatch.setattr(Runner, 'from_cfg', lambda cfg: training)
+    with pytest.raises(RuntimeError):
+        launch.run(training.cfg, 'train')
+    log = next((tmp_path / 'run').rglob('*.log')).read_text()
+    assert 'the run ended with RuntimeError: the gradient of' in log and 'Traceback' in log
+
+
+@pytest.mark.parametrize('options', [dict(max_skipped=0.5), dict(max_skipped='x'), dict(interval=0)])
+def test_options_that_are_no_numbers_of_steps(options):
+    with pytest.raises(ValueError, match='whole numbers, at least 1 and 0'):
+        FiniteHook(**options)
 
 
 def test_a_large_gradient_is_not_taken_for_an_infinite_one():

@@ -69,7 +69,7 @@ def build(classes=3, **kwargs):
 
 def test_all_metrics_of_a_set_in_any_order():
     rng = np.random.default_rng(0)
-    videos = {name: (labels(rng, n, 3), labels(rng, n, 3)) for name, n in (('v1', 20), ('v2', 18), ('short', 12))}
+    videos = {name: (labels(rng, n, 3) % 253, labels(rng, n, 3)) for name, n in (('v1', 20), ('v2', 18), ('short', 12))}
     entries = [sample(p[t], g[t], v, t) for v, (p, g) in videos.items() for t in range(len(g))]
     metric = build()
     for i in rng.permutation(len(entries)):
@@ -81,7 +81,7 @@ def test_all_metrics_of_a_set_in_any_order():
         scores = np.concatenate([reference(*videos[v], window) for v in ('v1', 'v2')])
         assert metrics[f'VC{window}'] == pytest.approx(100 * np.nanmean(scores), abs=0.006)
     p, g = (np.concatenate([video[i].ravel() for video in videos.values()]) for i in (0, 1))
-    p = np.where(p == 255, 255, p)[g != 255]
+    p = p[g != 255]
     g = g[g != 255]
     iou = [(p[g == c] == c).sum() / ((p == c) | (g == c)).sum() for c in range(3)]
     frequency = [(g == c).mean() for c in range(3)]
@@ -134,3 +134,21 @@ def test_without_windows_no_maps_are_kept():
     metric.process(None, [sample(truth, truth, 'v1', 0)])
     assert metric.results[0][-1] == []
     assert not any(key.startswith('VC') for key in metric.compute_metrics(metric.results))
+
+
+@pytest.mark.parametrize(
+    ('prediction', 'label', 'message'),
+    [
+        (0, 3, r'00000000\.jpg: label \[3\] in 16 pixels, but the data set has 3 classes, 0 to 2'),
+        (5, 0, r'00000000\.jpg: prediction \[5\] in 16 pixels'),
+    ],
+)
+def test_labels_beyond_the_classes_are_refused(prediction, label, message):
+    maps = [np.full((4, 4), value, np.uint8) for value in (prediction, label)]
+    with pytest.raises(ValueError, match=message):
+        build().process(None, [sample(*maps, 'v1', 0)])
+
+
+def test_windows_are_lengths():
+    with pytest.raises(ValueError, match=r'windows=\(0, -3\); lengths in frames'):
+        build(windows=(0, -3))

@@ -142,6 +142,8 @@ def test_scale_is_part_of_the_threshold():
         (dict(heads=5), r'heads=5 does not divide the width 16'),
         (dict(reference_size=(4, 30)), r'reference_size=\(4, 30\); \(T, H, W\) of the feature map'),
         (dict(reference_size=(4, 0, 30)), r'reference_size=\(4, 0, 30\)'),
+        (dict(reference_size=4), 'reference_size=4; '),
+        (dict(reference_size=(True, 3, 3)), r'reference_size=\(True, 3, 3\); '),
         (dict(reference_size=(4, 30, 30), scale='height'), r"scale='height' follows the size .* no reference_size"),
     ],
     ids=str,

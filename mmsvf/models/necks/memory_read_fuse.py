@@ -49,8 +49,8 @@ class MemoryReadFuse(BaseModule):
             if channels % heads:
                 raise ValueError(f'heads={heads} does not divide the width {channels} of in_channels={in_channels}')
         check_arguments(MemoryRead, options, 'MemoryReadFuse')
-        sizes = [None] * len(in_channels) if reference_size is None else list(reference_size)
-        if len(sizes) != len(in_channels) or any(isinstance(size, int) for size in sizes):
+        sizes = [None] * len(in_channels) if reference_size is None else reference_size
+        if not isinstance(sizes, Sequence) or len(sizes) != len(in_channels) or isinstance(sizes[0], int):
             raise ValueError(
                 f'reference_size={reference_size!r} for in_channels={list(in_channels)}: one (T, H, W) a scale, such '
                 'as [(4, 240, 240), (4, 120, 120), (4, 60, 60), (4, 30, 30)]'
