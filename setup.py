@@ -72,7 +72,7 @@ setup(
     cmdclass={'build_py': BuildWithMim},
     python_requires='>=3.9',
     # spikingjelly is not listed: it asks for torchaudio and torchvision, which would replace torch
-    install_requires=['torch>=2.1', 'numpy', 'numba', 'loguru', 'packaging'],
+    install_requires=['torch>=2.6', 'numpy', 'numba', 'loguru', 'packaging'],
     extras_require={
         'action': ACTION,
         'seg': SEG,

@@ -5,19 +5,15 @@ Source: the key list of the authors' SpikeVideoFormer and Meta-SpikeFormer model
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-import shutil
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import safe_pickle
+import mmsvf.files.checkpoints as files
+
 from .version import __version__
 
 # our name -> the authors', applied in this order
@@ -56,8 +52,6 @@ _RULES = [
     (r'\.mlp\.norm([12])', r'.mlp.fc\1_bn'),
     (r'\.mlp\.lif([12])', r'.mlp.fc\1_lif'),
 ]
-
-PARTIAL = '.partial'  # of a file that is being written
 
 _DOWNSAMPLES = ('1_1', '1_2', '2', '3', '4')
 
@@ -195,17 +189,17 @@ def official_weights(checkpoint: Any) -> dict[str, Tensor] | None:
 
 
 def load_checkpoint(file: Any, map_location: Any = None, **_: Any) -> Any:
-    """Read a checkpoint through the allow list; a file of the authors comes out under our names.
+    """Read a checkpoint without running it; a file of the authors comes out under our names.
 
     What MMEngine loads in a process that has imported mmsvf comes through here, so ``load_from``
     and ``init_cfg=dict(type='Pretrained', prefix='backbone.')`` take the authors' files as they
     are. Their heads become mmpretrain's.
 
     Raises:
-        UnpicklingError: as :func:`mmsvf.safe_pickle.load_checkpoint`.
+        UnpicklingError: as :func:`mmsvf.files.checkpoints.load_checkpoint`.
         ValueError: as :func:`from_official`.
     """
-    checkpoint = safe_pickle.load_checkpoint(file, map_location)
+    checkpoint = files.load_checkpoint(file, map_location)
     weights = official_weights(checkpoint)
     return checkpoint if weights is None else convert(weights, 'head')
 
@@ -218,57 +212,6 @@ def convert(weights: Mapping[str, Tensor], head: str, space_time: str | None = N
     """
     meta = dict(mmsvf_version=__version__, backbone=official_arch(weights, space_time))
     return dict(state_dict=from_official(weights, head), meta=meta)
-
-
-def save_checkpoint(checkpoint: dict[str, Any], path: str | os.PathLike) -> None:
-    """Write a checkpoint so that ``path`` is, at any moment, what it was before or all of the new one.
-
-    Raises:
-        OSError: it could not be written; ``path`` is what it was before.
-    """
-    path = Path(path)
-    partial = path.with_name(path.name + PARTIAL)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with partial.open('wb') as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException as error:
-        partial.unlink(missing_ok=True)
-        if not isinstance(error, (OSError, RuntimeError)):  # torch has its own error for a full disk
-            raise
-        raise OSError(
-            f'{path} could not be written ({error}); {_free(path.parent)}. Checkpoints written before are untouched: '
-            'make room, then go on with --resume'
-        ) from error
-
-
-def _free(folder: Path) -> str:
-    return f'{shutil.disk_usage(folder).free / 2**20:.0f} MiB are free in {folder}'
-
-
-def find_latest_checkpoint(folder: str | os.PathLike) -> str | None:
-    """The checkpoint to resume from: the one that ``last_checkpoint`` names, or the newest whole one.
-
-    ``last_checkpoint`` may be empty or gone, and a file cut off, if a machine went down.
-    """
-    folder = Path(folder)
-    named = folder / 'last_checkpoint'
-    text = named.read_text(encoding='utf-8').strip() if named.is_file() else ''
-    if '://' in text or os.path.isdir(text) or zipfile.is_zipfile(text):
-        return text
-    steps = ((re.fullmatch(r'(?:epoch|iter)_(\d+)', path.stem), path) for path in folder.glob('*.pth'))
-    whole = [(int(step[1]), str(path)) for step, path in steps if step and zipfile.is_zipfile(path)]
-    found = max(whole)[1] if whole else None
-    if named.is_file():
-        what = f'goes on from {found}' if found else 'starts from the beginning: there is no other'
-        from mmengine.logging import print_log
-
-        message = f'{named} names {text!r}, which is missing or cut off; the training {what}'
-        print_log(message, logger='current', level=logging.WARNING)
-    return found
 
 
 def _classes(state_dict: Mapping[str, Tensor]) -> int:

@@ -78,8 +78,12 @@ def install() -> None:
     on_import('mmengine.registry', register_mmsvf)
     on_import('mmengine.runner.checkpoint', load_checkpoints_safely)
     on_import('mmengine.runner.checkpoint', write_checkpoints_whole)
+    on_import('mmengine.config.config', leave_stored_configs)
     for reader in ('mmengine.fileio.handlers.pickle_handler', 'mmpretrain.datasets.cifar', 'mmseg.utils.io'):
         on_import(reader, read_pickles_safely)
+    on_import('mmengine.fileio.handlers.yaml_handler', read_yaml_safely)
+    for reader in ('mmpose.datasets.datasets.wholebody3d.h3wb_dataset', 'mmdet.datasets.openimages'):
+        on_import(reader, read_objects_safely)
     on_import('mmengine.hooks.checkpoint_hook', keep_the_old_until_the_new)
     on_import('mmcv.ops', stub_mmcv_ops)
     on_import('mmaction.models.localizers', stub_mmaction_drn)
@@ -92,55 +96,103 @@ def register_mmsvf(module: ModuleType) -> Iterator[None]:
     importlib.import_module('mmsvf.registry')
 
 
+class _With(ModuleType):
+    """A module of which some names are others; it stands for the module in a single importer."""
+
+    def __init__(self, module: ModuleType, **names: Any) -> None:
+        super().__init__(module.__name__)
+        self.__dict__.update(names, _module=module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__['_module'], name)
+
+
+def rebind(module: ModuleType, name: str, new: Any) -> None:
+    """Replace a name of a module, and wherever a module of OpenMMLab has taken it from there before."""
+    old = getattr(module, name)
+    for other in list(sys.modules.values()):
+        if getattr(other, '__name__', '').startswith('mm') and vars(other).get(name) is old:
+            setattr(other, name, new)
+    setattr(module, name, new)
+
+
 @contextlib.contextmanager
 def load_checkpoints_safely(module: ModuleType) -> Iterator[None]:
-    """Every checkpoint MMEngine loads goes through the allow list of ``mmsvf.safe_pickle``.
+    """Every checkpoint MMEngine loads goes through ``mmsvf.files.checkpoints``.
 
     Reason: mmengine 0.10.7 calls ``torch.load`` without ``weights_only``; torch >= 2.6 then
     refuses MMEngine's own checkpoints (HistoryBuffer), torch < 2.6 runs any code in them.
-    onedl-mmengine falls back to running it. The name ``torch`` of the module is replaced, since
-    each of its loaders calls ``torch.load``. Delete when MMEngine loads its checkpoints with
-    ``weights_only=True``.
+    onedl-mmengine falls back to running it. Delete when MMEngine loads its checkpoints with
+    ``weights_only=True``, and compares them with their checksums.
     """
     yield
     from .checkpoints import load_checkpoint
 
-    torch = module.torch
+    module.torch = _With(module.torch, load=load_checkpoint)  # type: ignore[attr-defined]
+    rebind(module, 'load_url', load_url)
 
-    class SafeTorch(ModuleType):
-        load = staticmethod(load_checkpoint)
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(torch, name)
+@contextlib.contextmanager
+def leave_stored_configs(module: ModuleType) -> Iterator[None]:
+    """A config that was stored in a checkpoint is not run.
 
-    module.torch = SafeTorch('torch')  # type: ignore[attr-defined]
-    module.load_url = load_url  # type: ignore[attr-defined]
+    Reason: mmengine 0.10.7 runs it when an inferencer is given weights alone, and when a training of an old format is
+    resumed. Delete when it does not.
+    """
+    yield
+    from .files.configs import refuse_stored_config
+
+    config = module.Config
+    original = config.fromstring
+
+    def fromstring(cfg_str: str, file_format: str) -> Any:
+        refuse_stored_config(cfg_str)
+        return original(cfg_str, file_format)
+
+    config.fromstring = staticmethod(fromstring)
 
 
 @contextlib.contextmanager
 def read_pickles_safely(module: ModuleType) -> Iterator[None]:
-    """Annotations in pickles go through the allow list of ``mmsvf.safe_pickle``, too.
+    """Annotations in pickles go through ``mmsvf.files.pickles``.
 
-    Reason: ``pickle.load`` runs what a file asks for. The name ``pickle`` of the module is replaced. Delete when these
-    modules read data without running it.
+    Reason: ``pickle.load`` runs what a file asks for. Delete when these modules read data without running it.
     """
     yield
     import io
     import pickle
 
-    from . import safe_pickle
+    from .files import pickles
 
-    class SafePickle(ModuleType):
-        load = staticmethod(safe_pickle.load)
+    def loads(content: bytes, **kwargs: Any) -> Any:
+        return pickles.load(io.BytesIO(content), **kwargs)
 
-        @staticmethod
-        def loads(content: bytes, **kwargs: Any) -> Any:
-            return safe_pickle.load(io.BytesIO(content), **kwargs)
+    module.pickle = _With(pickle, load=pickles.load, loads=loads)  # type: ignore[attr-defined]
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(pickle, name)
 
-    module.pickle = SafePickle('pickle')  # type: ignore[attr-defined]
+@contextlib.contextmanager
+def read_yaml_safely(module: ModuleType) -> Iterator[None]:
+    """YAML is read as data.
+
+    Reason: MMEngine 0.10.7 takes the loader that calls whatever ``!!python/object/apply`` names. Delete when it takes
+    the safe one.
+    """
+    yield
+    import yaml
+
+    module.Loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def read_objects_safely(module: ModuleType) -> Iterator[None]:
+    """Arrays of Python objects go through ``mmsvf.files.pickles``.
+
+    Reason: these data sets call ``np.load(allow_pickle=True)``. Delete when their annotations hold no pickles.
+    """
+    yield
+    from .files.pickles import load_numpy
+
+    module.np = _With(module.np, load=load_numpy)  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
@@ -151,7 +203,8 @@ def write_checkpoints_whole(module: ModuleType) -> Iterator[None]:
     trusts ``last_checkpoint``, which such a moment leaves empty. Delete when it writes to a new file and renames that.
     """
     yield
-    from .checkpoints import find_latest_checkpoint, save_checkpoint
+    from .files.checkpoints import save_checkpoint
+    from .files.work_dir import find_latest_checkpoint
 
     original = module.save_checkpoint
 
@@ -161,24 +214,21 @@ def write_checkpoints_whole(module: ModuleType) -> Iterator[None]:
         else:
             save_checkpoint(checkpoint, filename)
 
-    module.save_checkpoint = save  # type: ignore[attr-defined]
-    module.find_latest_checkpoint = find_latest_checkpoint  # type: ignore[attr-defined]
+    rebind(module, 'save_checkpoint', save)
+    rebind(module, 'find_latest_checkpoint', find_latest_checkpoint)
 
 
 @contextlib.contextmanager
 def keep_the_old_until_the_new(module: ModuleType) -> Iterator[None]:
     """MMEngine's CheckpointHook removes the old checkpoint after the new one is written, not before.
 
-    Reason: with mmengine 0.10.7 and ``max_keep_ckpts=1`` a kill or a full disk in between leaves none at all. Delete
-    when it saves first.
+    Reason: with mmengine 0.10.7 and ``max_keep_ckpts=1`` a kill or a full disk in between leaves none at all, and two
+    trainings in one folder overwrite each other. Delete when it saves first and takes a lock.
     """
     yield
-    from mmengine.registry import HOOKS
-
     from .engine.checkpoint_hook import save_first
 
-    module.CheckpointHook = save_first(module.CheckpointHook)  # type: ignore[attr-defined]
-    HOOKS.register_module(name='CheckpointHook', force=True, module=module.CheckpointHook)
+    save_first(module.CheckpointHook)
 
 
 def load_url(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True, **_: Any) -> Any:

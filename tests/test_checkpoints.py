@@ -14,9 +14,9 @@ from mmsvf.checkpoints import (
     official_arch,
     official_name,
     official_weights,
-    save_checkpoint,
     to_official,
 )
+from mmsvf.files.checkpoints import save_checkpoint
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.spiking import build_neuron
 from mmsvf.spiking.neuron import FromRest

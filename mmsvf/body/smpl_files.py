@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mmsvf import safe_pickle
+from mmsvf.files import pickles
+from mmsvf.files.values import PICKLE, StandIn
 
 from .skinning import PARENTS, SkinnedBody
 
@@ -26,36 +26,71 @@ KEYS = {
 }
 
 
-class _Chumpy:
+class _Chumpy(StandIn):
     """Stands for any class of chumpy: keeps its state, from which :func:`array` reads the values."""
 
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
+    state: Mapping[str, Any] = {}
+
+    def __setstate__(self, state: Any) -> None:
         self.state = dict(state)
 
+    def real(self, resolve: Callable[[Any], Any]) -> _Chumpy:
+        self.state = resolve(self.state)
+        return self
 
-class _Sparse:
+
+class _Sparse(StandIn):
     """Stands for a sparse matrix of scipy: keeps its state."""
+
+    kind = 'csc'
+    state: Mapping[str, Any] = {}
 
     def __setstate__(self, state: Any) -> None:
         self.state = dict(state) if isinstance(state, Mapping) else dict(state[1])
 
+    def real(self, resolve: Callable[[Any], Any]) -> np.ndarray:
+        import scipy.sparse
 
-class _Unpickler(safe_pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if module.split('.')[0] == 'chumpy':
-            return _Chumpy
-        if module.startswith('scipy.sparse') and name.rstrip('_') in (
-            'csc_matrix',
-            'csr_matrix',
-            'csc_array',
-            'csr_array',
+        state = resolve(self.state)
+        build = scipy.sparse.csc_matrix if self.kind == 'csc' else scipy.sparse.csr_matrix
+        rows, columns = map(int, state.get('_shape', state.get('shape')))
+        if not 0 < rows * columns <= MOST:
+            raise ValueError(f'a sparse matrix of {rows} x {columns}')
+        matrix = build((rows, columns), dtype=np.asarray(state['data']).dtype)
+        matrix.data, matrix.indices, matrix.indptr = (np.asarray(state[k]) for k in ('data', 'indices', 'indptr'))
+        if matrix.data.dtype.kind not in 'fiu' or any(
+            x.dtype.kind not in 'iu' for x in (matrix.indices, matrix.indptr)
         ):
-            return type(name, (_Sparse,), {})
-        return super().find_class(module, name)
+            raise ValueError('a sparse matrix whose indices are no integers')
+        matrix.check_format(full_check=True)  # its own conversion to a dense one writes wherever the indices say
+        return matrix.toarray()
+
+
+class _SparseRows(_Sparse):
+    kind = 'csr'
+
+
+MOST = 100_000_000  # numbers of a matrix; a SMPL body has 24 x 6890
+SPARSE: dict[str, Any] = {
+    f'{module}.{kind}_{what}': stand_in
+    for kind, stand_in in (('csc', _Sparse), ('csr', _SparseRows))
+    for what in ('matrix', 'array')
+    for module in ('scipy.sparse', f'scipy.sparse.{kind}', f'scipy.sparse._{kind}')
+}
+
+
+class _Names(dict):
+    """The names in a SMPL file: matrices, and whatever chumpy has."""
+
+    def get(self, name: Any, default: Any = None) -> Any:
+        return _Chumpy if name.startswith('chumpy.') else super().get(name, default)
+
+
+NAMES = _Names({**PICKLE, **SPARSE})
 
 
 def array(value: Any) -> np.ndarray:
-    """The values of an array of numpy, chumpy or (dense) scipy.sparse.
+    """The values of an array of numpy or chumpy.
 
     Raises:
         ValueError: a kind of chumpy expression that SMPL files do not use.
@@ -69,16 +104,7 @@ def array(value: Any) -> np.ndarray:
         if 'x' in state:
             return np.asarray(state['x'])
         raise ValueError(f'a chumpy expression with {sorted(state)}; only plain arrays and selections can be read')
-    if isinstance(value, _Sparse):
-        import scipy.sparse
-
-        kind = type(value).__name__[:3]
-        state = value.state
-        build = scipy.sparse.csc_matrix if kind == 'csc' else scipy.sparse.csr_matrix
-        return build(
-            (state['data'], state['indices'], state['indptr']), state.get('_shape', state.get('shape'))
-        ).toarray()
-    return value.toarray() if hasattr(value, 'toarray') else np.asarray(value)
+    return np.asarray(value)
 
 
 def read_smpl(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -98,15 +124,13 @@ def read_smpl(path: str | os.PathLike) -> dict[str, np.ndarray]:
                 data = dict(content)
         elif path.suffix == '.pkl':
             with open(path, 'rb') as file:
-                data = _Unpickler(file, encoding='latin1').load()
+                data = pickles.load(file, NAMES, encoding='latin1')
         else:
             raise ValueError(f'{path}: a SMPL file is a .pkl or an .npz')
-    except (EOFError, zipfile.BadZipFile, IndexError, KeyError, AttributeError) as error:
-        raise pickle.UnpicklingError(f'cannot read {path}: it is truncated, or no SMPL file ({error})') from error
-    except pickle.UnpicklingError as error:
-        if str(error).startswith(safe_pickle.REFUSED):
+    except (EOFError, OSError, zipfile.BadZipFile, ValueError) as error:
+        if str(path) in str(error):
             raise
-        raise pickle.UnpicklingError(f'cannot read {path}: it is truncated, or no SMPL file ({error})') from error
+        raise pickles.UnpicklingError(f'cannot read {path}: it is truncated, or no SMPL file ({error})') from error
     missing = [key for key in KEYS.values() if not isinstance(data, Mapping) or key not in data]
     if missing:
         raise ValueError(f'{path} lacks {missing}; a SMPL file has {sorted(KEYS.values())}')

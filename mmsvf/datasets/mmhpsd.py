@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from mmsvf.files.pickles import load_joblib
 from mmsvf.registry import DATASETS
-from mmsvf.safe_pickle import load_joblib
 
 from .events import BINS, bin_events, join_intervals
 

@@ -3,75 +3,104 @@
 from __future__ import annotations
 
 import shutil
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 
-from mmsvf.checkpoints import PARTIAL
+from mmsvf.files.work_dir import WorkDirLock, note_removals, tidy
 
 
 class _Deferred:
     """A file backend that keeps removals for later."""
 
-    def __init__(self, backend: Any) -> None:
-        self._backend = backend
+    def __init__(self, backend: Any, folder: str) -> None:
+        self._backend, self._folder = backend, folder
         self._later: list[tuple[str, str]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
+    def _note(self) -> None:
+        note_removals(self._folder, [path for _, path in self._later])
+
     def remove(self, path: str) -> None:
         self._later.append(('remove', str(path)))
+        self._note()
 
     def rmtree(self, path: str) -> None:
         self._later.append(('rmtree', str(path)))
 
     def remove_now(self, keep: set[str]) -> None:
         """What was asked for, but for files that have been written again since."""
+        if not self._later:
+            return
         later, self._later = self._later, []
         for call, path in later:
             if path not in keep and self._backend.exists(path):
                 getattr(self._backend, call)(path)
+        self._note()
 
 
-def save_first(base: Any) -> Any:
-    """A subclass of a CheckpointHook that saves before it removes, and tidies what a kill left unfinished."""
+def save_first(hook: Any) -> None:
+    """Have a CheckpointHook save before it removes, hold its folder's lock, and tidy what a kill left unfinished.
 
-    class CheckpointHook(base):
-        __doc__ = base.__doc__
-        file_backend: Any
+    The class itself is changed, so that it does not matter who has imported it before.
+    """
+    before_train, after_train = hook.before_train, getattr(hook, 'after_train', None)
+    with_step, best = hook._save_checkpoint_with_step, hook._save_best_checkpoint
 
-        def before_train(self, runner: Any) -> None:
-            super().before_train(runner)
-            if is_main_process():
-                for unfinished in Path(runner.work_dir).glob(f'*{PARTIAL}'):
-                    unfinished.unlink(missing_ok=True)
-                self._check_room(runner)
-            self.file_backend = _Deferred(self.file_backend)
+    @wraps(before_train)
+    def locked(self: Any, runner: Any) -> None:
+        problem: list[Any] = [None]
+        if is_main_process():
+            try:
+                Path(runner.work_dir).mkdir(parents=True, exist_ok=True)
+                self.lock = WorkDirLock(runner.work_dir)
+                tidy(runner.work_dir)
+                _check_room(runner)
+            except (OSError, RuntimeError) as error:
+                problem = [error]
+        broadcast_object_list(problem)  # all processes stop together
+        if problem[0] is not None:
+            raise problem[0]
+        before_train(self, runner)
+        if not isinstance(self.file_backend, _Deferred):
+            self.file_backend = _Deferred(self.file_backend, runner.work_dir)
 
-        def _check_room(self, runner: Any) -> None:
-            folder = Path(runner.work_dir)
-            needed = sum(value.nbytes for value in runner.model.state_dict().values())
-            free = shutil.disk_usage(folder).free
-            if free < needed:
-                raise OSError(
-                    f'{free / 2**20:.1f} MiB are free in {folder}, and the weights alone take '
-                    f'{needed / 2**20:.1f} MiB: no checkpoint could be written. Make room, or give another --work-dir'
-                )
+    def released(self: Any, runner: Any) -> None:
+        if after_train is not None:
+            after_train(self, runner)
+        if is_main_process():
+            self.lock.release()
 
-        def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict) -> None:
-            super()._save_checkpoint_with_step(runner, step, meta)
-            self.file_backend.remove_now(self._written())
+    @wraps(with_step)
+    def saved(self: Any, runner: Any, step: int, meta: dict) -> None:
+        with_step(self, runner, step, meta)
+        self.file_backend.remove_now(_written(self))
 
-        def _save_best_checkpoint(self, runner: Any, metrics: dict) -> None:
-            super()._save_best_checkpoint(runner, metrics)
-            self.file_backend.remove_now(self._written())
+    @wraps(best)
+    def saved_best(self: Any, runner: Any, metrics: dict) -> None:
+        best(self, runner, metrics)
+        self.file_backend.remove_now(_written(self))
 
-        def _written(self) -> set[str]:
-            best = getattr(self, 'best_ckpt_path_dict', None) or {}
-            found = (self.last_ckpt, getattr(self, 'best_ckpt_path', None), *best.values())
-            return {str(path) for path in found if path}
+    hook.before_train, hook.after_train = locked, released
+    hook._save_checkpoint_with_step, hook._save_best_checkpoint = saved, saved_best
 
-    CheckpointHook.__module__, CheckpointHook.__qualname__ = base.__module__, base.__qualname__
-    return CheckpointHook
+
+def _check_room(runner: Any) -> None:
+    folder = Path(runner.work_dir)
+    needed = sum(value.nbytes for value in runner.model.state_dict().values())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(
+            f'{free / 2**20:.1f} MiB are free in {folder}, and the weights alone take '
+            f'{needed / 2**20:.1f} MiB: no checkpoint could be written. Make room, or give another --work-dir'
+        )
+
+
+def _written(hook: Any) -> set[str]:
+    best = getattr(hook, 'best_ckpt_path_dict', None) or {}
+    found = (hook.last_ckpt, getattr(hook, 'best_ckpt_path', None), *best.values())
+    return {str(path) for path in found if path}

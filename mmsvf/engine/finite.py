@@ -14,8 +14,8 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor
 
-from mmsvf.checkpoints import find_latest_checkpoint
 from mmsvf.datasets.wrapper import sample_name
+from mmsvf.files.work_dir import find_latest_checkpoint
 from mmsvf.registry import HOOKS
 
 # steps in a row that a loss scaler may leave out: it halves its scale each time, from 2^16 to below 1

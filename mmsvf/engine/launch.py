@@ -17,10 +17,10 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import HOOKS, RUNNERS
 from mmengine.runner import Runner
 
-from mmsvf.checkpoints import find_latest_checkpoint
 from mmsvf.compat import check_environment, setup_cpu_distributed
 from mmsvf.datasets.seeded import seeded
 from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
+from mmsvf.files.work_dir import find_latest_checkpoint
 from mmsvf.frameworks import FRAMEWORKS, require
 
 # hooks of every training here, by their key in default_hooks

@@ -188,7 +188,7 @@ def test_wrong_smpl_files(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match='does not exist'):
         read_smpl(path)
     path.write_bytes(pickle.dumps({**smpl(a), 'bomb': Bomb()}))
-    with pytest.raises(pickle.UnpicklingError, match=r'refused to load: the file asks for posix\.system'):
+    with pytest.raises(pickle.UnpicklingError, match=r'refused to load .*: the file asks for posix\.system'):
         read_smpl(path)
     assert not (tmp_path / 'exploded').exists()
     path.write_bytes(pickle.dumps(smpl(a))[:5000])

@@ -17,9 +17,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmsvf import safe_pickle
 from mmsvf.apis.analysis import strip_pretrained
 from mmsvf.engine import launch
+from mmsvf.files.checkpoints import load_checkpoint
 
 from ..conftest import ROOT
 from ..tools.test_train_and_test import tool
@@ -221,7 +221,7 @@ def test_trains_validates_resumes_and_tests(path, data, tmp_path, monkeypatch):
         changes = {**options, 'load_from': start, 'train_cfg.max_epochs': epochs}
         more = dict(resume=resume, seed=None, max_unreadable=None, cfg_options=changes)
         launch.train(argparse.Namespace(**common, **flags, **more))
-        return safe_pickle.load_checkpoint(work_dir / f'epoch_{epochs}.pth')
+        return load_checkpoint(work_dir / f'epoch_{epochs}.pth')
 
     first = train(1)
     second = train(2, resume='auto')

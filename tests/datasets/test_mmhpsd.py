@@ -16,8 +16,8 @@ from mmengine.registry import init_default_scope
 import mmsvf  # noqa: F401
 from mmsvf.body import MMHPSD_INTRINSICS, embedded_body, project
 from mmsvf.datasets.events import bin_events
+from mmsvf.files.pickles import UnpicklingError, load_joblib
 from mmsvf.registry import DATASETS, TRANSFORMS
-from mmsvf.safe_pickle import UnpicklingError, load_joblib
 
 from ..conftest import ROOT
 
@@ -186,12 +186,12 @@ def test_bad_files_are_named_and_run_nothing(recordings, tmp_path, monkeypatch):
     root = shutil.copytree(recordings['a'], tmp_path / 'a')
     pose = root / 'pose_events' / 'subject03_group0_time0' / 'pose0003.pkl'
     content = pose.read_bytes()
-    for spoiled, message in ((Bomb(), 'refused to load'), (np.array([Bomb()], object), 'Python objects in an array')):
+    for spoiled, message in ((Bomb(), 'refused to load'), (np.array([Bomb()], object), 'an array of Python objects')):
         joblib.dump(spoiled, pose)
         with pytest.raises(UnpicklingError, match=message):
             load_joblib(pose)
     pose.write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(UnpicklingError, match=r'refused to load: the file asks for posix\.system'):
+    with pytest.raises(UnpicklingError, match=r'refused to load .*: the file asks for posix\.system'):
         load_joblib(pose)
     assert not (tmp_path / 'exploded').exists()
     pose.write_bytes(content[:300])

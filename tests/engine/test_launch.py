@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmsvf.checkpoints import save_checkpoint
 from mmsvf.engine import launch
+from mmsvf.files.checkpoints import save_checkpoint
 
 from ..conftest import ROOT
 

@@ -10,12 +10,12 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-import mmsvf.checkpoints
-from mmsvf import safe_pickle
-from mmsvf.checkpoints import PARTIAL, find_latest_checkpoint, save_checkpoint
+import mmsvf.files.checkpoints
 from mmsvf.engine import launch
 from mmsvf.engine.finite import SCALER_STEPS, FiniteHook, gradient_norm
 from mmsvf.engine.launch import check_work_dir, lose_nothing
+from mmsvf.files.checkpoints import PARTIAL, load_checkpoint, save_checkpoint
+from mmsvf.files.work_dir import find_latest_checkpoint
 
 from ..conftest import ROOT
 
@@ -49,29 +49,11 @@ def test_a_checkpoint_is_there_whole_or_as_before(tmp_path, monkeypatch):
         file.write(b'half of it')
         raise RuntimeError('PytorchStreamWriter failed writing file data/0: file write failed')
 
-    monkeypatch.setattr(mmsvf.checkpoints.torch, 'save', full)
+    monkeypatch.setattr(mmsvf.files.checkpoints.torch, 'save', full)
     with pytest.raises(OSError, match=r'epoch_1\.pth could not be written .*MiB are free.*--resume'):
         save_checkpoint(dict(x=torch.zeros(3)), path)
-    assert safe_pickle.load_checkpoint(path)['x'].tolist() == [1, 1, 1]
+    assert load_checkpoint(path)['x'].tolist() == [1, 1, 1]
     assert [p.name for p in tmp_path.iterdir()] == ['epoch_1.pth']
-
-
-@pytest.mark.parametrize('pointer', ['', 'gone.pth', 'cut', None])
-def test_resume_finds_a_whole_checkpoint(tmp_path, pointer, monkeypatch):
-    said = []
-    monkeypatch.setattr('mmengine.logging.print_log', lambda message, **_: said.append(message))
-    for step in (2, 10):
-        save_checkpoint(dict(x=torch.ones(3)), tmp_path / f'epoch_{step}.pth')
-    (tmp_path / 'epoch_11.pth').write_bytes((tmp_path / 'epoch_10.pth').read_bytes()[:300])
-    (tmp_path / f'epoch_12.pth{PARTIAL}').write_bytes(b'x')
-    if pointer is not None:
-        name = {'': '', 'cut': str(tmp_path / 'epoch_11.pth')}.get(pointer, str(tmp_path / pointer))
-        (tmp_path / 'last_checkpoint').write_text(name)
-    assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_10.pth')
-    assert len(said) == (pointer is not None) and all('cut off; the training goes on from' in m for m in said)
-    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
-    assert find_latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_2.pth')
-    assert find_latest_checkpoint(tmp_path / 'none') is None
 
 
 def test_the_old_checkpoint_outlives_a_failed_new_one(digits, tmp_path, monkeypatch):
@@ -85,10 +67,10 @@ def test_the_old_checkpoint_outlives_a_failed_new_one(digits, tmp_path, monkeypa
             raise OSError(errno.ENOSPC, 'No space left on device')
         save(checkpoint, file)
 
-    monkeypatch.setattr(mmsvf.checkpoints.torch, 'save', fills)
+    monkeypatch.setattr(mmsvf.files.checkpoints.torch, 'save', fills)
     with pytest.raises(OSError, match='No space left on device'):
         training.train()
-    assert safe_pickle.load_checkpoint(folder / 'epoch_2.pth')['meta']['epoch'] == 2
+    assert load_checkpoint(folder / 'epoch_2.pth')['meta']['epoch'] == 2
     assert len(list(folder.glob('best_*.pth'))) == 1 and not list(folder.glob(f'*{PARTIAL}'))
     assert not (folder / 'epoch_1.pth').exists(), 'max_keep_ckpts is kept'
 
@@ -177,7 +159,7 @@ def test_a_nan_gradient_is_named_before_the_weights_take_it(digits, tmp_path, cl
     assert f"1 tensors is not finite in iteration 3 (epoch 3), nearest the loss of ['{LAYER}']" in message
     assert '00000.mp4' in message and f'the last good checkpoint is {tmp_path / "run" / "epoch_2.pth"}' in message
     assert list(after) == [1, 2]
-    on_disk = safe_pickle.load_checkpoint(tmp_path / 'run' / 'epoch_2.pth')['state_dict']
+    on_disk = load_checkpoint(tmp_path / 'run' / 'epoch_2.pth')['state_dict']
     for name, value in training.model.named_parameters():
         assert torch.equal(value, after[2][name]) and torch.equal(value, on_disk[name]), name
 

@@ -7,8 +7,8 @@ import shutil
 import pytest
 import torch
 
-from mmsvf import safe_pickle
 from mmsvf.datasets.imagenet_c import NAMES
+from mmsvf.files.checkpoints import load_checkpoint
 
 from .test_train_and_test import tool
 
@@ -57,16 +57,14 @@ def test_four_steps_start_from_one_step(one_step, imagenet, tmp_path):
     assert re.search(r'ImageClassifier: \d+ tensors loaded, 0 new, 0 dropped', log)
     assert 'Epoch(train) [1][2/2]' in plain(log)
     # two iterations at almost no rate: still the weights of one step
-    before, after = (safe_pickle.load_checkpoint(p)['state_dict'] for p in (start, tmp_path / 'epoch_1.pth'))
+    before, after = (load_checkpoint(p)['state_dict'] for p in (start, tmp_path / 'epoch_1.pth'))
     assert all(torch.allclose(before[k], after[k], atol=1e-3) for k in before if k.endswith('conv.weight'))
 
     distilled = 'train', 'configs/svf_imagenet_t4_distilled.py', '--work-dir', tmp_path / 'kd', '--cfg-options'
     log = tool(*distilled, *options(imagenet), *TEACHER, 'train_cfg.max_epochs=1', f'load_from={start}')
     assert re.search(r'Epoch\(train\) \[1\]\[2/2\] .*loss_kd: \d', plain(log))
     assert '2 new (head.fc_kd.bias, head.fc_kd.weight), 0 dropped' in log
-    assert not any(
-        'teacher' in key for key in safe_pickle.load_checkpoint(tmp_path / 'kd' / 'epoch_1.pth')['state_dict']
-    )
+    assert not any('teacher' in key for key in load_checkpoint(tmp_path / 'kd' / 'epoch_1.pth')['state_dict'])
 
 
 def test_a_start_that_does_not_exist_is_named(imagenet):

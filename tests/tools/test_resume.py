@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from mmsvf import safe_pickle
+from mmsvf.files.checkpoints import load_checkpoint
 
 from ..conftest import ROOT
 from .test_train_and_test import demo_options
@@ -52,7 +52,7 @@ def test_killed_equals_uninterrupted(processes, options, digits, tmp_path, reque
         kills, seed = kills + int(re.search(r'(\d+) kills', result.stdout)[1]), seed + 1
         (whole,), (parts,) = (list((folder / name).glob('[ei]*_*.pth')) for name in ('whole', 'parts'))
         assert whole.name == parts.name
-        whole, parts = (safe_pickle.load_checkpoint(path)['state_dict'] for path in (whole, parts))
+        whole, parts = (load_checkpoint(path)['state_dict'] for path in (whole, parts))
         assert whole.keys() == parts.keys()
         different = [name for name in whole if not torch.equal(whole[name], parts[name])]
         assert not different

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmsvf import safe_pickle
+from mmsvf.files.checkpoints import load_checkpoint
 
 from .test_train_and_test import tool
 
@@ -66,7 +66,7 @@ def test_stage_two_trains_only_the_memory_and_shows_what_it_sees(scenes, stage_o
         *('train', STAGE2, '--work-dir', tmp_path, '--cfg-options', *options(scenes), *MEMORY, f'load_from={first}')
     )
     assert re.search(r'ClipEncoderDecoder: \d+ tensors loaded, \d+ new \(memory\..*\), 0 dropped', log)
-    before, after = (safe_pickle.load_checkpoint(p)['state_dict'] for p in (first, tmp_path / 'epoch_1.pth'))
+    before, after = (load_checkpoint(p)['state_dict'] for p in (first, tmp_path / 'epoch_1.pth'))
     assert all(before[key].equal(after[key]) for key in before)
     assert {key for key in after if key not in before} == {key for key in after if key.startswith('memory.')}
 

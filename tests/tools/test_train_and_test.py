@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from mmsvf import safe_pickle
+from mmsvf.files.checkpoints import load_checkpoint
 
 from ..conftest import ROOT
 from . import forked
@@ -67,7 +67,7 @@ def test_kinetics_config_on_real_clips(tmp_path, real_clips):
     assert re.search(r'grad_norm: \d', log)
     assert re.search(r'Epoch\(val\) \[1\]\[1/1\] +acc/top1: ', log)
     assert list(work_dir.rglob('events.out.tfevents*')), 'no TensorBoard file'
-    checkpoint = safe_pickle.load_checkpoint(work_dir / 'epoch_1.pth')
+    checkpoint = load_checkpoint(work_dir / 'epoch_1.pth')
     assert {'state_dict', 'optimizer', 'param_schedulers', 'message_hub', 'meta'} <= set(checkpoint)
 
     log = tool(

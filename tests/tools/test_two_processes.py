@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsvf import safe_pickle
+from mmsvf.files.checkpoints import load_checkpoint
 
 from .. import broken_videos
 from ..conftest import ROOT
@@ -134,5 +134,5 @@ def test_accumulation_and_scaled_rates_have_their_effect(tasks, tmp_path):
     options += ['default_hooks.logger.interval=1', 'optim_wrapper.optimizer.lr=0.0032', 'sync_bn=None']
     log = tool('train', config, '--work-dir', tmp_path, '--auto-scale-lr', '--cfg-options', *options)
     assert set(re.findall(r'Epoch\(train\).* lr: (\S+)', log)) == {'2.0000e-04'}
-    first, second = (safe_pickle.load_checkpoint(tmp_path / f'iter_{i}.pth') for i in (1, 2))
+    first, second = (load_checkpoint(tmp_path / f'iter_{i}.pth') for i in (1, 2))
     assert not first['optimizer']['state'] and second['optimizer']['state']

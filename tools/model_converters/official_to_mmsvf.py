@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from mmsvf import safe_pickle
-from mmsvf.checkpoints import convert, official_weights, save_checkpoint, to_official
+from mmsvf.checkpoints import convert, official_weights, to_official
+from mmsvf.files.checkpoints import load_checkpoint, save_checkpoint
+from mmsvf.files.pickles import UnpicklingError
 from mmsvf.load_report import compare
 from mmsvf.models.backbones.spike_video_former import ARCHS, SpikeVideoFormer
 
@@ -49,7 +50,7 @@ def describe(checkpoint: dict[str, Any], weights: dict[str, torch.Tensor]) -> st
 
 
 def run(args: argparse.Namespace) -> None:
-    checkpoint: Any = safe_pickle.load_checkpoint(args.input, 'cpu')
+    checkpoint: Any = load_checkpoint(args.input, 'cpu')
     weights = official_weights(checkpoint)
     if args.to_official:
         if weights is not None:
@@ -97,7 +98,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         run(args)
-    except (OSError, ValueError, safe_pickle.UnpicklingError) as error:
+    except (OSError, ValueError, UnpicklingError) as error:
         parser.exit(1, f'error: {args.input}: {error}\nnothing was written\n')
 
 

@@ -12,13 +12,13 @@ import hashlib
 import os
 from pathlib import Path
 
-from mmsvf import safe_pickle
-from mmsvf.checkpoints import save_checkpoint
+from mmsvf.files.checkpoints import load_checkpoint, save_checkpoint
+from mmsvf.files.pickles import UnpicklingError
 
 
 def publish(source: Path, target: Path, keep: list[str]) -> Path:
     """Write the stripped checkpoint; returns its path."""
-    checkpoint = safe_pickle.load_checkpoint(source, 'cpu')
+    checkpoint = load_checkpoint(source, 'cpu')
     missing = [key for key in keep if key not in checkpoint] if isinstance(checkpoint, dict) else keep
     if missing:
         raise ValueError(f'no {missing} in it; it has {list(checkpoint)[:8]}: choose with --save-keys')
@@ -41,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         print(publish(args.input, args.output, args.save_keys))
-    except (OSError, ValueError, safe_pickle.UnpicklingError) as error:
+    except (OSError, ValueError, UnpicklingError) as error:
         parser.exit(1, f'error: {args.input}: {error}\nnothing was written\n')
 
 

@@ -13,7 +13,7 @@ import cv2
 import matplotlib
 import numpy as np
 
-from mmsvf import safe_pickle
+from mmsvf.files import pickles
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
@@ -45,7 +45,7 @@ def main() -> None:
     args = parser.parse_args()
 
     with args.predictions.open('rb') as file:
-        samples = safe_pickle.load(file)
+        samples = pickles.load(file)
     names = [line.split()[0] for line in args.ann_file.read_text().splitlines()]
     if len(names) != len(samples):
         raise ValueError(f'{args.predictions} has {len(samples)} predictions, {args.ann_file} {len(names)} videos')

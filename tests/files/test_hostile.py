@@ -1,8 +1,11 @@
 """Files that would run a command when read: each is refused by whatever reads its kind, and nothing is run."""
 
+import contextlib
+import hashlib
 import io
 import os
 import pickle
+import re
 import runpy
 import struct
 import subprocess
@@ -14,9 +17,11 @@ import numpy as np
 import pytest
 import torch
 
-from mmsvf import safe_pickle
+from mmsvf.files import pickles
+from mmsvf.files.checkpoints import load_checkpoint
 
-from .conftest import ROOT
+from ..conftest import ROOT
+from . import attacks
 
 
 class Call:
@@ -91,9 +96,9 @@ def test_pickles(kind, command, tmp_path):
 
     with path.open('rb') as file:
         for read in (
-            lambda: safe_pickle.load(file),
-            lambda: safe_pickle.load_checkpoint(path),
-            lambda: safe_pickle.load_joblib(path),
+            lambda: pickles.load(file),
+            lambda: load_checkpoint(path),
+            lambda: pickles.load_joblib(path),
             lambda: mmengine.load(path),
             lambda: read_smpl(path),
         ):
@@ -102,36 +107,158 @@ def test_pickles(kind, command, tmp_path):
                 read()
 
 
+@pytest.mark.parametrize('reader', attacks.READERS)
+def test_known_attacks(reader, tmp_path):
+    """Each through every reader; nothing is run, written or changed."""
+    before = attacks.state()
+    for name, content in attacks.known(str(tmp_path / 'ran')).items():
+        with pytest.raises((pickle.UnpicklingError, ValueError)) as error:
+            attacks.READERS[reader](content)
+        assert re.search('refused to load|cannot read', str(error.value)), name
+        assert attacks.state() == before and not (tmp_path / 'ran').exists(), name
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_mutations():
+    """Of 10,000 programs of opcodes none does anything; docs/security.md has the count of those tried by hand."""
+    result = attacks.attack(10_000, seed=0)
+    assert sum(result.values()) == 10_000
+    assert 100 < sum(n for name, n in result.items() if name.endswith(' read')) < 2000, result
+
+
+@pytest.mark.parametrize('function', [os.system, exec, __import__, open])
+def test_the_watch_sees_what_python_runs(function, tmp_path):
+    arguments = {open: (str(tmp_path / 'x'), 'w'), __import__: ('this',)}.get(function, ('pass',))
+    attacks.sys.modules.pop('this', None)
+    with pytest.raises(AssertionError), attacks.watched(), contextlib.redirect_stdout(io.StringIO()):
+        pickle.loads(pickle.dumps(Call(function, *arguments)))
+
+
+def test_the_watch_sees_what_a_file_changes(monkeypatch):
+    before = attacks.state()
+    monkeypatch.setattr(attacks.values.History, 'state', {}, raising=False)
+    assert attacks.state() != before
+
+
+def test_a_zip_with_two_directories(command, tmp_path):
+    """What torch's reader and Python's find in it differs: torch's alone decides."""
+    program, weights = tmp_path / 'program.pt', io.BytesIO()
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)).save(str(program))
+    torch.save({'x': torch.ones(1)}, weights)
+    for first, second in ((program.read_bytes(), weights.getvalue()), (weights.getvalue(), program.read_bytes())):
+        path = tmp_path / 'both.pth'
+        path.write_bytes(first + second)
+        try:
+            found = load_checkpoint(path)
+        except pickle.UnpicklingError:
+            continue
+        assert list(found) == ['x']
+
+
+def test_a_config_in_a_checkpoint_is_not_run(command, tmp_path):
+    """By the inferencers, which take it if they are given weights alone, and a resumed training of the old format."""
+    from mmaction.apis import ActionRecogInferencer
+    from mmengine.config import Config
+
+    program = f'import os; os.system({command!r})'
+    for text in (program, f'model = dict(type="os.system", command={command!r})\n'):
+        meta = dict(cfg=text, config=text)
+        torch.save(dict(meta=meta, state_dict={}, message_hub=dict(runtime_info=dict(cfg=text))), tmp_path / 'x.pth')
+        with pytest.raises(pickle.UnpicklingError, match='is a program, and is not run'):
+            ActionRecogInferencer(None, weights=str(tmp_path / 'x.pth'), device='cpu')
+        load_checkpoint(tmp_path / 'x.pth')
+        with pytest.raises(pickle.UnpicklingError, match='is not run'):
+            Config.fromstring(text, file_format='.py')
+    assert Config.fromstring('a = 1\n', file_format='.py').a == 1
+
+
+def test_yaml_by_mmengine(command, tmp_path):
+    import mmengine
+
+    (tmp_path / 'x.yml').write_text(f'x: !!python/object/apply:os.system ["{command}"]\n')
+    with pytest.raises(Exception, match='could not determine a constructor'):
+        mmengine.load(tmp_path / 'x.yml')
+    (tmp_path / 'x.yml').write_text('x: [1, 2.5, a]\n')
+    assert mmengine.load(tmp_path / 'x.yml') == dict(x=[1, 2.5, 'a'])
+
+
+def test_objects_of_numpy(command, tmp_path):
+    """As H3WB's annotations have them."""
+    np.savez(tmp_path / 'x.npz', good=np.array({'a': np.ones(2)}), plain=np.arange(3))
+    found = pickles.load_numpy(tmp_path / 'x.npz', allow_pickle=True)
+    assert found['good'].item()['a'].tolist() == [1, 1] and found['plain'].tolist() == [0, 1, 2]
+    np.savez(tmp_path / 'x.npz', bad=np.array([Call(os.system, command)], dtype=object))
+    with pytest.raises(pickle.UnpicklingError, match=r'x\.npz: bad\.npy.*posix\.system'):
+        pickles.load_numpy(tmp_path / 'x.npz')
+    from mmpose.datasets.datasets.wholebody3d import h3wb_dataset
+
+    with pytest.raises(pickle.UnpicklingError):
+        h3wb_dataset.np.load(str(tmp_path / 'x.npz'), allow_pickle=True)
+
+
+@pytest.mark.parametrize(('index', 'pointer'), [(10**9, None), (-1, None), (0, 10**6), (0, -5)])
+def test_sparse_matrices_that_point_out_of_themselves(index, pointer, tmp_path):
+    import scipy.sparse
+
+    from mmsvf.body.smpl_files import read_smpl
+
+    matrix = scipy.sparse.csc_matrix(np.eye(3))
+    matrix.indices[1] = index
+    if pointer is not None:
+        matrix.indptr[1] = pointer
+    (tmp_path / 'x.pkl').write_bytes(pickle.dumps({'J_regressor': matrix, 'v_template': np.ones((3, 3))}))
+    with pytest.raises(pickle.UnpicklingError, match=r'cannot read .*x\.pkl'):
+        read_smpl(tmp_path / 'x.pkl')
+
+
+def test_a_hash_in_the_name_is_compared(tmp_path):
+    stored = io.BytesIO()
+    torch.save({'x': torch.ones(1)}, stored)
+    digest = hashlib.sha256(stored.getvalue()).hexdigest()[:8]
+    for name in (f'model-{digest}.pth', 'model-20261125.pth', 'model-3.pth'):
+        (tmp_path / name).write_bytes(stored.getvalue())
+        assert list(load_checkpoint(tmp_path / name)) == ['x']
+    (tmp_path / 'model-0123abcd.pth').write_bytes(stored.getvalue())
+    with pytest.raises(pickle.UnpicklingError, match=rf'begins with {digest}, its name says 0123abcd'):
+        load_checkpoint(tmp_path / 'model-0123abcd.pth')
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / 'x.pth')
+    with pytest.raises(pickle.UnpicklingError, match='no regular file'):
+        load_checkpoint(tmp_path / 'x.pth')
+
+
 def checkpoint(command, tmp_path):
     torch.save({'state_dict': {'w': Call(os.system, command)}}, tmp_path / 'x.pth')
-    return safe_pickle.load_checkpoint, tmp_path / 'x.pth'
+    return load_checkpoint, tmp_path / 'x.pth'
 
 
 def old_checkpoint(command, tmp_path):
     torch.save([Call(os.system, command)], tmp_path / 'x.pth', _use_new_zipfile_serialization=False)
-    return safe_pickle.load_checkpoint, tmp_path / 'x.pth'
+    return load_checkpoint, tmp_path / 'x.pth'
 
 
 def checkpoint_in_a_checkpoint(command, tmp_path):
     inner = io.BytesIO()
     torch.save(Call(os.system, command), inner)
     (tmp_path / 'x.pkl').write_bytes(pickle.dumps(Call(torch.storage._load_from_bytes, inner.getvalue())))
-    return safe_pickle.load_checkpoint, tmp_path / 'x.pkl'
+    return load_checkpoint, tmp_path / 'x.pkl'
 
 
 def program(command, tmp_path):
     torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)).save(str(tmp_path / 'x.pt'))
-    return safe_pickle.load_checkpoint, tmp_path / 'x.pt'
+    return load_checkpoint, tmp_path / 'x.pt'
 
 
 def array_of_objects(command, tmp_path):
     joblib.dump(np.array([Call(os.system, command)], dtype=object), tmp_path / 'x.pkl')
-    return safe_pickle.load_joblib, tmp_path / 'x.pkl'
+    return pickles.load_joblib, tmp_path / 'x.pkl'
 
 
 def compressed_joblib(command, tmp_path):
     joblib.dump([Call(os.system, command)], tmp_path / 'x.pkl', compress=3)
-    return safe_pickle.load_joblib, tmp_path / 'x.pkl'
+    return pickles.load_joblib, tmp_path / 'x.pkl'
 
 
 def events_of_objects(command, tmp_path):
@@ -158,7 +285,7 @@ def yaml_tag(command, tmp_path):
 def archive_out_of_its_folder(command, tmp_path):
     with zipfile.ZipFile(tmp_path / 'x.pth', 'w') as archive:
         archive.writestr('../ran', 'x')
-    return safe_pickle.load_checkpoint, tmp_path / 'x.pth'
+    return load_checkpoint, tmp_path / 'x.pth'
 
 
 FILES = [checkpoint, old_checkpoint, checkpoint_in_a_checkpoint, program, array_of_objects, compressed_joblib]
