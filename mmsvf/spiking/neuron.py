@@ -94,11 +94,14 @@ class FromRest(ABC):
         return torch.full_like(x, self.v_reset or 0.0, dtype=dtype, requires_grad=False)  # type: ignore[attr-defined]
 
     def write(self, operators: tuple[Any, Any], x_seq: Tensor, *arguments: Any) -> Tensor:
-        """Spikes by an operator, or by the second one in place."""
-        if self.inplace and not torch.is_grad_enabled():
-            operators[1](x_seq, *arguments)
-            return x_seq
-        return operators[0](x_seq, *arguments)
+        """Spikes by an operator, or by the second one in place; by explicit steps if its kernel cannot be compiled."""
+        try:
+            if self.inplace and not torch.is_grad_enabled():
+                operators[1](x_seq, *arguments)
+                return x_seq
+            return operators[0](x_seq, *arguments)
+        except clip_ops.KernelError:
+            return FromRest.multi_step_forward(self, x_seq)
 
     def single_step_forward(self: Any, x: Tensor) -> Tensor:
         """One time step, carrying the membrane from the last call."""
