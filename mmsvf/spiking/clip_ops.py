@@ -29,6 +29,11 @@ def takes(x: Tensor) -> bool:
     return there and x.dtype in (torch.float32, *HALF) and x.dim() > 1 and len(x) > 0
 
 
+def kernels(x: Tensor) -> Any:
+    """The module of kernels for the clip's device."""
+    return importlib.import_module('.triton_kernels' if x.is_cuda else '.numba_kernels', __package__)
+
+
 class KernelError(RuntimeError):
     """numba's kernels cannot be compiled on this machine: :func:`takes` leaves all further clips to explicit steps."""
 
@@ -40,13 +45,13 @@ def run(kernel: str, x: Tensor, *arguments: Any) -> Any:
         KernelError: numba's cannot be compiled; nothing has been written.
     """
     global NUMBA
-    if x.is_cuda:
-        return getattr(importlib.import_module('.triton_kernels', __package__), kernel)(*arguments)
     try:
-        return getattr(importlib.import_module('.numba_kernels', __package__), kernel)(*arguments)
+        return getattr(kernels(x), kernel)(*arguments)
     except MemoryError:  # of a kernel that runs: explicit steps take more
         raise
     except Exception as error:
+        if x.is_cuda:
+            raise
         NUMBA = False
         message = (
             f"numba cannot compile the neurons' kernels ({type(error).__name__}: {error}): neurons run their explicit "
@@ -153,7 +158,7 @@ integer_lif_backward.register_fake(lambda grad, x, *_: torch.empty_like(x))
 
 def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
     x = inputs[0]
-    if type(x) is Tensor and x.device.type == 'cpu':  # a backward pass that cannot be compiled is to fail here
+    if type(x) is Tensor:  # a backward pass that cannot be compiled is to fail here, where there are explicit steps
         surrogate = [value for value in inputs if isinstance(value, str)]
         run('compile_backward', x, x.numel(), *surrogate)
     tensors = [value for value in inputs if isinstance(value, Tensor)]

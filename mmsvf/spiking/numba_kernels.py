@@ -362,9 +362,12 @@ def integer_lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, decay: float, 
 
 def compile_backward(size: int, surrogate: str | None = None) -> None:
     """Compile the backward pass for a clip of ``size`` values: of a LIF with a surrogate, or of an integer LIF."""
+    pair = INTEGER_LIF_BACKWARD if surrogate is None else LIF_BACKWARD[surrogate]
+    kernel = pair[_threads(size) > 1]
+    if kernel.signatures:
+        return
     clip, constant, switch = F[:, ::1], F, numba.boolean
     signature: list[Any] = [clip] * 3 + [constant] * 3
     if surrogate is not None:
         signature = [clip] * 3 + [constant] * 2 + [switch] + [constant] * 5 + [switch, numba.float64[::1]]
-    pair = INTEGER_LIF_BACKWARD if surrogate is None else LIF_BACKWARD[surrogate]
-    pair[_threads(size) > 1].compile(tuple(signature))
+    kernel.compile(tuple(signature))
