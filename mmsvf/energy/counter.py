@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
+from mmsvf.spiking.arguments import check_count
+
 from .signals import REAL, Signal, look
 
 aten = torch.ops.aten
@@ -167,6 +169,8 @@ class OperationCounter:
     """
 
     def __init__(self, model: nn.Module, steps: int | None = None, ignore: Sequence[type[nn.Module]] = ()) -> None:
+        if steps is not None:
+            check_count('steps', steps)
         self.model, self.steps, self.ignore = model, steps, tuple(ignore)
         self.operations: list[Operation] = []
         self._stack: list[_Frame] = []

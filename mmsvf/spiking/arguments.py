@@ -1,11 +1,14 @@
-"""Clear errors for misspelt options."""
+"""Clear errors for a user's mistakes."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from typing import Any, Callable
+
+from torch import Tensor
 
 
 def check_arguments(target: Callable[..., Any], given: Mapping[str, Any] | Iterable[str], what: str) -> None:
@@ -19,3 +22,37 @@ def check_arguments(target: Callable[..., Any], given: Mapping[str, Any] | Itera
             near = difflib.get_close_matches(name, allowed, 1)
             hint = f'did you mean {near[0]!r}? ' if near else ''
             raise ValueError(f'{what} has no option {name!r}; {hint}choose from {sorted(allowed)}')
+
+
+def check_count(name: str, value: Any, otherwise: str = '') -> None:
+    """Raise ValueError where an option is not a whole number of at least 1; ``otherwise`` says what else it may be."""
+    if not isinstance(value, Integral) or value < 1:
+        raise ValueError(f'{name}={value!r}; at least 1, a whole number{otherwise}')
+
+
+def check_heads(heads: Any, channels: int) -> None:
+    """Raise ValueError where attention heads do not share the channels evenly."""
+    check_count('heads', heads)
+    if channels % heads:
+        raise ValueError(f'heads={heads} does not divide the width {channels}; choose a divisor of {channels}')
+
+
+def check_filled(what: str, x: Tensor, axes: str) -> None:
+    """Raise ValueError where a tensor with these ``axes`` has no values: no sample, no frame or no pixel."""
+    if x.numel() == 0:
+        raise ValueError(f'{what} got an empty input of shape {tuple(x.shape)}, which is ({axes}): at least 1 of each')
+
+
+def check_labels(labels: Tensor, classes: int) -> None:
+    """Raise ValueError where a label is no class, which on a GPU ends the process; -100 is none, as for torch's losses.
+
+    Labels that are scores, one a class, pass.
+    """
+    if labels.is_floating_point():
+        return
+    wrong = labels[(labels != -100) & ((labels < 0) | (labels >= classes))]
+    if len(wrong):
+        raise ValueError(
+            f'labels {wrong.unique().tolist()} with num_classes={classes}; 0 to {classes - 1}: correct the annotations '
+            'or set num_classes of the head'
+        )

@@ -9,11 +9,13 @@ Source: SpikeVideoFormer Sec. 3.3, 3.4, Table 1 and App. C; defaults from the au
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, cat, nn
 
+from .arguments import check_count, check_filled, check_heads
 from .hamming import dot_attention, hamming_attention
 from .layers import PointwiseConv, RepConv, over_images
 from .neuron import IntegerLIF, NeuronSpec, build_neuron
@@ -95,10 +97,11 @@ class SpikeProjection(nn.Module):
         super().__init__()
         self.conv = PROJECTIONS[projection](channels, channels)
         self.lif = build_neuron(neuron)
-        if isinstance(self.lif, IntegerLIF) and self.lif.max_value > 1:
+        if neuron is None or (isinstance(self.lif, IntegerLIF) and self.lif.max_value > 1):
+            made_by = 'neuron=None' if neuron is None else f'IntegerLIF(max_value={self.lif.max_value})'
             raise ValueError(
-                f'IntegerLIF(max_value={self.lif.max_value}) cannot make attention spikes: queries, keys and values '
-                'are 0/1; give the attention another neuron, as in attention=dict(neuron="official")'
+                f'{made_by} cannot make attention spikes: queries, keys and values are 0/1; give the attention another '
+                'neuron, as in attention=dict(neuron="official")'
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,6 +127,7 @@ class AttentionRead(nn.Module):
         super().__init__()
         if score not in SCORES:
             raise ValueError(f'score={score!r}; choose one of {sorted(SCORES)}')
+        check_heads(heads, channels)
         default = SCORES[score]
         scale = default.scale if scale is None else scale
         self.block_steps = block_steps
@@ -134,7 +138,7 @@ class AttentionRead(nn.Module):
             scale = 1.0 / (2 * channels)
         elif scale == 'head':
             scale = 1.0 / (2 * (channels // heads))
-        elif isinstance(scale, str) or not scale > 0:
+        elif isinstance(scale, str) or not 0 < scale < math.inf:
             raise ValueError(
                 f"scale={scale!r}; a number above 0, 'width' for 1/(2C), 'head' for 1/(2D), 'height' for 1/H or "
                 "'volume' for 1/(H^2 block_steps)"
@@ -147,7 +151,7 @@ class AttentionRead(nn.Module):
         self.shift: Tensor | None = None  # of a fused model, with a scale a channel
         self.norm = nn.BatchNorm2d(channels) if (default.norm if norm is None else norm) else None
         self.lif = build_neuron(neuron, v_threshold=default.threshold if threshold is None else threshold)
-        if self.norm is not None:
+        if self.norm is not None and neuron is not None:  # without one the projections refuse
             node: Any = self.lif
             # A score above its mean fires. From a bias of zero no neuron does while queries are sparse: the score is
             # largest where the query is silent, so its distribution ends shortly above the mean. The BatchNorms of the
@@ -203,7 +207,8 @@ class SpikeAttention(nn.Module):
             once merged into 3x3 convolutions.
         pool: STAtten's for events: 3x3 max-pooling of queries, keys, values and input; the pooled input x gates what
             is read: y * x + x. What the output's convolution sees is then 0, 1 or 2. Not for 'factorized'.
-        neuron: See :func:`mmsvf.spiking.neuron.build_neuron`.
+        neuron: See :func:`mmsvf.spiking.neuron.build_neuron`; it fires 0 or 1, which queries, keys and values are.
+            Neither None nor an IntegerLIF of more is taken. :mod:`mmsvf.spiking.hamming` says how to have them checked.
         reference_size: (T, H, W) of the feature map in training, for other sizes in use. None: a read is a sum over its
             keys, as the authors', which grows with their number. A size: it is their mean times their number at that
             size, where it equals the sum bit for bit. Not with scale 'height' or 'volume'.
@@ -232,12 +237,9 @@ class SpikeAttention(nn.Module):
             raise ValueError(f'projection={projection!r}; choose one of {sorted(PROJECTIONS)}')
         if pool and space_time == 'factorized':
             raise ValueError("pool=True is not defined for space_time='factorized'; choose another design")
-        if block_steps < 1:
-            raise ValueError(f'block_steps={block_steps}; at least 1')
+        check_count('block_steps', block_steps)
         if space_time not in SPACE_TIME:
             raise ValueError(f'space_time={space_time!r}; choose one of {sorted(SPACE_TIME)}')
-        if channels % heads:
-            raise ValueError(f'heads={heads} does not divide the width {channels}; choose a divisor of {channels}')
         self.space_time = space_time
         reads = SPACE_TIME[space_time]
 
@@ -252,6 +254,7 @@ class SpikeAttention(nn.Module):
             self.units = nn.ModuleList([_Unit(channels, read(t), neuron, projection, pool) for t in reads])
 
     def forward(self, x: Tensor) -> Tensor:
+        check_filled('SpikeAttention', x, 'time, batch, channels, height, width')
         t = x.shape[0]
         if self.space_time == 'spatial':
             x = x.reshape(1, -1, *x.shape[2:])

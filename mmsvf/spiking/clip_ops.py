@@ -1,12 +1,14 @@
 """The neurons' kernels as torch operators with a gradient, which torch.compile takes as they are.
 
 On CPU the kernels are numba's, on GPU Triton's; the two modules have the same functions and are imported with the first
-clip. Importing this needs torch 2.4. Without it, or without the kernels' compiler, neurons run their explicit steps.
+clip. Importing this needs torch 2.4. Without it, or where the kernels cannot be compiled, neurons run their explicit
+steps.
 """
 
 # no postponed annotations: older torch reads the operators' types as they stand
 import importlib
 import importlib.util
+import warnings
 from typing import Any, Optional
 
 import numpy as np
@@ -30,6 +32,34 @@ def takes(x: Tensor) -> bool:
 def kernels(x: Tensor) -> Any:
     """The module of kernels for the clip's device."""
     return importlib.import_module('.triton_kernels' if x.is_cuda else '.numba_kernels', __package__)
+
+
+class KernelError(RuntimeError):
+    """numba's kernels cannot be compiled on this machine: :func:`takes` leaves all further clips to explicit steps."""
+
+
+def run(kernel: str, x: Tensor, *arguments: Any) -> Any:
+    """A kernel for the clip's device.
+
+    Raises:
+        KernelError: numba's cannot be compiled; nothing has been written.
+    """
+    global NUMBA
+    try:
+        return getattr(kernels(x), kernel)(*arguments)
+    except MemoryError:  # of a kernel that runs: explicit steps take more
+        raise
+    except Exception as error:
+        if x.is_cuda:
+            raise
+        NUMBA = False
+        message = (
+            f"numba cannot compile the neurons' kernels ({type(error).__name__}: {error}): neurons run their explicit "
+            'steps instead, which give the same spikes and are several times as slow. Install a numba that fits this '
+            'Python and numpy: pip install --upgrade numba'
+        )
+        warnings.warn(message, stacklevel=2)
+        raise KernelError(message) from error
 
 
 def _dense(x: Tensor) -> Tensor:
@@ -62,7 +92,7 @@ def lif(
     """
     dense = _dense(x)
     spikes = torch.empty_like(dense)
-    kernels(x).lif(dense, spikes, leak, decay_input, v_reset or 0.0, _reset(v_threshold, v_reset, strict))
+    run('lif', x, dense, spikes, leak, decay_input, v_reset or 0.0, _reset(v_threshold, v_reset, strict))
     return _as(spikes, x)
 
 
@@ -73,7 +103,7 @@ def lif_(
 ) -> None:  # fmt: skip
     """As :func:`lif`, with the spikes in place of the clip and without a gradient."""
     dense = _dense(x)
-    kernels(x).lif(dense, dense, leak, decay_input, v_reset or 0.0, _reset(v_threshold, v_reset, strict))
+    run('lif', x, dense, dense, leak, decay_input, v_reset or 0.0, _reset(v_threshold, v_reset, strict))
     if dense is not x:
         x.copy_(dense)
 
@@ -86,9 +116,9 @@ def lif_backward(
     """Gradients of the input and, if the leak is learnt, of the leak."""
     dense = _dense(x)
     grad_x = torch.empty_like(dense)
-    leak_parts = kernels(x).lif_backward(
-        _as(grad, dense), dense, grad_x, leak, learn, decay_input, v_reset or 0.0, v_threshold, surrogate, alpha,
-        _reset(v_threshold, v_reset, strict), not detach_reset,
+    leak_parts = run(
+        'lif_backward', x, _as(grad, dense), dense, grad_x, leak, learn, decay_input, v_reset or 0.0, v_threshold,
+        surrogate, alpha, _reset(v_threshold, v_reset, strict), not detach_reset,
     )  # fmt: skip
     return _as(grad_x, x), leak_parts.sum(dtype=torch.float64).to(leak)
 
@@ -98,7 +128,7 @@ def integer_lif(x: Tensor, decay: float, v_threshold: float, max_value: int) -> 
     """Integer spikes (T, ...) from rest; the equations are those of :class:`mmsvf.spiking.IntegerLIF`."""
     dense = _dense(x)
     spikes = torch.empty_like(dense)
-    kernels(x).integer_lif(dense, spikes, decay, v_threshold, max_value)
+    run('integer_lif', x, dense, spikes, decay, v_threshold, max_value)
     return _as(spikes, x)
 
 
@@ -106,7 +136,7 @@ def integer_lif(x: Tensor, decay: float, v_threshold: float, max_value: int) -> 
 def integer_lif_(x: Tensor, decay: float, v_threshold: float, max_value: int) -> None:
     """As :func:`integer_lif`, with the spikes in place of the clip and without a gradient."""
     dense = _dense(x)
-    kernels(x).integer_lif(dense, dense, decay, v_threshold, max_value)
+    run('integer_lif', x, dense, dense, decay, v_threshold, max_value)
     if dense is not x:
         x.copy_(dense)
 
@@ -116,7 +146,7 @@ def integer_lif_backward(grad: Tensor, x: Tensor, decay: float, v_threshold: flo
     """Gradient of the input."""
     dense = _dense(x)
     grad_x = torch.empty_like(dense)
-    kernels(x).integer_lif_backward(_as(grad, dense), dense, grad_x, decay, v_threshold, max_value)
+    run('integer_lif_backward', x, _as(grad, dense), dense, grad_x, decay, v_threshold, max_value)
     return _as(grad_x, x)
 
 
@@ -127,6 +157,10 @@ integer_lif_backward.register_fake(lambda grad, x, *_: torch.empty_like(x))
 
 
 def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    x = inputs[0]
+    if type(x) is Tensor:  # a backward pass that cannot be compiled is to fail here, where there are explicit steps
+        surrogate = [value for value in inputs if isinstance(value, str)]
+        run('compile_backward', x, x.numel(), *surrogate)
     tensors = [value for value in inputs if isinstance(value, Tensor)]
     ctx.save_for_backward(*tensors)
     ctx.constants = inputs[len(tensors) :]

@@ -12,6 +12,7 @@ threshold may differ.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Union
@@ -195,6 +196,31 @@ def _join(unit: Any, form: Form) -> None:
     unit.proj = folded([unit.proj], form)
 
 
+def _check_plain(model: nn.Module, layers: Sequence[nn.Module]) -> None:
+    """Refuse weights that are not parameters; warn of hooks, whose modules go or whose tensors are overwritten."""
+    inside = {id(module) for layer in layers for module in layer.modules()}
+    hooked = []
+    for name, module in model.named_modules():
+        if id(module) not in inside:
+            continue
+        folds = isinstance(module, (nn.Conv2d, _BatchNorm))
+        computed = [kind for kind in ('weight', 'bias') if folds and kind not in module._parameters]
+        if computed:
+            raise ValueError(
+                f'{name}.{computed[0]} is no parameter but computed in each forward pass, by weight_norm or the like: '
+                'make it one before fuse(), by torch.nn.utils.parametrize.remove_parametrizations, '
+                'torch.nn.utils.remove_weight_norm, remove_spectral_norm or prune.remove'
+            )
+        if module._forward_hooks or module._forward_pre_hooks:
+            hooked.append(name)
+    if hooked:
+        warnings.warn(
+            f'fuse() of a model with forward hooks on {hooked}: in the fused copy these modules are gone, or their '
+            'tensors are overwritten after the hook; register hooks on the copy, and clone() what they keep',
+            stacklevel=4,  # past the decorator of fuse
+        )
+
+
 @torch.no_grad()
 def fuse(model: nn.Module, merge: bool = False) -> nn.Module:
     """A copy of a model in its exact inference form, in evaluation; what is not of mmsvf stays as it is.
@@ -205,14 +231,15 @@ def fuse(model: nn.Module, merge: bool = False) -> nn.Module:
             but driven by spikes alone, which is what neuromorphic hardware wants.
 
     Returns:
-        The copy. It cannot be trained: nothing in it wants a gradient.
+        The copy. It cannot be trained: nothing in it wants a gradient. Its neurons write their spikes over the
+        membranes that they read: a forward hook on it that keeps a tensor keeps a ``clone()``.
 
     Raises:
-        ValueError: there is nothing to fuse, or a BatchNorm has no running statistics.
+        ValueError: there is nothing to fuse, a BatchNorm has no running statistics, or a weight is computed anew in
+            each forward pass (torch.nn.utils: weight_norm, spectral_norm, parametrize, prune).
     """
     if any(getattr(module, 'joint', None) is not None for module in model.modules()):
         raise ValueError(f'{type(model).__name__} is fused already')
-    model = copy.deepcopy(model).eval().requires_grad_(False)
     form = DenseRepConv if merge else FoldedRepConv
     handlers: dict[type, Any] = {
         **dict.fromkeys(FOLDING, _fold_norms),
@@ -222,7 +249,9 @@ def fuse(model: nn.Module, merge: bool = False) -> nn.Module:
     chosen = [module for module in model.modules() if type(module) in handlers]
     if not chosen:
         raise ValueError(f'{type(model).__name__} has no layer of mmsvf.spiking that could be fused')
-    for module in chosen:
+    _check_plain(model, chosen)
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in [module for module in model.modules() if type(module) in handlers]:
         handlers[type(module)](module)
     return model.requires_grad_(False)
 

@@ -1,18 +1,23 @@
 """Hamming similarity and the attentions built on it, as pure functions of spikes.
 
 Letters: ``N`` tokens (``Nq`` queries, ``Nk`` keys), ``D`` channels of a head, ``Dv`` channels
-of the values; leading dimensions (batch, heads, ...) are shared. Spikes are 0/1 floats.
+of the values; leading dimensions (batch, heads, ...) are shared. Spikes are 0/1 floats. Other numbers
+pass, with results that mean nothing; in Python's development mode (``python -X dev`` or ``PYTHONDEVMODE=1``, or with
+``mmsvf.spiking.hamming.CHECKED = True``) they are refused, for which each call waits for the GPU.
 
 Source: SpikeVideoFormer Eq. 6 and 8 (similarity), Eq. 3 (dot product), Eq. 9 and 10 (SDHA).
 """
 
 from __future__ import annotations
 
+import sys
+
 import torch
 from torch import Tensor
 
 from mmsvf.precision import full_precision
 
+CHECKED = sys.flags.dev_mode  # whether to look at the values
 ORDERS = ('auto', 'linear', 'quadratic')
 
 
@@ -49,7 +54,8 @@ def hamming_attention(
 
     Raises:
         ValueError: a wrong shape or order, or so many tokens that the integers would leave
-            the range that the floating-point type holds exactly.
+            the range that the floating-point type holds exactly; in Python's development mode also values that are
+            not 0 or 1.
     """
     scale = 1.0 / (2 * q.shape[-1]) if scale is None else scale
     return _attention(q, k, v, scale, order, signed=True)
@@ -71,6 +77,9 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, scale: float | Tensor, order: st
             f'q (..., Nq, D), k (..., Nk, D), v (..., Nk, Dv) expected; got {tuple(q.shape)}, '
             f'{tuple(k.shape)}, {tuple(v.shape)}'
         )
+    if CHECKED:
+        for name, x in dict(q=q, k=k, v=v).items():
+            _check_spikes(name, x)
     dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
     (n_q, d), (n_k, d_v) = q.shape[-2:], v.shape[-2:]
     _check_exact(n_k, d, dtype)
@@ -82,6 +91,14 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, scale: float | Tensor, order: st
             q, k = 2 * q - 1, 2 * k - 1
         product = (q @ k.transpose(-2, -1)) @ v if order == 'quadratic' else q @ (k.transpose(-2, -1) @ v)
         return product * scale
+
+
+def _check_spikes(name: str, x: Tensor) -> None:
+    if not x.is_meta and not bool(((x == 0) | (x == 1)).all()):
+        raise ValueError(
+            f'{name} has values from {x.min()} to {x.max()} that are not 0 or 1: queries, keys and values are spikes; '
+            'put a neuron before them'
+        )
 
 
 def _check_exact(tokens: int, channels: int, dtype: torch.dtype) -> None:

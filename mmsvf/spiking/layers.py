@@ -8,12 +8,14 @@ Source: SpikeVideoFormer Eq. 1 and 2, Table 7; the graph of the authors' model.
 
 from __future__ import annotations
 
+import math
 from typing import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .arguments import check_count
 from .neuron import IntegerLIF, NeuronSpec, build_neuron, sum_sub_steps, unroll_integer_spikes
 
 
@@ -52,6 +54,7 @@ class SepConv(nn.Module):
 
     def __init__(self, channels: int, expansion: int = 2, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
+        check_count('expansion', expansion)
         hidden = channels * expansion
         self.lif1 = build_neuron(neuron)
         self.pointwise1 = pointwise(channels, hidden)
@@ -73,6 +76,7 @@ class ChannelConv(nn.Module):
 
     def __init__(self, channels: int, ratio: int = 4, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
+        check_count('ratio', ratio)
         hidden = channels * ratio
         self.lif1 = build_neuron(neuron)
         self.conv1 = nn.Conv2d(channels, hidden, 3, padding=1, bias=False)
@@ -93,6 +97,8 @@ class ChannelMLP(nn.Module):
 
     def __init__(self, channels: int, ratio: float = 4, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
+        if not 1 <= channels * ratio < math.inf:
+            raise ValueError(f'mlp_ratio={ratio!r}; a number that makes at least 1 of {channels} channels, such as 4')
         hidden = int(channels * ratio)
         self.lif1 = build_neuron(neuron)
         self.fc1 = pointwise(channels, hidden, bias=True)

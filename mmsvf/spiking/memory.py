@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from .arguments import check_filled
 from .attention import AttentionRead, SpikeProjection, count_keys
 from .layers import RepConv
 from .neuron import NeuronSpec, build_neuron
@@ -34,7 +35,7 @@ class MemoryRead(nn.Module):
             those of the T - 1 earlier frames.
 
     Raises:
-        ValueError: an unknown score, scale or size.
+        ValueError: an unknown score, scale or size, or heads that do not divide the width.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class MemoryRead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Membranes TBCHW to the last frame's, 1BCHW. Without an earlier frame it passes through."""
+        check_filled('MemoryRead', x, 'time, batch, channels, height, width')
         last = x[-1:]
         if len(x) == 1:
             return last

@@ -3,7 +3,10 @@
 With ``step_mode='m'`` (the default here) the input is a whole clip, time first: the membrane
 starts at rest and nothing is left behind, so no caller ever needs ``reset_net``. With
 ``step_mode='s'`` the input is one time step and the membrane is carried to the next call, as
-in spikingjelly; ``spikingjelly.activation_based.functional.reset_net`` clears it.
+in spikingjelly; ``spikingjelly.activation_based.functional.reset_net`` clears it, which another
+shape of the input needs.
+
+Surrogate gradients are those of backward mode; forward mode (``torch.func.jvp``) is refused.
 
 Source: SpikeVideoFormer Sec. 3.1 (preset ``paper``) and the authors' code (preset ``official``).
 """
@@ -18,6 +21,7 @@ import torch
 from spikingjelly.activation_based import neuron as sj
 from spikingjelly.activation_based import surrogate
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from .arguments import check_arguments
 
@@ -93,16 +97,44 @@ class FromRest(ABC):
         dtype = torch.promote_types(x.dtype, torch.float32)
         return torch.full_like(x, self.v_reset or 0.0, dtype=dtype, requires_grad=False)  # type: ignore[attr-defined]
 
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        """A clip, or a step with ``step_mode='s'``.
+
+        Raises:
+            NotImplementedError: in forward-mode differentiation, whose result would be zero without a word.
+        """
+        # the level and not the tangents, which another transform of torch.func may hide
+        if getattr(forward_ad, '_current_level', -1) >= 0:
+            raise NotImplementedError(
+                f'{type(self).__name__} has a surrogate gradient in backward mode alone: use backward() or '
+                'torch.autograd.grad in place of torch.func.jvp, jacfwd, hessian or torch.autograd.forward_ad'
+            )
+        return super().forward(*args, **kwargs)  # type: ignore[misc]
+
     def write(self, operators: tuple[Any, Any], x_seq: Tensor, *arguments: Any) -> Tensor:
-        """Spikes by an operator, or by the second one in place."""
-        if self.inplace and not torch.is_grad_enabled():
-            operators[1](x_seq, *arguments)
-            return x_seq
-        return operators[0](x_seq, *arguments)
+        """Spikes by an operator, or by the second one in place; by explicit steps if its kernel cannot be compiled."""
+        try:
+            if self.inplace and not torch.is_grad_enabled():
+                operators[1](x_seq, *arguments)
+                return x_seq
+            return operators[0](x_seq, *arguments)
+        except clip_ops.KernelError:
+            return FromRest.multi_step_forward(self, x_seq)
 
     def single_step_forward(self: Any, x: Tensor) -> Tensor:
-        """One time step, carrying the membrane from the last call."""
-        v = self.v if isinstance(self.v, Tensor) and self.v.shape == x.shape else self.rest(x)
+        """One time step, carrying the membrane from the last call.
+
+        Raises:
+            ValueError: the membrane is not one of such a step.
+        """
+        v = self.v if isinstance(self.v, Tensor) else self.rest(x)
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        if v.shape != x.shape or v.dtype != dtype or v.device != x.device:
+            raise ValueError(
+                f'a step {tuple(x.shape)} with membranes in {dtype} on {x.device}, but the last step left membranes '
+                f'{tuple(v.shape)} in {v.dtype} on {v.device}: clear them before another clip with '
+                'spikingjelly.activation_based.functional.reset_net(model)'
+            )
         spike, self.v = self.step(x, v)
         return spike
 
@@ -174,8 +206,10 @@ class _Leaky(FromRest):
 def _membrane_arguments(tau: float, v_threshold: float, v_reset: float | None) -> tuple[float, float, float | None]:
     if not tau > 1.0:
         raise ValueError(f'tau={tau!r}: the membrane time constant is a number above 1 (the leak is 1/tau)')
-    if not v_threshold > 0.0:
+    if not 0.0 < v_threshold < math.inf:
         raise ValueError(f'v_threshold={v_threshold!r}: the firing threshold is a number above 0')
+    if v_reset is not None and not math.isfinite(v_reset):
+        raise ValueError(f'v_reset={v_reset!r}: a number, or None to subtract the threshold')
     return float(tau), float(v_threshold), None if v_reset is None else float(v_reset)
 
 
@@ -290,7 +324,7 @@ class IntegerLIF(FromRest, sj.BaseNode):
         step_mode: str = 'm',
         store_v_seq: bool = False,
     ) -> None:
-        if max_value != int(max_value) or max_value < 1:
+        if not 1 <= max_value < math.inf or max_value != int(max_value):
             raise ValueError(f'max_value={max_value!r}: an integer of at least 1 (1 fires {{0, 1}})')
         if not 0.0 <= decay <= 1.0:
             raise ValueError(f'decay={decay!r}: what is left of the membrane after a step, from 0 to 1')

@@ -3,7 +3,7 @@
 A block of neurons stays in cache through all its time steps, so the clip is read once and the spikes are written once.
 The backward pass reads the clip again and recomputes the membranes rather than storing them. The arithmetic of a
 membrane is, operation by operation, that of the explicit steps in :mod:`mmsvf.spiking.neuron`, so spikes are equal bit
-for bit. Compiled on first use, in a second or two; the result is cached on disk.
+for bit. Compiled on first use, in a second or two; the result is cached on disk where that is possible.
 
 The kernels' arrays are (T, M): time, and all neurons of a step in any order. The functions at the end, called by
 :mod:`mmsvf.spiking.clip_ops`, take fp32 clips that are dense, one step after the other.
@@ -12,23 +12,84 @@ The kernels' arrays are (T, M): time, and all neurons of a step in any order. Th
 from __future__ import annotations
 
 import math
+import os
 import threading
+import warnings
+from contextlib import suppress
 from types import FunctionType
-from typing import Any
+from typing import Any, Callable
 
 import numba
 import numpy as np
 import torch
 from numba import njit, prange
+from numba.core.caching import FunctionCache
 from torch import Tensor
 
 BLOCK = 4096
 F = numba.float32
 I32 = numba.int32
 # no reordering where a membrane is charged: spikes depend on every bit
-EXACT: dict[str, Any] = dict(nogil=True, error_model='numpy', cache=True)
+EXACT: dict[str, Any] = dict(nogil=True, error_model='numpy')
 # gradients may use fused multiply-adds
 FUSED: dict[str, Any] = dict(EXACT, fastmath={'contract'})
+
+
+class OptionalCache(FunctionCache):
+    """numba's cache on disk, without which a kernel is compiled in memory.
+
+    Its files are pickles, which run code when they are read. They lie in NUMBA_CACHE_DIR, beside this file or in the
+    user's cache folder: whoever can write there can change this file or the user's others as well. NUMBA_CACHE_DIR
+    must therefore be a folder that nobody else can write, like PYTHONPYCACHEPREFIX.
+    """
+
+    warned = False
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # a damaged pickle may raise anything
+            self._give_up(error)
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        # an index that is damaged, or whose data were not written, would be in the way for good: the next save, here or
+        # in another process, begins a new one
+        with suppress(OSError):
+            os.unlink(self._cache_file._index_path)
+        warn_of_cache(error)
+
+
+def warn_of_cache(error: Exception) -> None:
+    """Say once a process that kernels are compiled in memory, and why."""
+    if not OptionalCache.warned:
+        OptionalCache.warned = True
+        warnings.warn(
+            f"numba's cache of compiled kernels cannot be used ({type(error).__name__}: {error}): they are compiled in "
+            'memory, which takes some seconds in each process. Set NUMBA_CACHE_DIR to a folder with free space that '
+            'this user, and nobody else, can write',
+            stacklevel=2,
+        )
+
+
+def compiled(**options: Any) -> Callable[[Any], Any]:
+    """``numba.njit(cache=True, **options)`` with an :class:`OptionalCache`."""
+
+    def decorate(function: Any) -> Any:
+        kernel = njit(**options)(function)
+        try:
+            kernel._cache = OptionalCache(function)
+        except Exception as error:  # there is nowhere to write
+            warn_of_cache(error)
+        return kernel
+
+    return decorate
 
 
 def variant(function: Any, suffix: str, **calls: Any) -> Any:
@@ -40,10 +101,10 @@ def variant(function: Any, suffix: str, **calls: Any) -> Any:
 
 def both(function: Any) -> tuple[Any, Any]:
     """A kernel for one thread, and for several: numba's parallel region costs more than a small clip."""
-    return njit(**EXACT)(function), njit(**EXACT, parallel=True)(variant(function, 'parallel'))
+    return compiled(**EXACT)(function), compiled(**EXACT, parallel=True)(variant(function, 'parallel'))
 
 
-@njit(**FUSED)
+@compiled(**FUSED)
 def _exp_minus(distance: Any) -> Any:
     """exp(-distance) for 0 <= distance, to 2e-7 of it: in plain operations, so that it is vectorised (Cephes' expf)."""
     a = min(distance, F(87.0))
@@ -59,17 +120,17 @@ def _exp_minus(distance: Any) -> Any:
     return p * np.int32((I32(127) - n) << I32(23)).view(np.float32)
 
 
-@njit(**EXACT)
+@compiled(**EXACT)
 def _charge(x: Any, v: Any, leak: Any, rest: Any) -> Any:
     return v + ((rest - v) + x) * leak
 
 
-@njit(**EXACT)
+@compiled(**EXACT)
 def _charge_undecayed(x: Any, v: Any, leak: Any, rest: Any) -> Any:
     return v + (rest - v) * leak + x
 
 
-@njit(**EXACT)
+@compiled(**EXACT)
 def _lif_step(
     x: Any, v: Any, s: Any, leak: Any, rest: Any, decay_input: Any, fires_at: Any, keep: Any, after: Any
 ) -> None:
@@ -86,7 +147,7 @@ def _lif_step(
             v[i] = h * keep + after if h >= fires_at else h
 
 
-@njit(**EXACT)
+@compiled(**EXACT)
 def _membranes(
     x: Any, v: Any, h: Any, leak: Any, rest: Any, decay_input: Any, fires_at: Any, keep: Any, after: Any
 ) -> None:
@@ -114,21 +175,21 @@ def _lif(x: Any, s: Any, leak: Any, rest: Any, decay_input: Any, fires_at: Any, 
                 _lif_step(x[t, b:e], v, s[t, b:e], leak, rest, decay_input, fires_at, keep, after)
 
 
-@njit(**FUSED)
+@compiled(**FUSED)
 def _sigmoid(h: Any, theta: Any, alpha: Any) -> Any:
     """Derivative of sigmoid(alpha * (h - theta)), a surrogate of the spike's."""
     e = _exp_minus(abs(h - theta) * alpha)
     return alpha * e / ((F(1.0) + e) * (F(1.0) + e))
 
 
-@njit(**FUSED)
+@compiled(**FUSED)
 def _atan(h: Any, theta: Any, alpha: Any) -> Any:
     """Derivative of atan(pi / 2 * alpha * (h - theta)) / pi."""
     u = F(np.pi / 2) * alpha * (h - theta)
     return F(0.5) * alpha / (F(1.0) + u * u)
 
 
-@njit(**FUSED)
+@compiled(**FUSED)
 def _rect(h: Any, theta: Any, alpha: Any) -> Any:
     """A window of width 1 / alpha and area 1."""
     return alpha if abs(h - theta) < F(0.5) / alpha else F(0.0)
@@ -156,7 +217,7 @@ def _lif_gradient(
             gv[i] = h[i] * retain
 
 
-@njit(**FUSED)
+@compiled(**FUSED)
 def _leak_gradient(
     x: Any, last: Any, gh: Any, total: Any, rest: Any, decays: Any, fires_at: Any, keep: Any, after: Any
 ) -> None:
@@ -190,7 +251,7 @@ def _lif_backward(
             leak_parts[k] = total.sum()
 
 
-@njit(**EXACT)
+@compiled(**EXACT)
 def _integer_step(x: Any, v: Any, h: Any, s: Any, decay: Any, theta: Any, most: Any) -> None:
     """Integer spikes of a step; the membrane before they are taken off stays in ``h``."""
     for i in range(len(x)):
@@ -199,7 +260,7 @@ def _integer_step(x: Any, v: Any, h: Any, s: Any, decay: Any, theta: Any, most: 
         v[i] = h[i] - s[i] * theta
 
 
-@njit(**FUSED)
+@compiled(**FUSED)
 def _integer_gradient(h: Any, g: Any, gv: Any, gx: Any, decay: Any, theta: Any, most: Any) -> None:
     for i in range(len(h)):
         u = h[i] / theta
@@ -235,7 +296,7 @@ def _integer_lif_backward(x: Any, g: Any, gx: Any, decay: Any, theta: Any, most:
 LIF = both(_lif)
 LIF_BACKWARD = {}
 for _name, _derivative in dict(Sigmoid=_sigmoid, ATan=_atan, Rect=_rect).items():
-    _gradient = njit(**FUSED)(variant(_lif_gradient, _name, _surrogate=_derivative))
+    _gradient = compiled(**FUSED)(variant(_lif_gradient, _name, _surrogate=_derivative))
     LIF_BACKWARD[_name] = both(variant(_lif_backward, _name, _lif_gradient=_gradient))
 INTEGER_LIF, INTEGER_LIF_BACKWARD = both(_integer_lif), both(_integer_lif_backward)
 
@@ -246,11 +307,15 @@ SMALL = 1 << 16
 _THREADS: int = vars(numba.config)['NUMBA_NUM_THREADS']
 
 
+def _threads(size: int) -> int:
+    """As many as torch uses for a clip of so many values; one (as in a data loader's worker) starts none."""
+    return 1 if size < SMALL else min(torch.get_num_threads(), _THREADS)
+
+
 def _run(pair: tuple[Any, Any], clip: np.ndarray, *arguments: Any) -> None:
-    """A kernel on as many threads as torch uses; one thread (as in a data loader's worker) starts none."""
-    threads = min(torch.get_num_threads(), _THREADS)
+    threads = _threads(clip.size)
     one, several = pair
-    if threads == 1 or clip.size < SMALL:
+    if threads == 1:
         one(clip, *arguments)
         return
     with _ONE_AT_A_TIME:
@@ -293,3 +358,16 @@ def integer_lif(x: Tensor, spikes: Tensor, decay: float, theta: float, most: int
 def integer_lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, decay: float, theta: float, most: int) -> None:
     """Writes the gradient of the clip."""
     _run(INTEGER_LIF_BACKWARD, _matrix(x), _matrix(grad), _matrix(grad_x), *_f(decay, theta, most))
+
+
+def compile_backward(size: int, surrogate: str | None = None) -> None:
+    """Compile the backward pass for a clip of ``size`` values: of a LIF with a surrogate, or of an integer LIF."""
+    pair = INTEGER_LIF_BACKWARD if surrogate is None else LIF_BACKWARD[surrogate]
+    kernel = pair[_threads(size) > 1]
+    if kernel.signatures:
+        return
+    clip, constant, switch = F[:, ::1], F, numba.boolean
+    signature: list[Any] = [clip] * 3 + [constant] * 3
+    if surrogate is not None:
+        signature = [clip] * 3 + [constant] * 2 + [switch] + [constant] * 5 + [switch, numba.float64[::1]]
+    kernel.compile(tuple(signature))

@@ -170,3 +170,9 @@ def test_what_is_ignored_is_not_counted():
     model[1].forward = lambda x: model[1]['0'](x)
     assert [layer.name for layer in count(model, torch.randn(2, 3), ignore=[nn.ModuleDict])] == ['0']
     assert [layer.name for layer in count(model, torch.randn(2, 3))] == ['0', '1.0']
+
+
+@pytest.mark.parametrize('steps', [0, -1, 2.5])
+def test_bad_steps(steps):
+    with pytest.raises(ValueError, match=f'steps={steps}; at least 1'):
+        OperationCounter(torch.nn.Linear(2, 2), steps)

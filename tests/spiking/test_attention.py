@@ -140,6 +140,13 @@ def test_scale_is_part_of_the_threshold():
         (dict(scor='dot'), r"attention has no option 'scor'; did you mean 'score'"),
         (dict(neuron='IntegerLIF'), r'IntegerLIF\(max_value=4\) cannot make attention spikes'),
         (dict(heads=5), r'heads=5 does not divide the width 16'),
+        (dict(heads=0), r'heads=0; at least 1'),
+        (dict(heads=-8), r'heads=-8; at least 1'),
+        (dict(heads=4.0), r'heads=4\.0; at least 1, a whole number'),
+        (dict(block_steps=1.5), r'block_steps=1\.5; at least 1, a whole number'),
+        (dict(scale=float('inf')), r'scale=inf; a number above 0'),
+        (dict(threshold=float('nan')), r'v_threshold=nan'),
+        (dict(neuron=None), r'neuron=None cannot make attention spikes'),
         (dict(reference_size=(4, 30)), r'reference_size=\(4, 30\); \(T, H, W\) of the feature map'),
         (dict(reference_size=(4, 0, 30)), r'reference_size=\(4, 0, 30\)'),
         (dict(reference_size=4), 'reference_size=4; '),
@@ -256,3 +263,16 @@ def test_more_of_the_same_keys_read_the_same(tokens, score):
     assert once.any() and torch.equal(read(twice), 2 * once.repeat_interleave(2, axis))
     reference = count_keys(tokens, (4, 4, 6), steps=2)
     assert torch.equal(read(twice, reference_tokens=reference), once.repeat_interleave(2, axis))
+
+
+@pytest.mark.parametrize('ratio', [0, -1, float('nan'), float('inf'), 0.01])
+def test_hidden_width_of_nothing(ratio):
+    with pytest.raises(ValueError, match=rf'mlp_ratio={ratio}; a number that makes at least 1 of 16 channels'):
+        SpikeTransformerBlock(WIDTH, 4, ratio)
+
+
+@pytest.mark.parametrize('design', DESIGNS)
+@pytest.mark.parametrize('size', [dict(steps=0), dict(batch=0)], ids=str)
+def test_empty_clip(design, size):
+    with pytest.raises(ValueError, match=r'SpikeAttention got an empty input of shape .* \(time, batch, channels'):
+        SpikeAttention(WIDTH, 4, space_time=design)(membranes(**size))

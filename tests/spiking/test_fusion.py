@@ -1,8 +1,11 @@
 """mmsvf.fuse: the same function with fewer layers."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize, prune
 
 import mmsvf
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
@@ -147,3 +150,50 @@ def test_one_graph():
         with torch.no_grad():
             torch.testing.assert_close(compiled(x), form(x))
     assert build_neuron().inplace is False
+
+
+COMPUTED = {
+    'weight_norm': (nn.utils.weight_norm, nn.utils.remove_weight_norm),
+    'spectral_norm': (nn.utils.spectral_norm, nn.utils.remove_spectral_norm),
+    'parametrizations': (
+        nn.utils.parametrizations.weight_norm,
+        lambda m: parametrize.remove_parametrizations(m, 'weight'),
+    ),
+    'prune': (lambda m: prune.l1_unstructured(m, 'weight', 0.5), lambda m: prune.remove(m, 'weight')),
+}
+
+
+@pytest.mark.parametrize('kind', COMPUTED)
+@pytest.mark.filterwarnings('ignore::FutureWarning')
+def test_weights_that_are_computed(kind):
+    """Folded, they would be computed anew from what they were before: refused, and right once they are parameters."""
+    model, x = SpikeVideoFormer(TINY), torch.randn(1, 3, 2, 32, 32)
+    convs = model.stages[0].downsample.conv, model.stages[3].blocks[0].attn.units[0].q.conv.pointwise2
+    for conv in convs:
+        COMPUTED[kind][0](conv)
+    model.eval()
+    with pytest.raises(ValueError, match=r'stages\.0\.downsample\.conv\.weight is no parameter but computed'):
+        mmsvf.fuse(model)
+    for conv in convs:
+        COMPUTED[kind][1](conv)
+    shaken(model, x)
+    with torch.no_grad():
+        torch.testing.assert_close(mmsvf.fuse(model)(x.double()), model(x.double()), rtol=1e-7, atol=1e-9)
+
+
+def test_hooks():
+    """Hooks of what fusion replaces are named; what a hook on the copy keeps without a clone is overwritten."""
+    model, seen = SpikeVideoFormer(TINY).eval(), []
+    model.stages[3].register_forward_hook(lambda *_: None)  # a stage stays what it is
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        fused = mmsvf.fuse(model)
+    model.stages[3].blocks[0].attn.units[0].k.register_forward_hook(lambda *_: None)
+    with pytest.warns(UserWarning, match=r"hooks on \['stages\.3\.blocks\.0\.attn\.units\.0\.k'\].*clone"):
+        mmsvf.fuse(model)
+    conv = fused.stages[3].blocks[0].mlp.fc1
+    conv.register_forward_hook(lambda _, __, out: seen.extend([out, out.clone()]))
+    with torch.no_grad():
+        fused(torch.randn(1, 3, 2, 32, 32))
+    kept, cloned = seen
+    assert set(kept.unique().tolist()) <= {0.0, 1.0} and cloned.unique().numel() > 2

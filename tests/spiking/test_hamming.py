@@ -1,9 +1,12 @@
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
+from mmsvf.spiking import hamming
 from mmsvf.spiking.hamming import (
     dot_attention,
     hamming_attention,
@@ -102,3 +105,22 @@ def test_bad_input():
         hamming_attention(spikes(3, 4), spikes(3, 4), spikes(3, 4), order='cubic')
     with pytest.raises(ValueError, match=r'q \(\.\.\., Nq, D\)'):
         hamming_attention(spikes(3, 4), spikes(3, 5), spikes(3, 4))
+
+
+@pytest.mark.parametrize('attention', [hamming_attention, dot_attention])
+@pytest.mark.parametrize('at', [0, 1, 2], ids='qkv')
+def test_values_are_looked_at_in_development_mode(attention, at, monkeypatch):
+    inputs = [spikes(3, 4) for _ in range(3)]
+    inputs[at] = inputs[at] + 0.25
+    attention(*inputs)  # not by default
+    monkeypatch.setattr(hamming, 'CHECKED', True)
+    with pytest.raises(ValueError, match=f'{"qkv"[at]} has values from 0.25 to 1.25 that are not 0 or 1'):
+        attention(*inputs)
+    inputs[at] = inputs[at] - 0.25
+    attention(*inputs)
+
+
+def test_development_mode_is_pythons():
+    code = 'from mmsvf.spiking import hamming; assert hamming.CHECKED'
+    subprocess.run([sys.executable, '-W', 'ignore', '-X', 'dev', '-c', code], check=True)
+    assert not hamming.CHECKED

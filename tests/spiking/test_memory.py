@@ -102,3 +102,15 @@ def test_at_its_reference_size_a_read_is_the_sum_and_elsewhere_a_mean():
     assert seen[0].any() and torch.equal(seen[1], seen[0] / 2)
     with pytest.raises(ValueError, match=r'reference_size=\(1, 6, 5\).*T of a memory 2 or more'):
         MemoryRead(16, 4, reference_size=(1, 6, 5))
+
+
+@pytest.mark.parametrize('shape', [(0, 2, 8, 4, 4), (3, 0, 8, 4, 4)])
+def test_empty_clip(shape):
+    with pytest.raises(ValueError, match=r'MemoryRead got an empty input'):
+        MemoryRead(8)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize('options', [dict(heads=0), dict(heads=-8), dict(heads=3), dict(neuron=None)], ids=str)
+def test_bad_options(options):
+    with pytest.raises(ValueError, match=r'heads=(0|-8); at least 1|heads=3 does not divide|neuron=None cannot make'):
+        MemoryRead(8, **options)

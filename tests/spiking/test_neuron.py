@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from spikingjelly.activation_based import functional
@@ -62,6 +64,48 @@ def test_kernel_equals_explicit_loop_with_gradient(spec):
         grads.append((spikes, leaf.grad))
     assert torch.equal(grads[0][0], grads[1][0])
     torch.testing.assert_close(grads[0][1], grads[1][1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [lambda x: x[:1], lambda x: x.transpose(0, 1), lambda x: x.double(), lambda x: x.to('meta')],
+    ids=['smaller', 'another shape', 'another type', 'another device'],
+)
+@pytest.mark.parametrize('spec', ['official', 'LearnableLIF', 'IntegerLIF'])
+def test_a_membrane_of_another_step_is_an_error(spec, change):
+    neuron, x = build_neuron({'type': spec, 'step_mode': 's'}), clip(1)[0]
+    neuron(x)
+    with pytest.raises(ValueError, match=r'a step .* but the last step left .*reset_net'):
+        neuron(change(x))
+    neuron(x)
+    functional.reset_net(neuron)
+    neuron(change(x))
+
+
+def in_a_level(f, x):
+    with torch.autograd.forward_ad.dual_level():
+        f(torch.autograd.forward_ad.make_dual(x, x))
+
+
+FORWARD_MODE = {
+    'jvp': lambda f, x: torch.func.jvp(f, (x,), (x,)),
+    'jacfwd': lambda f, x: torch.func.jacfwd(f)(x),
+    'hessian': lambda f, x: torch.func.hessian(lambda y: f(y).sum())(x),
+    'forward_ad': in_a_level,
+}
+
+
+@pytest.mark.parametrize('mode', FORWARD_MODE)
+@pytest.mark.parametrize(
+    'options', [{}, dict(store_v_seq=True), dict(step_mode='s')], ids=['kernel', 'explicit steps', 'single step']
+)
+@pytest.mark.parametrize('spec', ['LIF', 'paper', 'LearnableLIF', 'IntegerLIF'])
+def test_forward_mode_is_refused(spec, options, mode):
+    """It gave zero, or torch's own advice for the author of a function."""
+    neuron, x = build_neuron({'type': spec, **options}), clip(2)
+    with pytest.raises(NotImplementedError, match='in backward mode alone'):
+        FORWARD_MODE[mode](neuron, x)
+    assert build_neuron(spec)(x).shape == x.shape, 'outside of it nothing has changed'
 
 
 def test_official_closed_form():
@@ -174,6 +218,12 @@ def test_no_neuron_passes_values():
         (dict(type='LIF', treshold=1.0), r"no option 'treshold'; did you mean 'v_threshold'"),
         (dict(type='LIF', tau=1.0), r'tau=1.0.*above 1'),
         (dict(type='LIF', v_threshold=0.0), r'v_threshold=0.0.*above 0'),
+        (dict(type='LIF', v_threshold=math.inf), r'v_threshold=inf.*above 0'),
+        (dict(type='LearnableLIF', v_threshold=math.nan), r'v_threshold=nan.*above 0'),
+        (dict(type='IntegerLIF', v_threshold=math.inf), r'v_threshold=inf.*above 0'),
+        (dict(type='LIF', v_reset=math.nan), r'v_reset=nan: a number, or None'),
+        (dict(type='LearnableLIF', v_reset=-math.inf), r'v_reset=-inf: a number, or None'),
+        (dict(type='IntegerLIF', max_value=math.nan), r'max_value=nan'),
         (dict(type='IntegerLIF', max_value=0), r'max_value=0.*at least 1'),
         (dict(type='IntegerLIF', decay=2), r'decay=2'),
         (dict(type='LIF', surrogate_function=dict(type='Atan')), r"unknown surrogate type='Atan'.*ATan"),

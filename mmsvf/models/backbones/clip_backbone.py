@@ -15,6 +15,7 @@ from torch import Tensor, channels_last, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmsvf.load_report import compare
+from mmsvf.spiking.arguments import check_count, check_filled
 from mmsvf.spiking.layers import over_images
 from mmsvf.spiking.recompute import recomputed
 
@@ -82,8 +83,8 @@ class ClipBackbone(BaseModule):
             )
         if frozen_stages not in (-1, *stages):
             raise ValueError(f'frozen_stages={frozen_stages}; choose from -1 (none) to {stages[-1]} (all)')
-        if time_steps is not None and time_steps < 1:
-            raise ValueError(f'time_steps={time_steps}; at least 1, or None to show an image once')
+        if time_steps is not None:
+            check_count('time_steps', time_steps, ', or None to show an image once')
         self.in_channels, self.time_steps, self.keep_time = in_channels, time_steps or 1, keep_time
         self.out_indices, self.output = out_indices, output
         self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
@@ -103,6 +104,7 @@ class ClipBackbone(BaseModule):
                 f'shape {tuple(x.shape)}: set in_channels, or have the data preprocessor deliver this layout (NCTHW)'
             )
         image = x.dim() == 4
+        check_filled(type(self).__name__, x, f'batch, channels, {"" if image else "time, "}height, width')
         x = x.unsqueeze(0).expand(self.time_steps, -1, -1, -1, -1) if image else x.permute(2, 0, 1, 3, 4)
         steps, outs = x.shape[0], {}
         if self.per_frame:

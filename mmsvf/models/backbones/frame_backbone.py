@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmsvf.registry import MODELS
+from mmsvf.spiking.arguments import check_filled
 
 
 @MODELS.register_module()
@@ -27,12 +28,13 @@ class FrameBackbone(BaseModule):
         """Feature maps BCTHW of a clip BCTHW.
 
         Raises:
-            ValueError: another rank.
+            ValueError: another rank, or an empty clip.
         """
         if x.dim() != 5:
             raise ValueError(
                 f'FrameBackbone takes a clip (batch, channels, time, height, width); got shape {tuple(x.shape)}'
             )
+        check_filled('FrameBackbone', x, 'batch, channels, time, height, width')
         batch = len(x)
         maps = self.backbone(x.transpose(1, 2).flatten(0, 1))
         return tuple(y.unflatten(0, (batch, -1)).transpose(1, 2) for y in maps)

@@ -10,11 +10,12 @@ from mmengine.model import BaseModule
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor
 
+from mmsvf.models.finite import FiniteInputs
 from mmsvf.registry import MODELS
 
 
 @MODELS.register_module()
-class DistilledImageClassifier(ImageClassifier):
+class DistilledImageClassifier(FiniteInputs, ImageClassifier):
     """Image classifier whose head has a second layer that learns from a teacher.
 
     loss = (1 - alpha) * loss of the head + alpha * loss of the second layer against the teacher.
@@ -29,7 +30,7 @@ class DistilledImageClassifier(ImageClassifier):
         alpha: Share of the teacher, in [0, 1].
         temperature: Softening of 'soft'.
         **kwargs: As in mmpretrain's ``ImageClassifier``; the head is :class:`SpikeImageClsHead`
-            with ``distilled=True``.
+            with ``distilled=True``. Also ``check_finite`` of :class:`FiniteInputs`.
 
     Raises:
         ValueError: an unknown ``distillation``, or ``alpha`` outside [0, 1].
@@ -68,6 +69,11 @@ class DistilledImageClassifier(ImageClassifier):
         for teacher in self._teacher:  # it follows to another device
             teacher._apply(fn, *args, **kwargs)
         return super()._apply(fn, *args, **kwargs)
+
+    def predict(self, inputs: Tensor, data_samples: list | None = None, **kwargs: Any) -> list:
+        """As ``ImageClassifier.predict``, of finite values."""
+        self.check_inputs(inputs)
+        return super().predict(inputs, data_samples, **kwargs)
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Losses of a batch of images (B, C, H, W)."""

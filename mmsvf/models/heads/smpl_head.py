@@ -24,6 +24,7 @@ from mmsvf.body import (
 )
 from mmsvf.precision import full_precision
 from mmsvf.registry import MODELS
+from mmsvf.spiking.arguments import check_filled
 from mmsvf.spiking.neuron import NeuronSpec, build_neuron
 
 SHAPES = 10
@@ -100,7 +101,7 @@ class SMPLHead(BaseHead):
         """Prediction of each frame (B, T, ...), by the names of :class:`SMPLLoss`.
 
         Raises:
-            ValueError: feats is not a tuple whose last entry is (B, C, T, H, W).
+            ValueError: feats is not a tuple whose last entry is (B, C, T, H, W), or that is empty.
         """
         x = feats[-1]
         if isinstance(feats, Tensor) or x.dim() != 5 or x.shape[1] != self.in_channels:
@@ -109,6 +110,7 @@ class SMPLHead(BaseHead):
                 f'{self.in_channels} channels, time, height, width); got {tuple(x.shape)}: set head.in_channels to the '
                 "backbone's out_channels and backbone.output='tuple'"
             )
+        check_filled('SMPLHead', x, 'batch, channels, time, height, width')
         rates = self.lif(x.permute(2, 0, 1, 3, 4)).mean((3, 4)).transpose(0, 1)  # B T C
         # rotations and the body in full precision, also under autocast
         with full_precision(x):

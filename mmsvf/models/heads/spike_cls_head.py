@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmaction.models.heads import BaseHead
 from torch import Tensor, nn
 
 from mmsvf.registry import MODELS
+from mmsvf.spiking.arguments import check_count, check_filled, check_labels
 from mmsvf.spiking.neuron import NeuronSpec, build_neuron
 
 
@@ -35,6 +37,7 @@ class SpikeClsHead(BaseHead):
         init_cfg: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        check_count('num_classes', num_classes)
         init_cfg = init_cfg or dict(type='TruncNormal', layer='Linear', std=0.02)
         super().__init__(num_classes, in_channels, average_clips=average_clips, init_cfg=init_cfg, **kwargs)
         self.lif = build_neuron(neuron)
@@ -44,7 +47,7 @@ class SpikeClsHead(BaseHead):
         """Scores (views, num_classes) of features (views, C, T, H, W).
 
         Raises:
-            ValueError: another rank or width.
+            ValueError: another rank or width, or no features.
         """
         if not isinstance(x, Tensor) or x.dim() != 5 or x.shape[1] != self.in_channels:
             got = tuple(x.shape) if isinstance(x, Tensor) else f'a {type(x).__name__}'
@@ -53,5 +56,15 @@ class SpikeClsHead(BaseHead):
                 f"channels, time, height, width); got {got}: set cls_head.in_channels to the backbone's out_channels "
                 "and backbone.output='tensor'"
             )
+        check_filled('SpikeClsHead', x, 'views, channels, time, height, width')
         spikes = self.lif(x.mean((3, 4)).permute(2, 0, 1))
         return self.fc(spikes).mean(0)
+
+    def loss_by_feat(self, cls_scores: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """As ``BaseHead``'s.
+
+        Raises:
+            ValueError: a label that is no class.
+        """
+        check_labels(torch.stack([sample.gt_label for sample in data_samples]), self.num_classes)
+        return super().loss_by_feat(cls_scores, data_samples)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmsvf.registry import MODELS
 from mmsvf.spiking import IntegerLIF, SpikeConv, build_neuron
+from mmsvf.spiking.arguments import check_filled
 from mmsvf.spiking.layers import conv_of_spikes
 from mmsvf.spiking.neuron import NeuronSpec
 
@@ -61,6 +62,8 @@ class SpikeFPNHead(BaseDecodeHead):
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Logits (B, num_classes, H, W) at the finest level."""
+        for x in inputs:
+            check_filled('SpikeFPNHead', x, 'batch, channels, height, width')
         levels = self._transform_inputs(inputs)
         total = None
         for x, layers, doubled in zip(levels, self.scale_heads, self.doubled):

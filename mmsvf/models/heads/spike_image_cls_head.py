@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor, nn
 
 from mmsvf.registry import MODELS
+from mmsvf.spiking.arguments import check_count, check_filled, check_labels
 from mmsvf.spiking.neuron import NeuronSpec, build_neuron
 
 
@@ -50,6 +52,7 @@ class SpikeImageClsHead(LinearClsHead):
         init_cfg: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        check_count('num_classes', num_classes)
         init_cfg = init_cfg or dict(type='TruncNormal', layer='Linear', std=0.02)
         super().__init__(num_classes, in_channels, init_cfg=init_cfg, **kwargs)
         self.lif = build_neuron(neuron)
@@ -60,7 +63,7 @@ class SpikeImageClsHead(LinearClsHead):
         """Spikes (T, B, C) of the last of the feature maps (B, C, T, H, W).
 
         Raises:
-            ValueError: another rank or width.
+            ValueError: another rank or width, or no features.
         """
         x = feats[-1]
         if isinstance(feats, Tensor) or x.dim() != 5 or x.shape[1] != self.in_channels:
@@ -70,6 +73,7 @@ class SpikeImageClsHead(LinearClsHead):
                 f"{self.in_channels} channels, time, height, width); got {got}: set head.in_channels to the backbone's "
                 "out_channels, backbone.output='tuple' and backbone.keep_time=True"
             )
+        check_filled('SpikeImageClsHead', x, 'batch, channels, time, height, width')
         return self.lif(x.mean((3, 4)).permute(2, 0, 1))
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
@@ -88,6 +92,12 @@ class SpikeImageClsHead(LinearClsHead):
         losses['loss'] = (1 - weight) * losses['loss']
         losses['loss_mse'] = weight * (scores - mean).square().mean()
         return losses
+
+    def _get_loss(self, cls_score: Tensor, data_samples: list, **kwargs: Any) -> dict[str, Tensor]:
+        """As ``ClsHead``'s, but a label that is no class raises ValueError."""
+        if 'gt_score' not in data_samples[0]:
+            check_labels(torch.cat([sample.gt_label for sample in data_samples]), self.num_classes)
+        return super()._get_loss(cls_score, data_samples, **kwargs)
 
     def distillation_loss(
         self, feats: Sequence[Tensor], data_samples: list, teacher: Tensor, kind: str, alpha: float, tau: float

@@ -10,6 +10,7 @@ from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLay
 from torch import Tensor, nn
 
 from mmsvf.registry import MODELS
+from mmsvf.spiking.arguments import check_count, check_filled, check_heads
 
 
 def last_clip(inputs: Sequence[Tensor], channels: int, name: str) -> Tensor:
@@ -24,6 +25,7 @@ def last_clip(inputs: Sequence[Tensor], channels: int, name: str) -> Tensor:
             f'{name}(in_channels={channels}) takes a tuple whose last feature map is (batch, {channels} channels, '
             f'time, height, width); got {tuple(x.shape)}: set neck.in_channels to what the backbone delivers'
         )
+    check_filled(name, x, 'batch, channels, time, height, width')
     return x
 
 
@@ -92,6 +94,8 @@ class SpaceTimeTransformer(BaseModule):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        check_heads(heads, channels)
+        check_count('mlp_ratio', mlp_ratio)
         self.in_channels = in_channels
         self.project = nn.Linear(in_channels, channels)
         self.layers = nn.ModuleList(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmsvf.registry import MODELS
 from mmsvf.spiking import MemoryRead
-from mmsvf.spiking.arguments import check_arguments
+from mmsvf.spiking.arguments import check_arguments, check_filled
 
 
 @MODELS.register_module()
@@ -45,9 +45,6 @@ class MemoryReadFuse(BaseModule):
         **options: Any,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        for channels in in_channels:
-            if channels % heads:
-                raise ValueError(f'heads={heads} does not divide the width {channels} of in_channels={in_channels}')
         check_arguments(MemoryRead, options, 'MemoryReadFuse')
         sizes = [None] * len(in_channels) if reference_size is None else reference_size
         if not isinstance(sizes, Sequence) or len(sizes) != len(in_channels) or isinstance(sizes[0], int):
@@ -71,6 +68,8 @@ class MemoryReadFuse(BaseModule):
                 f"time, height, width); got {[tuple(x.shape) for x in inputs]}: set in_channels to the backbone's "
                 "out_channels and backbone.output='tuple'"
             )
+        for x in inputs:
+            check_filled('MemoryReadFuse', x, 'batch, channels, time of a clip, height, width')
         if inputs[0].dim() == 4:
             return tuple(inputs)
         if self.reads is None:

@@ -7,14 +7,16 @@ from typing import Any
 from mmpose.models.pose_estimators.base import BasePoseEstimator
 from torch import Tensor
 
+from mmsvf.models.finite import FiniteInputs
 from mmsvf.registry import MODELS
 
 
 @MODELS.register_module()
-class VideoPoseEstimator(BasePoseEstimator):
+class VideoPoseEstimator(FiniteInputs, BasePoseEstimator):
     """Backbone and head on clips BCTHW; a prediction of each frame in ``pred_instances``.
 
-    Arguments are those of mmpose's ``BasePoseEstimator`` (backbone, neck, head, data_preprocessor).
+    Arguments are those of mmpose's ``BasePoseEstimator`` (backbone, neck, head, data_preprocessor), and
+    ``check_finite`` of :class:`FiniteInputs`.
     """
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
@@ -22,7 +24,8 @@ class VideoPoseEstimator(BasePoseEstimator):
         return self.head.loss(self.extract_feat(inputs), data_samples, train_cfg=self.train_cfg)
 
     def predict(self, inputs: Tensor, data_samples: list) -> list:
-        """The data samples with the predictions."""
+        """The data samples with the predictions, of finite values."""
+        self.check_inputs(inputs)
         for sample, instances in zip(data_samples, self.head.predict(self.extract_feat(inputs), data_samples)):
             sample.pred_instances = instances
         return data_samples

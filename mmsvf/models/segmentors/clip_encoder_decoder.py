@@ -7,11 +7,13 @@ from typing import Any
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
+from mmsvf.models.finite import FiniteInputs
 from mmsvf.registry import MODELS
+from mmsvf.spiking.arguments import check_filled
 
 
 @MODELS.register_module()
-class ClipEncoderDecoder(EncoderDecoder):
+class ClipEncoderDecoder(FiniteInputs, EncoderDecoder):
     """Segments the last frame of a clip BCTHW (or an image BCHW): backbone -> memory -> neck -> head.
 
     Args:
@@ -19,7 +21,8 @@ class ClipEncoderDecoder(EncoderDecoder):
             :class:`MemoryReadFuse`; None for images.
         train_memory_only: Stage 2 of the training: all but the memory is frozen, with its
             parameters, BatchNorm statistics and dropout.
-        **kwargs: mmsegmentation's ``EncoderDecoder``; inference may be 'whole' or 'slide'.
+        **kwargs: mmsegmentation's ``EncoderDecoder``; inference may be 'whole' or 'slide'. Also ``check_finite`` of
+            :class:`FiniteInputs`.
 
     Raises:
         ValueError: ``train_memory_only`` without a memory to train.
@@ -60,6 +63,7 @@ class ClipEncoderDecoder(EncoderDecoder):
         """Logits (B, num_classes, H, W); to mmsegmentation's whole and slide inference a clip is an image."""
         if inputs.dim() == 4:
             return super().inference(inputs, batch_img_metas)
+        check_filled('ClipEncoderDecoder', inputs, 'batch, channels, time, height, width')
         self._clip_length = inputs.shape[2]
         try:
             return super().inference(inputs.flatten(1, 2), batch_img_metas)
@@ -67,7 +71,8 @@ class ClipEncoderDecoder(EncoderDecoder):
             self._clip_length = None
 
     def predict(self, inputs: Tensor, data_samples: Any = None) -> Any:
-        """As ``EncoderDecoder.predict``, also for clips without data samples."""
+        """As ``EncoderDecoder.predict``, of finite values, also for clips without data samples."""
+        self.check_inputs(inputs)
         if data_samples is None and inputs.dim() == 5:
             size = inputs.shape[-2:]
             meta = dict(ori_shape=size, img_shape=size, pad_shape=size, padding_size=[0, 0, 0, 0])

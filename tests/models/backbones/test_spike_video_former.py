@@ -261,7 +261,13 @@ def test_layer_depth():
         (dict(out_indices=(0, 4)), r"output='tensor' with out_indices=\(0, 4\).*tuple"),
         (dict(output='list'), r"output='list'"),
         (dict(frozen_stages=7), r'frozen_stages=7'),
-        (dict(time_steps=0), r'time_steps=0'),
+        (dict(time_steps=0), r'time_steps=0; at least 1, a whole number, or None'),
+        (dict(time_steps=-4), r'time_steps=-4'),
+        (dict(time_steps=2.5), r'time_steps=2\.5'),
+        (dict(heads=0), r'heads=0; at least 1'),
+        (dict(heads=-8), r'heads=-8; at least 1'),
+        (dict(mlp_ratio=0), r'mlp_ratio=0; a number'),
+        (dict(mlp_ratio=-2), r'mlp_ratio=-2; a number'),
         (dict(neuron='official', heads=7), r'heads=7 does not divide the width 24'),
     ],
     ids=str,
@@ -274,4 +280,10 @@ def test_bad_options(options, message):
 @pytest.mark.parametrize('shape', [(2, 2, 3, 32, 32), (2, 1, 32, 32), (3, 32, 32)])
 def test_bad_input(shape):
     with pytest.raises(ValueError, match=r'in_channels=3\) takes a video.*got shape'):
+        tiny()(torch.zeros(shape))
+
+
+@pytest.mark.parametrize('shape', [(2, 3, 0, 32, 32), (0, 3, 2, 32, 32), (0, 3, 32, 32), (2, 3, 2, 0, 32)])
+def test_empty_input(shape):
+    with pytest.raises(ValueError, match=r'SpikeVideoFormer got an empty input of shape .* at least 1 of each'):
         tiny()(torch.zeros(shape))

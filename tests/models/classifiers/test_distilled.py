@@ -81,3 +81,9 @@ def test_bad_options():
     plain = dict(type='SpikeImageClsHead', num_classes=5, in_channels=8)
     with pytest.raises(ValueError, match=r'head\.distilled=True'):
         losses(build(head=plain), torch.randn(5, 3, 32, 32))
+
+
+def test_what_is_not_finite_has_no_class():
+    model = build().eval()
+    with pytest.raises(ValueError, match=r'samples \[0, 1\] of a batch of 2'):
+        model.predict(torch.full((2, 3, 32, 32), float('nan')))

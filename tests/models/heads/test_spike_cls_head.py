@@ -39,3 +39,31 @@ def test_loss_and_views():
 def test_bad_input(x):
     with pytest.raises(ValueError, match=r'SpikeClsHead\(in_channels=8\) takes one feature map'):
         build()(x)
+
+
+@pytest.mark.parametrize('classes', [None, 0, -1, 2.5])
+def test_bad_number_of_classes(classes):
+    with pytest.raises(ValueError, match=f'num_classes={classes}; at least 1'):
+        MODELS.build(dict(type='SpikeClsHead', num_classes=classes, in_channels=8))
+
+
+@pytest.mark.parametrize('shape', [(0, 8, 3, 6, 6), (2, 8, 0, 6, 6)])
+def test_empty_input(shape):
+    with pytest.raises(ValueError, match='SpikeClsHead got an empty input'):
+        build()(torch.zeros(shape))
+
+
+@pytest.mark.parametrize('label', [99, 5, -1])
+def test_labels_that_are_no_class(label):
+    from mmaction.structures import ActionDataSample
+
+    labels = [ActionDataSample().set_gt_label(i) for i in (0, label)]
+    with pytest.raises(ValueError, match=rf'labels \[{label}\] with num_classes=5; 0 to 4'):
+        build().loss(torch.randn(2, 8, 3, 6, 6), labels)
+
+
+def test_labels_that_are_scores():
+    from mmaction.structures import ActionDataSample
+
+    labels = [ActionDataSample().set_gt_label(torch.full((5,), 0.2)) for _ in range(2)]
+    assert build().loss(torch.randn(2, 8, 3, 6, 6), labels)['loss_cls'].isfinite()

@@ -84,3 +84,22 @@ def test_temporal_efficient_training():
     torch.testing.assert_close(head(feats), scores.mean(0))
     with pytest.raises(ValueError, match=r'weight=2; from 0 to 1'):
         build(temporal=dict(weight=2))
+
+
+@pytest.mark.parametrize('classes', [None, 0, 2.5])
+def test_bad_number_of_classes(classes):
+    with pytest.raises(ValueError, match=f'num_classes={classes}; at least 1'):
+        MODELS.build(dict(type='SpikeImageClsHead', num_classes=classes, in_channels=8))
+
+
+@pytest.mark.parametrize('options', [dict(), dict(temporal=dict(weight=0.25))], ids=str)
+def test_labels_that_are_no_class(options):
+    head, batch, feats = build(**options), samples(2), (torch.rand(2, 8, 4, 2, 2),)
+    batch[1].set_gt_label(99)
+    with pytest.raises(ValueError, match=r'labels \[99\] with num_classes=5; 0 to 4'):
+        head.loss(feats, batch)
+
+
+def test_empty_input():
+    with pytest.raises(ValueError, match='SpikeImageClsHead got an empty input'):
+        build()((torch.zeros(2, 8, 0, 2, 2),))

@@ -60,3 +60,16 @@ def test_parameters(name, millions):
     """GLoT's as in Table 3; VIBE's regressor is not ours, so it has fewer than the paper's 48.3 M."""
     model = build_without_memory(Config.fromfile(ROOT / 'configs' / 'compared' / f'{name}_mmhpsd_t8.py'))
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, rel=0.003)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(heads=0), 'heads=0; at least 1'),
+        (dict(heads=5), 'heads=5 does not divide the width 12'),
+        (dict(mlp_ratio=0), 'mlp_ratio=0; at least 1'),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        SpaceTimeTransformer(8, channels=12, **{'heads': 2, **options})

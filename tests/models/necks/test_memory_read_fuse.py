@@ -33,3 +33,10 @@ def test_without_reading_it_is_the_last_frame():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         reads(**options)
+
+
+@pytest.mark.parametrize('read', [True, False])
+@pytest.mark.parametrize('shape', [(0, 8, 3, 4, 4), (2, 8, 0, 4, 4)])
+def test_empty_input(shape, read):
+    with pytest.raises(ValueError, match='MemoryReadFuse got an empty input'):
+        MemoryReadFuse([8], read=read)([torch.zeros(shape)])

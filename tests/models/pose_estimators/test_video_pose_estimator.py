@@ -153,3 +153,18 @@ def test_the_head_fires_and_then_pools(body_file):
     spikes = build_neuron()(x.permute(2, 0, 1, 3, 4))
     expected = head.shape(spikes.flatten(3).mean(-1)).transpose(0, 1)
     torch.testing.assert_close(head((x,))['shape'], expected)
+
+
+def test_what_is_not_finite_has_no_pose(body_file):
+    model, clips = build(body_file).eval(), torch.randn(2, 3, T, 64, 64)
+    clips[0, 0, 0, 0, 0] = float('nan')
+    with pytest.raises(ValueError, match=r'samples \[0\] of a batch of 2'):
+        model.predict(clips, samples(model))
+
+
+def test_empty_input(body_file):
+    model = build(body_file).eval()
+    with pytest.raises(ValueError, match='SpikeVideoFormer got an empty input'):
+        model.predict(torch.zeros(2, 3, 0, 64, 64), samples(model))
+    with pytest.raises(ValueError, match='SMPLHead got an empty input'):
+        model.head((torch.zeros(2, 24, 0, 4, 4),))

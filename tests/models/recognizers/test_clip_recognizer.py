@@ -49,3 +49,26 @@ def test_training_takes_one_view_a_video():
     model = build(max_testing_views=4).train()
     samples = [ActionDataSample().set_gt_label(i) for i in range(3)]
     assert model.loss(torch.randn(3, 1, 3, 2, 32, 32), samples)['loss_cls'].isfinite()
+
+
+@pytest.mark.parametrize('shape', [(0, 2, 3, 2, 32, 32), (2, 0, 3, 2, 32, 32), (2, 2, 3, 0, 32, 32)])
+def test_empty_input(shape):
+    from mmaction.structures import ActionDataSample
+
+    with pytest.raises(ValueError, match='ClipRecognizer got an empty input'):
+        build(max_testing_views=2).predict(torch.zeros(shape), [ActionDataSample() for _ in range(shape[0])])
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_what_is_not_finite_has_no_class(value):
+    """As a user's call of the whole model."""
+    from mmaction.structures import ActionDataSample
+
+    model, clips = build(), torch.randn(3, 2, 3, 2, 32, 32)
+    clips[1, 1, 0, 0, 5, 5] = value
+    data = dict(inputs=clips, data_samples=[ActionDataSample() for _ in range(3)])
+    with pytest.raises(ValueError, match=r'samples \[1\] of a batch of 3.*NaN or infinite.*check_finite=False'):
+        model(**data, mode='predict')
+    model.check_finite = False
+    with torch.no_grad():
+        assert len(model(**data, mode='predict')) == 3

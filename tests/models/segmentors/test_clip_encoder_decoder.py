@@ -189,3 +189,18 @@ def test_head_names_strides_that_do_not_fit():
         MODELS.build(dict(**head, feature_strides=[2, 6]))
     with pytest.raises(ValueError, match=r'heads=3 does not divide the width 8'):
         MODELS.build(dict(type='MemoryReadFuse', in_channels=[8], heads=3))
+
+
+@pytest.mark.parametrize('shape', [(2, 3, 4, 64, 64), (2, 3, 64, 64)], ids=['clip', 'image'])
+def test_what_is_not_finite_has_no_segments(stages, shape):
+    inputs = torch.randn(shape)
+    inputs[1, 0, 0] = float('nan')
+    with pytest.raises(ValueError, match=r'samples \[1\] of a batch of 2'):
+        stages[1].predict(inputs)
+
+
+def test_empty_input(stages):
+    with pytest.raises(ValueError, match='ClipEncoderDecoder got an empty input'):
+        stages[1].predict(torch.zeros(1, 3, 0, 64, 64))
+    with pytest.raises(ValueError, match='SpikeFPNHead got an empty input'):
+        stages[1].decode_head([torch.zeros(0, 8, 4, 4)] * 4)
