@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
 
 from mmsvf.datasets.seeded import NumberedSampler, seed_generators
+from mmsvf.load_report import compare
 from mmsvf.registry import HOOKS
 
 
@@ -36,6 +39,21 @@ def shared_seed(runner: Any) -> int:
     return runner.seed - get_rank() if apart else runner.seed
 
 
+def samples_a_step(runner: Any) -> int:
+    """How many samples an optimizer step sees, over all processes."""
+    sampler = runner.train_dataloader.batch_sampler
+    wrapper = runner.optim_wrapper
+    accumulated = getattr(wrapper, '_accumulative_counts', 1)
+    return int(getattr(sampler, 'batch_size', 1)) * get_world_size() * int(accumulated)
+
+
+def groups(state: dict) -> list[tuple[int, list[str]]]:
+    """Number of parameters and options of each group of an optimizer's state, which tell one kind from another."""
+    options = ('params', 'initial_lr', 'swap_lr_with_dup')  # of schedulers
+    found = state.get('param_groups', [])
+    return [(len(g.get('params', [])), sorted(k for k in g if k not in options)) for g in found]
+
+
 @HOOKS.register_module()
 class ExactResumeHook(Hook):
     """The model's random numbers (dropout, mixing) follow the iteration; a resumed loader starts where it stopped.
@@ -44,9 +62,59 @@ class ExactResumeHook(Hook):
     loader, a resumed training in fp32 ends with the weights of an uninterrupted one, bit for bit, for any number of
     workers. In iteration-based training the data of the past is not read again (MMEngine reads all of it). A validation
     that was due when the training stopped is made up for.
+
+    **A resumed training is the same training.** What would make it another one is an error: a file without training
+    state, weights that are missing or of another shape, another optimizer, another number of samples a step (batch
+    size x processes x accumulated batches), by which the schedule counts. A new training from a file's weights is
+    ``load_from``.
+
+    Args:
+        strict: False warns of a changed optimizer state or number of samples instead.
+
+    Raises:
+        ValueError: what differs, when ``resume`` is set.
     """
 
     priority = 'LOWEST'  # the validation needs what the other hooks prepare
+
+    def __init__(self, strict: bool = True) -> None:
+        self.strict = strict
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        checkpoint['meta']['samples_a_step'] = samples_a_step(runner)
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        if not runner.cfg.get('resume'):
+            return
+        instead = 'to start a new training from its weights leave --resume out and give --cfg-options load_from=FILE'
+        lacks = [key for key in ('meta', 'state_dict', 'message_hub', 'optimizer') if key not in checkpoint]
+        lacks += [f'meta.{key}' for key in ('epoch', 'iter') if key not in checkpoint.get('meta', {})]
+        if lacks:
+            raise ValueError(f'the checkpoint to resume from has no training state (it lacks {lacks}); {instead}')
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        given, own = checkpoint['state_dict'], model.state_dict()
+        report = compare(own, given)
+        if report.new or report.mis_sized:
+            raise ValueError(f'the checkpoint to resume from is of another model: {report}; {instead}')
+        differ = []
+        if isinstance(runner.optim_wrapper, OptimWrapper):
+            saved, mine = (groups(state) for state in (checkpoint['optimizer'], runner.optim_wrapper.state_dict()))
+            if saved != mine:
+                differ.append(f'its optimizer has {saved}, this one {mine}')
+        before, now = checkpoint['meta'].get('samples_a_step'), samples_a_step(runner)
+        if before is not None and before != now:
+            differ.append(
+                f'it took {before} samples a step, this training takes {now} (batch size x processes x accumulated '
+                'batches)'
+            )
+        if differ:
+            message = f'not the training that the checkpoint to resume from was written by: {"; ".join(differ)}'
+            if self.strict:
+                raise ValueError(
+                    f'{message}. Set them as they were; {instead}; or go on regardless with --cfg-options '
+                    'default_hooks.exact_resume.strict=False'
+                )
+            runner.logger.warning(message)
 
     def before_train(self, runner: Any) -> None:
         loop = runner.train_loop

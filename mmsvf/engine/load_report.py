@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -38,6 +39,8 @@ class LoadReportHook(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         self.loaded = True
+        if not isinstance(checkpoint, Mapping):
+            raise ValueError(f'the file holds a {type(checkpoint).__name__}; a checkpoint is a dict with a state_dict')
         model = runner.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from mmsvf.engine.exact_resume import shared_seed
 from mmsvf.engine.launch import lose_nothing
+from mmsvf.files.checkpoints import load_checkpoint, save_checkpoint
 
 READ: list[int] = []
 
@@ -50,10 +51,10 @@ def registered():
     METRICS.register_module(name='Count', module=Count, force=True)
 
 
-def train(work_dir, by_epoch, until, resume=False, seed=1, name=''):
+def train(work_dir, by_epoch, until, resume=False, seed=1, name='', batch=2, optimizer=None, hook=None):
     """Checkpoints and validation every 2 steps of 2 samples, or every epoch; returns the model and what was read."""
     READ.clear()
-    loader = dict(batch_size=2, num_workers=0, dataset=dict(type='Numbers'), collate_fn=dict(type='pseudo_collate'))
+    loader = dict(batch_size=batch, num_workers=0, dataset=dict(type='Numbers'), collate_fn=dict(type='pseudo_collate'))
     sampler = dict(type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=True)
     loop = dict(type='EpochBasedTrainLoop', max_epochs=until, val_interval=1) if by_epoch else dict(
         type='IterBasedTrainLoop', max_iters=until, val_interval=2)  # fmt: skip
@@ -62,11 +63,12 @@ def train(work_dir, by_epoch, until, resume=False, seed=1, name=''):
             model=dict(type='Mean'), work_dir=str(work_dir), train_cfg=loop, val_cfg=dict(type='ValLoop'),
             train_dataloader=dict(loader, sampler=sampler), val_evaluator=dict(type='Count'),
             val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),
-            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)), resume=resume,
+            optim_wrapper=dict(optimizer=optimizer or dict(type='SGD', lr=0.1, momentum=0.9)), resume=resume,
             randomness=dict(seed=seed), experiment_name=f'{work_dir.name}{by_epoch}{until}{resume}{name}',
             default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=2 - by_epoch, by_epoch=by_epoch)),
         )
     )  # fmt: skip
+    cfg.default_hooks.exact_resume = hook or {}
     lose_nothing(cfg, work_dir / 'unreadable.txt')
     runner = Runner.from_cfg(cfg)
     runner.train()
@@ -103,3 +105,50 @@ def test_the_seed_that_processes_share(monkeypatch):
     assert shared_seed(Second) == 7
     Second.cfg = {'randomness': {}}
     assert shared_seed(Second) == 8
+
+
+def resumed(folder, change=None, **options):
+    """Resume a run of two iterations, after a change to its checkpoint or to its config."""
+    train(folder, False, 2, name='first')
+    path = folder / 'iter_2.pth'
+    content = load_checkpoint(path)
+    save_checkpoint(content if change is None else change(content) or content, path)
+    return train(folder, False, 4, resume=True, name='second', **options)
+
+
+PUBLISHED = r"no training state \(it lacks \['message_hub', 'optimizer'\]\); .*load_from=FILE"
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda c: dict(meta=c['meta'], state_dict=c['state_dict']), PUBLISHED),
+        (lambda c: dict(c['state_dict']), r"lacks \['meta', 'state_dict', .*'meta\.epoch'"),
+        (lambda c: [1], 'the file holds a list; a checkpoint is a dict'),
+        (lambda c: c.pop('optimizer') and None, r"lacks \['optimizer'\]"),
+        (lambda c: c['state_dict'].pop('layer.weight') is None, r'another model: .*1 new \(layer\.weight\)'),
+        (lambda c: c['state_dict'].update({'layer.bias': torch.zeros(2)}), r'layer\.bias: \(2,\) in the file'),
+    ],
+    ids=['published', 'bare', 'list', 'no_optimizer', 'missing', 'shape'],
+)
+def test_what_cannot_be_resumed_says_why(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        resumed(tmp_path, change)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(optimizer=dict(type='AdamW', lr=0.1)), 'its optimizer has .*momentum'),
+        (dict(batch=1), 'it took 2 samples a step, this training takes 1'),
+    ],
+)
+def test_another_optimizer_or_batch_is_refused(options, message, tmp_path):
+    with pytest.raises(ValueError, match=message + r'.*exact_resume\.strict=False'):
+        resumed(tmp_path, **options)
+
+
+def test_it_may_be_gone_on_with_regardless(tmp_path):
+    assert resumed(tmp_path, batch=1, hook=dict(strict=False)).iter == 4
+    log = ''.join(path.read_text() for path in tmp_path.rglob('*.log'))
+    assert 'not the training that the checkpoint to resume from was written by: it took 2 samples' in log
