@@ -55,7 +55,7 @@ def test_no_extra_can_replace_torch(wheel):
     names = {re.match(r'[\w.-]+', r).group().lower().replace('_', '-') for r in requirements}
     replacing = {'torchvision', 'torchaudio', 'spikingjelly', 'mmcv', 'mmcv-lite', 'mmengine', 'mmpose', 'chumpy'}
     assert not names & {*replacing, 'opencv-python', 'opencv-contrib-python', 'opencv-python-headless'}
-    assert [r for r in requirements if r.startswith('torch')] == ['torch>=2.1']
+    assert [r for r in requirements if r.startswith('torch')] == ['torch>=2.6']
     extras = set(re.findall(r'^Provides-Extra: (.+)$', metadata, re.M))
     assert extras == {'action', 'seg', 'pose', 'pretrain', 'robustness', 'dev', 'all'}
     assert re.search(r'^Requires-Python: >=3.9$', metadata, re.M)
