@@ -81,7 +81,7 @@ def _read_action(action: str, modality: str, step: float, data_root: str) -> Cli
 
 def _read_events(path: Path, step: float) -> np.ndarray:
     x, y, t = read_events(str(path)).values()
-    begin, length = (int(t.min()), int(np.ptp(t))) if len(t) else (0, 0)
+    begin, length = int(t.min()), int(np.ptp(t))
     steps = int(length / 1e6 / step)
     if steps < 1:
         raise ValueError(f'{path} has events of {length / 1e6} s; at least a step of {step} s expected')

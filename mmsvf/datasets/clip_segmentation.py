@@ -44,7 +44,7 @@ class ClipSegDataset(BaseSegDataset, ABC):
         """Draw a clip, look at its files and run the pipeline on it."""
         info = self.get_data_info(idx)
         info.update(self.sample(info))
-        for path in {*info['clip_paths'], info['img_path']}:
+        for path in info['clip_paths']:
             check_image(path)
         check_image(info['seg_map_path'], MASKS)
         with reading(info['img_path']):

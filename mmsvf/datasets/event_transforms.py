@@ -28,11 +28,13 @@ def read_events(path: str) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no such file of events (:func:`check_events`).
+        ValueError: no such file of events (:func:`check_events`), or none in it.
     """
     events = read_npz(path, ('x', 'y', 't'), ('p',))
     with reading(path):
         check_events(events['x'], events['y'], events['t'], events.get('p'))
+        if not len(events['t']):
+            raise ValueError('no events')
     return {name: events[name] for name in ('x', 'y', 't')}
 
 

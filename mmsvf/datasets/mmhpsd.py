@@ -75,8 +75,9 @@ class Layout(ABC):
         if files:
             xy, times = zip(*(_raw_events(file) for file in files))
             x, y = np.concatenate(xy).T
-            t = join_intervals(times, files)
-            return bin_events(x, y, t, 1, (SIZE, SIZE))[0].transpose(1, 2, 0)
+            with reading(files[0]):
+                t = join_intervals(times, files)
+                return bin_events(x, y, t, 1, (SIZE, SIZE))[0].transpose(1, 2, 0)
         quarters = [plane for i in intervals for plane in cv2.split(self.bins(action, i))]
         edges = [round(k * len(quarters) / BINS) for k in range(BINS + 1)]
         groups = [np.maximum.reduce(quarters[a:b]) for a, b in zip(edges, edges[1:])]
@@ -183,9 +184,10 @@ def grey_picture(image: np.ndarray) -> np.ndarray:
 
 def _raw_events(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Places xy (N, 2) and times (N,) of the raw events of an interval, in the order of time; N may be 0."""
-    events = read_npz(path, ('xy', 't'), ('p',))
+    fix = 'restore the file, or move the folder of raw events away: quarters are used then'
+    events = read_npz(path, ('xy', 't'), ('p',), fix)
     xy, t = events['xy'], events['t']
-    with reading(path, 'restore the file, or move the folder of raw events away: quarters are used then'):
+    with reading(path, fix):
         if xy.shape != (len(t), 2) and (xy.size or t.size):
             raise ValueError(f'xy of shape {xy.shape} and t of {t.shape}; (N, 2) and (N,) expected')
         xy = xy.reshape(-1, 2)
@@ -210,10 +212,10 @@ def _pose(path: Path, *values: Any) -> dict[str, np.ndarray]:
             if array.shape not in shapes:
                 raise ValueError(f'{name} of shape {np.shape(value)}; {" or ".join(map(str, shapes))} expected')
             check_numbers(name, array)
-            arrays[name] = array.astype(np.float32).reshape(24, 3) if name == 'pose' else array.astype(np.float32)
-            check_numbers(f'{name} in single precision', arrays[name])
-    arrays['joints_2d'] = arrays['joints_2d'][:, :2]
-    return arrays
+            if np.abs(array).max() > np.finfo(np.float32).max:
+                raise ValueError(f'{name} has numbers beyond single precision')
+            arrays[name] = array.astype(np.float32)
+    return {**arrays, 'pose': arrays['pose'].reshape(24, 3), 'joints_2d': arrays['joints_2d'][:, :2]}
 
 
 @DATASETS.register_module()

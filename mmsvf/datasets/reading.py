@@ -56,7 +56,7 @@ def reading(path: str | PathLike, fix: str = FIX) -> Iterator[None]:
     except Exception as error:
         kind = MissingError if isinstance(error, FileNotFoundError) else UnreadableError
         reason = 'is missing' if kind is MissingError else 'could not be read'
-        said = ' '.join(str(error).split())[:400]
+        said = ' '.join(str(error).split())[:1000]
         named = kind(f'{path} {reason} ({type(error).__name__}: {said}); {fix}')
         named.filename = str(path)
         raise named from error
@@ -95,10 +95,11 @@ def check_image(path: str | PathLike, modes: Collection[str] = ()) -> None:
             raise ValueError(f'its header says {width} x {height} pixels; up to {PIXELS} are read')
         if modes and image.mode not in modes:
             raise ValueError(f'mode {image.mode!r}; {", ".join(map(repr, modes))} expected (L: 8 bits of grey)')
-        if image.format in ('JPEG', 'MPO'):
-            content = Path(path).read_bytes()  # decoders fill what is missing with grey
-            if content.rfind(b'\xff\xd9') < content.rfind(b'\xff\xda'):
-                raise ValueError('cut off: a JPEG without its end')
+        content = Path(path).read_bytes()
+        end = content.rfind(b'IEND' if image.format == 'PNG' else b'\xff\xd9')
+        scan = content.rfind(b'\xff\xda')  # a smaller picture within a JPEG ends before it
+        if (image.format == 'PNG' and len(content) < end + 8) or (image.format in ('JPEG', 'MPO') and end < scan):
+            raise ValueError('cut off before its end')  # decoders fill what is missing with grey
         image.verify()
 
 
@@ -128,14 +129,16 @@ def check_numbers(name: str, array: np.ndarray) -> None:
         raise ValueError(f'{name} has {int((~np.isfinite(array)).sum())} values that are NaN or infinite')
 
 
-def read_npz(path: str | PathLike, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
+def read_npz(
+    path: str | PathLike, names: Sequence[str], optional: Sequence[str] = (), fix: str = FIX
+) -> dict[str, np.ndarray]:
     """Arrays of an .npz by name, finite real numbers; nothing in it is run.
 
     Raises:
         UnreadableError: no .npz, one that lacks an array of ``names``, arrays of anything else, or of more than
             ``BYTES`` together.
     """
-    with reading(path, f'a .npz with {", ".join(names)} expected: {FIX}'):
+    with reading(path, f'a .npz with {", ".join(names)} expected: {fix}'):
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > BYTES:
