@@ -11,6 +11,7 @@ and for videos, after decoding::
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -36,6 +37,30 @@ def read_events(path: str) -> dict[str, np.ndarray]:
         if not len(events['t']):
             raise ValueError('no events')
     return {name: events[name] for name in ('x', 'y', 't')}
+
+
+def read_interval(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Places xy (N, 2) and times (N,) of MMHPSD's raw events of an interval, in the order of time; N may be 0.
+
+    Args:
+        path: A .npz file with xy, t and, if known, p.
+        size: Height and width of the sensor in pixels.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no such file of events, or times that go backwards.
+    """
+    fix = 'restore the file, or move the folder of raw events away: quarters are used then'
+    events = read_npz(path, ('xy', 't'), ('p',), fix)
+    xy, t = events['xy'], events['t']
+    with reading(path, fix):
+        if xy.shape != (len(t), 2) and (xy.size or t.size):
+            raise ValueError(f'xy of shape {xy.shape} and t of {t.shape}; (N, 2) and (N,) expected')
+        xy = xy.reshape(-1, 2)
+        check_events(xy[:, 0], xy[:, 1], t, events.get('p'), size)
+        if (t[1:] < t[:-1]).any():
+            raise ValueError('t goes backwards; the events of an interval are in the order of time')
+    return xy, t
 
 
 @TRANSFORMS.register_module()

@@ -20,7 +20,8 @@ from mmengine.dataset import BaseDataset
 from mmsvf.registry import DATASETS
 from mmsvf.safe_pickle import load_joblib
 
-from .events import BINS, bin_events, check_events, join_intervals
+from .event_transforms import read_interval
+from .events import BINS, bin_events, join_intervals
 from .reading import check_numbers, read_image, read_npz, reading
 
 RATE = 15
@@ -73,7 +74,7 @@ class Layout(ABC):
         intervals = range(index - gap, index)
         files = [file for i in intervals if (file := self.raw(action, i))]
         if files:
-            xy, times = zip(*(_raw_events(file) for file in files))
+            xy, times = zip(*(read_interval(file, (SIZE, SIZE)) for file in files))
             x, y = np.concatenate(xy).T
             with reading(files[0]):
                 t = join_intervals(times, files)
@@ -180,21 +181,6 @@ def grey_picture(image: np.ndarray) -> np.ndarray:
     if image.shape != (SIZE, SIZE):
         image = cv2.resize(image, (SIZE, SIZE))
     return np.repeat(image[..., None], 3, -1)
-
-
-def _raw_events(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Places xy (N, 2) and times (N,) of the raw events of an interval, in the order of time; N may be 0."""
-    fix = 'restore the file, or move the folder of raw events away: quarters are used then'
-    events = read_npz(path, ('xy', 't'), ('p',), fix)
-    xy, t = events['xy'], events['t']
-    with reading(path, fix):
-        if xy.shape != (len(t), 2) and (xy.size or t.size):
-            raise ValueError(f'xy of shape {xy.shape} and t of {t.shape}; (N, 2) and (N,) expected')
-        xy = xy.reshape(-1, 2)
-        check_events(xy[:, 0], xy[:, 1], t, events.get('p'), (SIZE, SIZE))
-        if (t[1:] < t[:-1]).any():
-            raise ValueError('t goes backwards; the events of an interval are in the order of time')
-    return xy, t
 
 
 # shapes that the arrays of a pose are stored in, axes of length 1 aside

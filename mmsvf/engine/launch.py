@@ -107,8 +107,6 @@ def check_schedule(cfg: Config) -> None:
     schedules, loop = cfg.get('param_scheduler') or [], cfg.get('train_cfg') or {}
     listed = isinstance(schedules, (list, tuple))
     for i, schedule in enumerate(schedules if listed else [schedules]):
-        if not isinstance(schedule, dict):
-            continue
         unit = 'max_epochs' if schedule.get('by_epoch', True) else 'max_iters'
         steps, length = schedule.get('total_steps'), loop.get(unit)
         if steps is not None and length is not None and schedule.get('begin', 0) + steps < length:
