@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import runpy
+import sys
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # two OpenMP threads on a busy machine wait for each other
@@ -14,6 +16,7 @@ import torch
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT.parent / 'shared' / 'golden'
 REAL = ROOT.parent / 'shared' / 'real'
+FRAMES = 24  # of each recording
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,7 +49,6 @@ def real_clips() -> Path:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few videos of the embedded default, in its on-disk format."""
     import subprocess
-    import sys
 
     folder = tmp_path_factory.mktemp('digits')
     script = ROOT / 'tools' / 'dataset_converters' / 'moving_digits.py'
@@ -77,3 +79,17 @@ def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / 'meta').mkdir(exist_ok=True)
         (folder / 'meta' / f'{split}.txt').write_text('\n'.join(lines) + '\n')
     return folder
+
+
+@pytest.fixture(scope='session')
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """MMHPSD of the embedded figure: the same recordings in layout A and in layout B."""
+    folders = {}
+    script = str(ROOT / 'tools' / 'dataset_converters' / 'moving_body.py')
+    for layout in 'ab':
+        folders[layout] = tmp_path_factory.mktemp(f'mmhpsd_{layout}')
+        arguments = [script, str(folders[layout]), '--train', '2', '--test', '1', '--frames', str(FRAMES)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, 'argv', [*arguments, '--workers', '1', '--layout', layout])
+            runpy.run_path(script, run_name='__main__')
+    return folders

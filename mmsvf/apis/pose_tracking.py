@@ -17,8 +17,7 @@ from mmsvf.body import matrix_to_axis_angle, project
 from mmsvf.datasets.event_transforms import read_events
 from mmsvf.datasets.events import bin_events
 from mmsvf.datasets.mmhpsd import ACTION, RATE, SIZE, grey_picture, open_layout
-
-PICTURES = ('.jpg', '.jpeg', '.png', '.bmp')
+from mmsvf.datasets.reading import PICTURES, natural, read_image, reading
 
 
 @dataclass
@@ -36,7 +35,7 @@ def read_clip(source: str, modality: str, step: float, data_root: str | None = N
     Frames become grey and are cropped to the square in their middle; the camera is MMHPSD's.
 
     Args:
-        source: A video; a folder of pictures in the order of their names; a .npz of events with x, y
+        source: A video; a folder of pictures in the order of the numbers in their names; a .npz of events with x, y
             (of 256 x 256 pixels) and t (microseconds); or the name of an action of ``data_root``.
         modality: 'frames' or 'events', what the model was trained with.
         step: Seconds between time steps.
@@ -60,7 +59,7 @@ def read_clip(source: str, modality: str, step: float, data_root: str | None = N
             raise ValueError(f'{source} has events, and the model takes frames; take a model trained with events')
         return Clip(_read_events(path, step), step)
     if modality != 'frames':
-        raise ValueError(f'{source} has frames, and the model takes events: give a .npz with x, y and t')
+        raise ValueError(f'{source} is no .npz, and the model takes events: give a .npz with x, y and t')
     pictures = _read_folder(path, step, fps) if path.is_dir() else _read_video(path, step)
     return Clip(np.stack(pictures), step)
 
@@ -82,12 +81,13 @@ def _read_action(action: str, modality: str, step: float, data_root: str) -> Cli
 
 def _read_events(path: Path, step: float) -> np.ndarray:
     x, y, t = read_events(str(path)).values()
-    begin, length = (int(t.min()), int(np.ptp(t))) if len(t) else (0, 0)
+    begin, length = int(t.min()), int(np.ptp(t))
     steps = int(length / 1e6 / step)
     if steps < 1:
         raise ValueError(f'{path} has events of {length / 1e6} s; at least a step of {step} s expected')
     span = (begin, begin + round(steps * step * 1e6))
-    return bin_events(x, y, t, steps, (SIZE, SIZE), span).transpose(0, 2, 3, 1)
+    with reading(path):
+        return bin_events(x, y, t, steps, (SIZE, SIZE), span).transpose(0, 2, 3, 1)
 
 
 def _square(image: np.ndarray) -> np.ndarray:
@@ -99,21 +99,18 @@ def _square(image: np.ndarray) -> np.ndarray:
 
 
 def _read_folder(path: Path, step: float, fps: float) -> list[np.ndarray]:
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() in PICTURES)
+    files = sorted((p for p in path.iterdir() if p.suffix.lower() in PICTURES), key=lambda p: (natural(p.name), p.name))
     if not files:
         raise ValueError(f'{path} has no pictures ({", ".join(PICTURES)})')
     pictures = []
     for k in range(int((len(files) - 1) / fps / step) + 1):
-        file = files[round(k * step * fps)]
-        image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
-        if image is None:
-            raise ValueError(f'{file} is no image')
-        pictures.append(_square(image))
+        pictures.append(_square(read_image(files[round(k * step * fps)], cv2.IMREAD_GRAYSCALE)))
     return pictures
 
 
 def _read_video(path: Path, step: float) -> list[np.ndarray]:
-    video = cv2.VideoCapture(str(path))
+    with reading(path, 'give a video'):
+        video = cv2.VideoCapture(str(path))
     fps = video.get(cv2.CAP_PROP_FPS)
     pictures: list[np.ndarray] = []
     number = 0
@@ -126,7 +123,7 @@ def _read_video(path: Path, step: float) -> list[np.ndarray]:
         number += 1
     video.release()
     if not pictures:
-        raise ValueError(f'{path} cannot be read as a video')
+        raise ValueError(f'{path} cannot be read as a video; give a video, a folder of pictures or a .npz of events')
     return pictures
 
 

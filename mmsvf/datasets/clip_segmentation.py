@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,9 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset, CityscapesDataset
 
 from mmsvf.registry import DATASETS
+
+from .reading import PICTURES, check_image, natural, read_list, reading
+
+MASKS = ('1', 'L', 'P')  # Pillow's modes of a label a pixel, in up to 8 bits
 
 
 class ClipSegDataset(BaseSegDataset, ABC):
@@ -35,9 +41,14 @@ class ClipSegDataset(BaseSegDataset, ABC):
         """``img_path``, ``seg_map_path``, ``clip_paths``, ``video_id`` and ``frame_id`` of a draw."""
 
     def prepare_data(self, idx: int) -> Any:
-        """Draw a clip and run the pipeline on it."""
+        """Draw a clip, look at its files and run the pipeline on it."""
         info = self.get_data_info(idx)
-        return self.pipeline({**info, **self.sample(info)})
+        info.update(self.sample(info))
+        for path in info['clip_paths']:
+            check_image(path)
+        check_image(info['seg_map_path'], MASKS)
+        with reading(info['img_path']):
+            return self.pipeline(info)
 
     def _info(self, **values: Any) -> dict[str, Any]:
         common = dict(label_map=self.label_map, reduce_zero_label=self.reduce_zero_label, seg_fields=[])
@@ -57,6 +68,28 @@ def clip_indices(target: int, offsets: Sequence[int]) -> list[int]:
     return [ceil(k * target / len(offsets)) for k in range(len(offsets))] + [target]
 
 
+def list_pictures(folder: Path, suffix: str) -> list[str]:
+    """Names of the pictures of a folder in the order of the numbers in them, whether padded with zeros or not.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: pictures of another suffix among them, or two of the same number.
+    """
+    names = (p.name for p in folder.glob('*') if p.suffix.lower() in PICTURES and p.name[0] != '.')
+    found = sorted(names, key=lambda name: (natural(name), name))
+    if not found:
+        raise FileNotFoundError(f'{folder} has no *{suffix}')
+    others = [name for name in found if not name.endswith(suffix)]
+    if others:
+        raise ValueError(
+            f'{folder} has {len(others)} pictures that are not *{suffix}, such as {others[0]}; convert them'
+        )
+    for name, following in zip(found, found[1:]):
+        if natural(name) == natural(following):
+            raise ValueError(f'{folder} has {name} and {following}, whose order cannot be told; rename or remove one')
+    return found
+
+
 @DATASETS.register_module()
 class VSPWDataset(ClipSegDataset):
     """VSPW: ``data_root/data/<video>/{origin/*.jpg, mask/*.png}``, videos listed in ``ann_file``.
@@ -74,8 +107,8 @@ class VSPWDataset(ClipSegDataset):
             the classes (``reduce_zero_label=True``).
 
     Raises:
-        FileNotFoundError: the list, a video's folder or a mask is missing.
-        ValueError: an empty list or a video without frames.
+        FileNotFoundError: the list, a video's folder, a frame or a mask is missing.
+        ValueError: an empty list, a frame or a mask that is not as it should be, or frames whose order cannot be told.
     """
 
     def __init__(
@@ -91,20 +124,28 @@ class VSPWDataset(ClipSegDataset):
     def load_data_list(self) -> list[dict[str, Any]]:
         if not Path(self.ann_file).is_file():
             raise FileNotFoundError(f'{self.ann_file} does not exist; set ann_file to a list of videos, one a line')
-        root, data = Path(self.data_root or ''), []
-        for video in Path(self.ann_file).read_text().split():
+        root, data, gaps = Path(self.data_root or ''), [], []
+        for line, video in read_list(self.ann_file):
             folder = root / 'data' / video
-            frames = sorted(p.name for p in (folder / 'origin').glob('*.jpg'))
-            if not frames:
-                raise FileNotFoundError(f'{folder / "origin"} has no *.jpg; {self.ann_file} lists this video')
-            masks = {p.stem for p in (folder / 'mask').glob('*.png')}
-            missing = [name for name in frames if Path(name).stem not in masks]
-            if missing:
-                raise FileNotFoundError(f'{folder / "mask"} lacks {len(missing)} masks, such as that of {missing[0]}')
+            if not folder.is_dir():
+                raise FileNotFoundError(f'{folder} is missing; line {line} of {self.ann_file} lists this video')
+            frames, masks = list_pictures(folder / 'origin', '.jpg'), list_pictures(folder / 'mask', '.png')
+            unpaired = sorted({name[:-4] for name in frames} ^ {name[:-4] for name in masks}, key=natural)
+            if unpaired:
+                raise FileNotFoundError(
+                    f'{folder} has {len(unpaired)} frames without a mask or masks without a frame, such as '
+                    f'{unpaired[0]}; origin and mask have the same names'
+                )
+            numbers = [int(digits) for name in frames if (digits := ''.join(re.findall(r'\d', name)))]
+            if len(set(np.diff(numbers).tolist())) > 1:  # allowed: clips go by place, not by number
+                gaps.append(str(folder / 'origin'))
             targets = range(len(frames)) if self.test_mode else [None]
             data += [self._info(folder=str(folder), frames=frames, target=t) for t in targets]
         if not data:
             raise ValueError(f'{self.ann_file} lists no video; one name a line')
+        if gaps:
+            message = f'{len(gaps)} videos have gaps between their frames, which clips go over, such as {gaps[0]}'
+            print_log(message, logger='current', level=logging.WARNING)
         return data
 
     def sample(self, info: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from mmseg.datasets.transforms import PackSegInputs
 
 from mmsvf.registry import TRANSFORMS
 
+from .reading import reading
+
 
 @contextmanager
 def rewound() -> Iterator[Callable[[], None]]:
@@ -35,21 +37,17 @@ def check_mask(results: dict[str, Any], ignore_index: int = 255) -> None:
     Raises:
         ValueError: another size than the frame's, or a label that is no class.
     """
-    mask, size = results['gt_seg_map'], tuple(results['ori_shape'][:2])
-    if mask.shape != size:
-        raise ValueError(
-            f'{results["seg_map_path"]} is {mask.shape[0]} x {mask.shape[1]} pixels, its frame {results["img_path"]} '
-            f'{size[0]} x {size[1]}'
-        )
-    classes = results.get('num_classes')
-    if classes is not None:
-        labels = np.unique(mask)
-        wrong = labels[(labels >= classes) & (labels != ignore_index)]
-        if len(wrong):
-            raise ValueError(
-                f'{results["seg_map_path"]} has label {int(wrong[0])}{" + 1" if results["reduce_zero_label"] else ""}, '
-                f'but there are {classes} classes: correct the mask, or set metainfo.classes of the data set'
-            )
+    mask, size, classes = results['gt_seg_map'], tuple(results['ori_shape'][:2]), results.get('num_classes')
+    with reading(results['seg_map_path'], 'correct the mask, or set metainfo.classes of the data set'):
+        if mask.shape != size:
+            found = ' x '.join(map(str, mask.shape))
+            raise ValueError(f'{found} pixels, its frame {results["img_path"]} {size[0]} x {size[1]}')
+        if classes is not None:
+            labels = np.unique(mask)
+            wrong = labels[(labels >= classes) & (labels != ignore_index)]
+            if len(wrong):
+                stored = ' + 1' if results['reduce_zero_label'] else ''
+                raise ValueError(f'label {int(wrong[0])}{stored}, but there are {classes} classes')
 
 
 @TRANSFORMS.register_module()

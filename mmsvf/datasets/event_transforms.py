@@ -11,7 +11,7 @@ and for videos, after decoding::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -20,23 +20,47 @@ from mmcv.transforms import BaseTransform
 
 from mmsvf.registry import TRANSFORMS
 
-from .events import BINS, bin_events, simulate_events
+from .events import BINS, bin_events, check_events, simulate_events
+from .reading import read_npz, reading
 
 
-def read_events(path: str, names: Sequence[str] = ('x', 'y', 't')) -> dict[str, np.ndarray]:
-    """Columns of the events of a .npz file, (N,) each; nothing in it is run.
+def read_events(path: str) -> dict[str, np.ndarray]:
+    """Columns x, y, t of the events of a .npz file, (N,) each; nothing in it is run.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such a file.
+        ValueError: no such file of events (:func:`check_events`), or none in it.
     """
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in names}
-    except FileNotFoundError:
-        raise
-    except (KeyError, ValueError, OSError, AttributeError, TypeError) as error:
-        raise ValueError(f'{path}: a .npz with {", ".join(names)} of events expected ({error})') from error
+    events = read_npz(path, ('x', 'y', 't'), ('p',))
+    with reading(path):
+        check_events(events['x'], events['y'], events['t'], events.get('p'))
+        if not len(events['t']):
+            raise ValueError('no events')
+    return {name: events[name] for name in ('x', 'y', 't')}
+
+
+def read_interval(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Places xy (N, 2) and times (N,) of MMHPSD's raw events of an interval, in the order of time; N may be 0.
+
+    Args:
+        path: A .npz file with xy, t and, if known, p.
+        size: Height and width of the sensor in pixels.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no such file of events, or times that go backwards.
+    """
+    fix = 'restore the file, or move the folder of raw events away: quarters are used then'
+    events = read_npz(path, ('xy', 't'), ('p',), fix)
+    xy, t = events['xy'], events['t']
+    with reading(path, fix):
+        if xy.shape != (len(t), 2) and (xy.size or t.size):
+            raise ValueError(f'xy of shape {xy.shape} and t of {t.shape}; (N, 2) and (N,) expected')
+        xy = xy.reshape(-1, 2)
+        check_events(xy[:, 0], xy[:, 1], t, events.get('p'), size)
+        if (t[1:] < t[:-1]).any():
+            raise ValueError('t goes backwards; the events of an interval are in the order of time')
+    return xy, t
 
 
 @TRANSFORMS.register_module()
@@ -118,13 +142,13 @@ class LoadEventCounts(BaseTransform):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         path = results['img_path']
-        events = read_events(path, ('x', 'y', 'p'))
-        x, y, p = (np.asarray(events[name]).astype(np.int64) for name in ('x', 'y', 'p'))
-        if len(x) < self.steps or not 0 <= min(x.min(), y.min()) <= max(x.max(), y.max()) < self.sensor:
-            raise ValueError(
-                f'{path}: {len(x)} events for {self.steps} steps on a sensor of {self.sensor} x {self.sensor} pixels; '
-                'set sensor to its size, and steps to no more than there are events'
-            )
+        events = read_npz(path, ('x', 'y', 'p'), ('t',))
+        with reading(path, 'set sensor to its size, and steps to no more than there are events'):
+            x, y, p = events['x'], events['y'], events['p']
+            check_events(x, y, events.get('t', x), p, (self.sensor, self.sensor))
+            if len(x) < self.steps:
+                raise ValueError(f'{len(x)} events for {self.steps} steps')
+        x, y, p = (column.astype(np.int64) for column in (x, y, p))
         step = np.minimum(np.arange(len(x)) // (len(x) // self.steps), self.steps - 1)
         factor = self.sensor // self.size
         index = (((p > 0) * self.steps + step) * self.size + y // factor) * self.size + x // factor

@@ -13,6 +13,39 @@ BINS = 3  # channels of a time step
 RESTART = 0.1  # of an interval: how late the first event comes at most where time stamps start anew with each file
 
 
+def check_events(
+    x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray | None = None, size: tuple[int, int] | None = None
+) -> None:
+    """Refuse what are no events: columns (N,) of whole x and y, finite t and, if given, p of 0 and 1 or of -1 and 1.
+
+    Args:
+        x, y, t, p: See above; numbers of any width.
+        size: Height and width of the sensor in pixels, if known.
+
+    Raises:
+        ValueError: anything else, or coordinates outside the sensor.
+    """
+    if not x.shape == y.shape == t.shape or x.ndim != 1:
+        raise ValueError(f'x, y, t of shapes {x.shape}, {y.shape}, {t.shape}; three arrays (N,) expected')
+    if x.size == 0:
+        return
+    for name, column in (('x', x), ('y', y), ('t', t)):
+        if column.dtype.kind not in 'iuf' or not np.isfinite(column).all():
+            raise ValueError(f'{name} ({column.dtype}) has NaN, infinity or no numbers; finite numbers expected')
+        if name != 't' and column.dtype.kind == 'f' and (column != np.floor(column)).any():
+            raise ValueError(f'{name} has fractions of pixels; whole numbers expected')
+    if t.dtype.kind == 'u' and t.max() > np.iinfo(np.int64).max:
+        raise ValueError(f't goes up to {t.max()}, beyond 64 bits with a sign')
+    height, width = size or (2**31, 2**31)
+    if x.min() < 0 or y.min() < 0 or x.max() >= width or y.max() >= height:
+        raise ValueError(
+            f'events with x from {x.min()} to {x.max()} and y from {y.min()} to {y.max()} in frames {width} wide and '
+            f'{height} high: give the size of the sensor, or scale the coordinates'
+        )
+    if p is not None and (p.shape != x.shape or not (np.isin(p, (0, 1)).all() or np.isin(p, (-1, 1)).all())):
+        raise ValueError(f'p is {p.shape}, with {np.unique(p)[:4]}; {x.shape} of 0 and 1, or of -1 and 1, expected')
+
+
 def bin_events(
     x: np.ndarray,
     y: np.ndarray,
@@ -41,25 +74,21 @@ def bin_events(
         uint8 (T, bins, H, W) of 0 and 1.
 
     Raises:
-        ValueError: arrays of different lengths, or coordinates outside the frame.
+        ValueError: no events (:func:`check_events`), coordinates outside the frame, or times too far apart.
     """
     x, y, t = np.asarray(x), np.asarray(y), np.asarray(t)
-    if not x.shape == y.shape == t.shape or x.ndim != 1:
-        raise ValueError(f'x, y, t of shapes {x.shape}, {y.shape}, {t.shape}; three arrays (N,) expected')
+    check_events(x, y, t, size=size)
     height, width = size
     frames = np.zeros((steps, bins, height, width), np.uint8)
     if len(t) == 0:
         return frames
-    if x.min() < 0 or y.min() < 0 or x.max() >= width or y.max() >= height:
-        raise ValueError(
-            f'events with x from {x.min()} to {x.max()} and y from {y.min()} to {y.max()} in frames {width} wide and '
-            f'{height} high: give the size of the sensor, or scale the coordinates'
-        )
     begin, end = (t.min(), t.max()) if span is None else span
     inside = (t >= begin) & (t <= end)
     if not inside.all():
         x, y, t = x[inside], y[inside], t[inside]
     parts = steps * bins
+    if t.dtype.kind != 'f' and (int(end) - int(begin)) * parts > np.iinfo(np.int64).max:
+        raise ValueError(f'times from {begin} to {end} are too far apart to be cut into {parts} parts; correct t')
     if end > begin:
         # integers stay exact: microseconds times the number of parts fit int64
         elapsed = t - begin if t.dtype.kind == 'f' else t.astype(np.int64) - int(begin)

@@ -10,6 +10,8 @@ from mmpretrain.datasets import ImageNet
 
 from mmsvf.registry import DATASETS
 
+from .reading import check_image, read_list, reading
+
 CORRUPTIONS: dict[str, tuple[str, ...]] = {
     'noise': ('gaussian_noise', 'shot_noise', 'impulse_noise'),
     'blur': ('defocus_blur', 'glass_blur', 'motion_blur', 'zoom_blur'),
@@ -66,10 +68,24 @@ class ImageNetC(ImageNet):
         labels = self._labels(root, sorted({name.parts[0] for name in names[0]}))
         return [dict(img_path=str(path), gt_label=labels[path.parent.name]) for paths in images for path in paths]
 
+    def prepare_data(self, idx: int) -> Any:
+        """Look at an image and run the pipeline on it."""
+        path = self.get_data_info(idx)['img_path']
+        check_image(path)
+        with reading(path):
+            return super().prepare_data(idx)
+
     def _labels(self, root: Path, folders: list[str]) -> dict[str, int]:
         if (root / LABELS).is_file():
-            pairs = (line.split() for line in (root / LABELS).read_text().splitlines() if line)
-            labels = {folder: int(label) for folder, label in pairs}
+            labels = {}
+            for number, line in read_list(str(root / LABELS)):
+                folder, _, label = line.rpartition(' ')
+                if not folder or not label.isdecimal() or int(label) >= len(self.CLASSES):
+                    raise ValueError(
+                        f'{root / LABELS} line {number}: {line!r}; a folder and a label from 0 to '
+                        f'{len(self.CLASSES) - 1} expected'
+                    )
+                labels[folder.strip()] = int(label)
             if set(folders) <= labels.keys():
                 return labels
             raise ValueError(f'{root / LABELS} has no label for {sorted(set(folders) - labels.keys())[:4]}')

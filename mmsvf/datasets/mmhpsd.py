@@ -20,7 +20,9 @@ from mmengine.dataset import BaseDataset
 from mmsvf.files.pickles import load_joblib
 from mmsvf.registry import DATASETS
 
+from .event_transforms import read_interval
 from .events import BINS, bin_events, join_intervals
+from .reading import check_numbers, read_image, read_npz, reading
 
 RATE = 15
 SIZE = 256
@@ -53,22 +55,30 @@ class Layout(ABC):
         """Binary (256, 256, 4): the quarters of the interval from a frame to the next."""
 
     def raw(self, action: str, index: int) -> Path | None:
-        """File of the raw events (xy, t) of an interval, if it is there."""
+        """File of the raw events (xy, t, p) of an interval; None where an action has none of them."""
         return None
 
     def picture(self, action: str, index: int) -> np.ndarray:
         """A grey frame, uint8 (256, 256, 3)."""
-        return grey_picture(_image(self.frame(action, index), cv2.IMREAD_GRAYSCALE))
+        path = self.frame(action, index)
+        image = read_image(path, cv2.IMREAD_GRAYSCALE)
+        with reading(path):
+            if image.shape[0] != image.shape[1] or len(image) < SIZE:
+                raise ValueError(
+                    f'a frame of {image.shape[0]} x {image.shape[1]} pixels; {SIZE} x {SIZE} or a larger square'
+                )
+        return grey_picture(image)
 
     def event_picture(self, action: str, index: int, gap: int) -> np.ndarray:
         """Binary (256, 256, 3) of the ``gap`` intervals before a frame: exact from raw events, else by quarters."""
         intervals = range(index - gap, index)
         files = [file for i in intervals if (file := self.raw(action, i))]
-        if len(files) == gap:
-            events = [_npz(file) for file in files]
-            x, y = np.concatenate([e['xy'].reshape(-1, 2) for e in events]).T
-            t = join_intervals([e['t'] for e in events], files)
-            return bin_events(x, y, t, 1, (SIZE, SIZE))[0].transpose(1, 2, 0)
+        if files:
+            xy, times = zip(*(read_interval(file, (SIZE, SIZE)) for file in files))
+            x, y = np.concatenate(xy).T
+            with reading(files[0]):
+                t = join_intervals(times, files)
+                return bin_events(x, y, t, 1, (SIZE, SIZE))[0].transpose(1, 2, 0)
         quarters = [plane for i in intervals for plane in cv2.split(self.bins(action, i))]
         edges = [round(k * len(quarters) / BINS) for k in range(BINS + 1)]
         groups = [np.maximum.reduce(quarters[a:b]) for a, b in zip(edges, edges[1:])]
@@ -87,18 +97,33 @@ class LayoutA(Layout):
     marker = 'pose_events'
 
     def indices(self, action: str) -> list[int]:
-        return sorted(int(i) for i in load_joblib(self.root / 'pose_events' / action / 'pose_info.pkl'))
+        path = self.root / 'pose_events' / action / 'pose_info.pkl'
+        with reading(path, 'it lists the annotated frames'):
+            found = np.asarray(load_joblib(path))
+            if found.dtype.kind not in 'iu' or found.ndim != 1 or len(np.unique(found)) < len(found) or found.min() < 0:
+                raise ValueError(f'{found.dtype} {found.shape}; a list of frame numbers expected, each once')
+        return sorted(found.tolist())
 
     def pose(self, action: str, index: int) -> dict[str, np.ndarray]:
         path = self.root / 'pose_events' / action / f'pose{index:04d}.pkl'
-        shape, pose, translation, joints_3d, joints_2d = load_joblib(path)
+        with reading(path):
+            shape, pose, translation, joints_3d, joints_2d = load_joblib(path)
         return _pose(path, pose, shape, translation, joints_3d, joints_2d)
 
     def frame(self, action: str, index: int) -> Path:
         return self.root / 'full_pic_256' / action / f'fullpic{index:04d}.jpg'
 
     def bins(self, action: str, index: int) -> np.ndarray:
-        return _image(self.root / 'events_256' / action / f'event{index:04d}.png', cv2.IMREAD_UNCHANGED)
+        path = self.root / 'events_256' / action / f'event{index:04d}.png'
+        image = read_image(path, cv2.IMREAD_UNCHANGED)
+        with reading(path):
+            if image.shape != (SIZE, SIZE, 4) or image.dtype != np.uint8:
+                raise ValueError(
+                    f'{image.shape} {image.dtype}; a quarter of an interval a channel, ({SIZE}, {SIZE}, 4) uint8'
+                )
+            if not ((image == 0) | (image == image.max())).all():
+                raise ValueError('an event frame has two values, with and without an event')
+        return image
 
 
 class LayoutB(Layout):
@@ -107,24 +132,33 @@ class LayoutB(Layout):
     marker = 'mmhpsd_events'
 
     def indices(self, action: str) -> list[int]:
-        return sorted(int(p.stem[5:]) for p in (self.root / 'mmhpsd_events' / action / 'poses').glob('pose_*.npz'))
+        folder = self.root / 'mmhpsd_events' / action / 'poses'
+        names = [p.name for p in folder.glob('pose_*.npz')]
+        for name in names:
+            if not re.fullmatch(r'pose_(\d{4}|[1-9]\d{4,})\.npz', name):
+                raise ValueError(
+                    f'{folder / name} has no number; poses are pose_0000.npz and so on: rename or remove it'
+                )
+        return sorted(int(name[5:-4]) for name in names)
 
     def pose(self, action: str, index: int) -> dict[str, np.ndarray]:
         path = self.root / 'mmhpsd_events' / action / 'poses' / f'pose_{index:04d}.npz'
-        data = _npz(path)
-        return _pose(path, *(data[k] for k in ('body_pose', 'beta', 'trans', 'joints3d', 'joints2d')))
+        return _pose(path, *read_npz(path, ('body_pose', 'beta', 'trans', 'joints3d', 'joints2d')).values())
 
     def frame(self, action: str, index: int) -> Path:
         return self.root / 'mmhpsd_grayscale_img' / action / 'imgs' / f'fullpic{index:04d}.jpg'
 
     def bins(self, action: str, index: int) -> np.ndarray:
         path = self.root / 'mmhpsd_events' / action / 'events_frame_04' / f'events_{index:04d}.npz'
-        bits = np.unpackbits(_npz(path)['events_frame'].ravel())
-        return bits[: SIZE * SIZE * 4].reshape(SIZE, SIZE, 4)
+        packed = read_npz(path, ('events_frame',))['events_frame']
+        with reading(path):
+            if packed.size * 8 != SIZE * SIZE * 4 or packed.dtype != np.uint8:
+                raise ValueError(f'{packed.size} x {packed.dtype}; {SIZE} x {SIZE} x 4 bits packed into uint8 expected')
+        return np.unpackbits(packed.ravel()).reshape(SIZE, SIZE, 4)
 
     def raw(self, action: str, index: int) -> Path | None:
-        path = self.root / 'mmhpsd_events' / action / 'events' / f'events_{index:04d}.npz'
-        return path if path.is_file() else None
+        folder = self.root / 'mmhpsd_events' / action / 'events'
+        return folder / f'events_{index:04d}.npz' if folder.is_dir() else None
 
 
 LAYOUTS = (LayoutA, LayoutB)
@@ -149,31 +183,25 @@ def grey_picture(image: np.ndarray) -> np.ndarray:
     return np.repeat(image[..., None], 3, -1)
 
 
-def _npz(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} is missing')
-    with np.load(path, allow_pickle=False) as data:
-        return dict(data)
+# shapes that the arrays of a pose are stored in, axes of length 1 aside
+STORED: dict[str, tuple[tuple[int, ...], ...]] = dict(
+    pose=((24, 3), (72,)), shape=((10,),), translation=((3,),), joints_3d=((24, 3),), joints_2d=((24, 3), (24, 2))
+)
 
 
-def _image(path: Path, flag: int) -> np.ndarray:
-    image = cv2.imread(str(path), flag)
-    if image is None:
-        raise FileNotFoundError(f'{path} is missing, or no image')
-    return image
-
-
-def _pose(path: Path, pose: Any, shape: Any, translation: Any, joints_3d: Any, joints_2d: Any) -> dict[str, np.ndarray]:
-    try:
-        return dict(
-            pose=np.asarray(pose, np.float32).reshape(24, 3),
-            shape=np.asarray(shape, np.float32).reshape(10),
-            translation=np.asarray(translation, np.float32).reshape(3),
-            joints_3d=np.asarray(joints_3d, np.float32).reshape(24, 3),
-            joints_2d=np.asarray(joints_2d, np.float32).reshape(24, -1)[:, :2],
-        )
-    except ValueError as error:
-        raise ValueError(f'{path}: not a pose of 24 joints and 10 shape values ({error})') from error
+def _pose(path: Path, *values: Any) -> dict[str, np.ndarray]:
+    """Values in the order of ``STORED`` as float32."""
+    arrays = {}
+    with reading(path):
+        for (name, shapes), value in zip(STORED.items(), values):
+            array = np.squeeze(value)
+            if array.shape not in shapes:
+                raise ValueError(f'{name} of shape {np.shape(value)}; {" or ".join(map(str, shapes))} expected')
+            check_numbers(name, array)
+            if np.abs(array).max() > np.finfo(np.float32).max:
+                raise ValueError(f'{name} has numbers beyond single precision')
+            arrays[name] = array.astype(np.float32)
+    return {**arrays, 'pose': arrays['pose'].reshape(24, 3), 'joints_2d': arrays['joints_2d'][:, :2]}
 
 
 @DATASETS.register_module()
@@ -183,7 +211,8 @@ class MMHPSDDataset(BaseDataset):
     A clip of T steps lasts one of ``durations`` seconds: a step is ``round(15 * duration / T)``
     frames (D7). Of frames, step k is a frame and its pose; of events, step k holds three binary
     frames of the events since step k - 1 (or the clip's begin), and the pose at its end (D9, D10).
-    Clips never reach over a gap in the annotated frames.
+    Clips never reach over a gap in the annotated frames. Raw events are used where an action has a folder of them
+    (layout B), quarters of intervals otherwise.
 
     Args:
         data_root: Folder of either layout; which one is told by its folders.
@@ -198,7 +227,8 @@ class MMHPSDDataset(BaseDataset):
 
     Raises:
         FileNotFoundError: neither layout, no action of the split, or a file of a clip is missing.
-        ValueError: an unknown option, no clip is long enough, or raw events whose order cannot be told.
+        ValueError: an unknown option, no clip is long enough, raw events whose order cannot be told, or a file that
+            is not as it should be.
     """
 
     def __init__(

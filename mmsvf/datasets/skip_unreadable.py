@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from mmsvf.datasets.reading import UnreadableError
 from mmsvf.datasets.wrapper import DatasetWrapper, sample_name
 from mmsvf.registry import DATASETS
 
@@ -48,7 +49,8 @@ class SkipUnreadable(DatasetWrapper):
             try:
                 sample = self.dataset[index]
             except Exception as error:
-                self._note(sample_name(self.dataset, index), error)
+                named = isinstance(error, UnreadableError) and error.filename
+                self._note(named or sample_name(self.dataset, index), error)
                 index = int(np.random.randint(len(self.dataset)))  # noqa: NPY002  (seeded with the sample's draw)
                 continue
             found: Any = sample.get('data_samples') if attempt and isinstance(sample, dict) else None

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 
 from mmaction.datasets import VideoDataset
 
 from mmsvf.registry import DATASETS
+
+from .reading import read_list, reading
+
+NUMBER = re.compile(r'[+-]?[0-9]+').fullmatch
 
 
 @DATASETS.register_module()
 class VideoClipDataset(VideoDataset):
     """mmaction2's ``VideoDataset`` (lines ``path label``) that checks its input.
 
+    A line is a path, the delimiter and a label, or labels with ``multi_class``. Blank lines, a byte order mark and line
+    ends of Windows do not count; a path with spaces needs another delimiter, such as ``delimiter=','``.
+
     Arguments are those of ``VideoDataset``; with ``num_classes`` the labels are checked too.
 
     Raises:
-        FileNotFoundError: the list or the video folder is missing.
-        ValueError: an empty list, a malformed line or a label out of range.
-        RuntimeError: at reading, a file that cannot be decoded; the message names it.
+        FileNotFoundError: the list, the video folder or, at reading, a video is missing.
+        ValueError: an empty list, a malformed line or a label out of range, with the number of the line; at reading, a
+            file that cannot be decoded.
     """
 
     def load_data_list(self) -> list[dict]:
@@ -30,31 +38,31 @@ class VideoClipDataset(VideoDataset):
                     f'{option}={path!r} does not exist (from {os.getcwd()}); set it in the config or with --cfg-options'
                     f' train_dataloader.dataset.{option}=..., and the same for val_dataloader and test_dataloader'
                 )
-        try:
-            videos = super().load_data_list()
-        except ValueError as error:
-            raise ValueError(
-                f'{self.ann_file}: {error}; each line is a video path, {self.delimiter!r} and an integer label'
-            ) from error
+        if self.multi_class and self.num_classes is None:
+            raise ValueError('multi_class=True needs num_classes, the length of a label')
+        videos = []
+        for number, line in read_list(self.ann_file):
+            name, *labels = line.split(self.delimiter)
+            if not name or not labels or (len(labels) > 1 and not self.multi_class) or not all(map(NUMBER, labels)):
+                raise ValueError(
+                    f'{self.ann_file} line {number}: {line!r}; each line is a video path, {self.delimiter!r} and an '
+                    "integer label. For paths with spaces write the list with another delimiter, and set the dataset's"
+                )
+            found, top = [int(label) for label in labels], self.num_classes
+            if min(found) < 0 or (top is not None and max(found) >= top):
+                raise ValueError(
+                    f'{self.ann_file} line {number}: label {" ".join(labels)} of {name!r} is outside 0 to '
+                    f'{"the number of classes" if top is None else top - 1}; correct the line, or set num_classes of '
+                    'the dataset and of cls_head'
+                )
+            path = name if folder is None else os.path.join(folder, name)
+            videos.append(dict(filename=path, label=found if self.multi_class else found[0]))
         if not videos:
             raise ValueError(f'{self.ann_file} lists no video; each line is a video path and an integer label')
-        for line, video in enumerate(videos, 1):
-            labels = video['label'] if self.multi_class else [video['label']]
-            top = self.num_classes
-            if top is not None and not all(0 <= label < top for label in labels):
-                raise ValueError(
-                    f'{self.ann_file} line {line}: label {video["label"]} of {video["filename"]!r} is outside '
-                    f'0 to {top - 1}; correct the line, or set num_classes of the dataset and of cls_head'
-                )
         return videos
 
     def prepare_data(self, idx: int) -> dict:
         """Run the pipeline on a video."""
-        try:
+        fix = f'if the file is broken or missing, restore it or remove its line from {self.ann_file}'
+        with reading(self.get_data_info(idx)['filename'], fix):
             return super().prepare_data(idx)
-        except Exception as error:
-            name = self.get_data_info(idx)['filename']
-            raise RuntimeError(
-                f'{name!r} could not be read ({type(error).__name__}: {str(error).strip()[:400]}). If the file is '
-                f'broken or missing, restore it or remove its line from {self.ann_file}'
-            ) from error

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.registry import DATASETS
 from torch.utils.data import Dataset
 
-PATHS = ('filename', 'img_path', 'frame_dir', 'video', 'action')
+PATHS = ('filename', 'img_path', 'frame_dir', 'folder', 'video', 'action')
 
 
 class DatasetWrapper(Dataset):

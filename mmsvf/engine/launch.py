@@ -98,6 +98,26 @@ def prepare(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def check_schedule(cfg: Config) -> None:
+    """Compare the training's length with that of schedules which cannot go on beyond theirs.
+
+    Raises:
+        ValueError: a one-cycle schedule ends before the training does.
+    """
+    schedules, loop = cfg.get('param_scheduler') or [], cfg.get('train_cfg') or {}
+    listed = isinstance(schedules, (list, tuple))
+    for i, schedule in enumerate(schedules if listed else [schedules]):
+        unit = 'max_epochs' if schedule.get('by_epoch', True) else 'max_iters'
+        steps, length = schedule.get('total_steps'), loop.get(unit)
+        if steps is not None and length is not None and schedule.get('begin', 0) + steps < length:
+            key = f'param_scheduler.{i}.total_steps' if listed else 'param_scheduler.total_steps'
+            raise ValueError(
+                f'train_cfg.{unit}={length}, but {key}={steps}: the schedule of the learning rate ends before the '
+                f'training; set both, as --cfg-options train_cfg.{unit}={length} '
+                f'{key}={length - schedule.get("begin", 0)}'
+            )
+
+
 def run(cfg: Config, method: str) -> Any:
     """Build the runner and call its ``train`` or ``test``."""
     setup_cpu_distributed(cfg)
@@ -137,6 +157,7 @@ def write_down(runner: Runner, error: BaseException) -> None:
 def train(args: argparse.Namespace) -> None:
     """Train with the flags of tools/train.py."""
     cfg = prepare(args)
+    check_schedule(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:

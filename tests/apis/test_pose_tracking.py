@@ -1,5 +1,7 @@
 """Windows become one track."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -89,7 +91,7 @@ def test_videos_and_folders_are_read_by_time(tmp_path):
     write_video(tmp_path / 'a.mp4', frames, 20)
     (tmp_path / 'b').mkdir()
     for k, frame in enumerate(frames):
-        cv2.imwrite(str(tmp_path / 'b' / f'{k:03d}.png'), frame)
+        cv2.imwrite(str(tmp_path / 'b' / f'{k}.png'), frame)
     for source in ('a.mp4', 'b'):
         clip = read_clip(str(tmp_path / source), 'frames', 0.1, fps=20)
         assert clip.pictures.shape == (10, 256, 256, 3)
@@ -107,11 +109,16 @@ def test_events_are_cut_into_steps(tmp_path):
 
 def test_wrong_sources_are_named(tmp_path):
     (tmp_path / 'no.mp4').write_text('no video')
+    (tmp_path / 'x.h5').write_bytes(b'\x89HDF')
     (tmp_path / 'empty').mkdir()
     np.savez(tmp_path / 'e.npz', x=[1], y=[1], t=[1])
+    os.mkfifo(tmp_path / 'pipe.mp4')
     for source, modality, message in (
         ('absent.mp4', 'frames', r'absent\.mp4 does not exist; give a video'),
         ('no.mp4', 'frames', 'cannot be read as a video'),
+        ('x.h5', 'frames', r'x\.h5 cannot be read as a video; give a video'),
+        ('x.h5', 'events', r'x\.h5 is no \.npz, and the model takes events'),
+        ('pipe.mp4', 'frames', r'pipe\.mp4 could not be read .*not a file'),
         ('empty', 'frames', r'has no pictures \(\.jpg'),
         ('empty', 'events', r'the model takes events: give a \.npz'),
         ('e.npz', 'frames', 'the model takes frames; take a model trained with events'),

@@ -99,10 +99,10 @@ def rewrite(root, mask):
 @pytest.mark.parametrize('spoil, error, message', [
     (lambda r: remove(r, 'list.txt'), FileNotFoundError, r'list\.txt does not exist'),
     (lambda r: (r / 'list.txt').write_text('\n'), ValueError, r'list\.txt lists no video'),
-    (lambda r: (r / 'list.txt').write_text('v9\n'), FileNotFoundError, r'v9/origin has no \*\.jpg'),
-    (lambda r: remove(r, 'data/v1/mask/00000003.png'), FileNotFoundError, r'lacks 1 masks.*00000003'),
-    (lambda r: rewrite(r, np.full((20, 30), 4)), ValueError, r'11\.png has label 3 \+ 1, but there are 3 classes'),
-    (lambda r: rewrite(r, np.ones((10, 15))), ValueError, r'is 10 x 15 pixels, its frame .* 20 x 30'),
+    (lambda r: (r / 'list.txt').write_text('v9\n'), FileNotFoundError, r'v9 is missing; line 1 of .*list\.txt'),
+    (lambda r: remove(r, 'data/v1/mask/00000003.png'), FileNotFoundError, r'v1 has 1 frames without a mask .*00000003'),
+    (lambda r: rewrite(r, np.full((20, 30), 4)), ValueError, r'11\.png could not .*label 3 \+ 1, but there are 3 cl'),
+    (lambda r: rewrite(r, np.ones((10, 15))), ValueError, r'11\.png could not .*10 x 15 pixels, its .* 20 x 30'),
 ])  # fmt: skip
 def test_vspw_names_what_is_wrong(tmp_path, spoil, error, message):
     spoil(vspw(tmp_path, {'v1': 12}))

@@ -2,9 +2,7 @@
 
 import os
 import pickle
-import runpy
 import shutil
-import sys
 
 import cv2
 import joblib
@@ -19,34 +17,7 @@ from mmsvf.datasets.events import bin_events
 from mmsvf.files.pickles import UnpicklingError, load_joblib
 from mmsvf.registry import DATASETS, TRANSFORMS
 
-from ..conftest import ROOT
-
-FRAMES = 24
-
-
-@pytest.fixture(scope='session')
-def recordings(tmp_path_factory):
-    """The same recordings in layout A and in layout B."""
-    folders = {}
-    script = str(ROOT / 'tools' / 'dataset_converters' / 'moving_body.py')
-    for layout in 'ab':
-        folders[layout] = tmp_path_factory.mktemp(f'mmhpsd_{layout}')
-        arguments = [
-            script,
-            str(folders[layout]),
-            '--train',
-            '2',
-            '--test',
-            '1',
-            '--frames',
-            str(FRAMES),
-            '--workers',
-            '1',
-        ]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, 'argv', [*arguments, '--layout', layout])
-            runpy.run_path(script, run_name='__main__')
-    return folders
+from ..conftest import FRAMES
 
 
 def build(root, **kwargs):
@@ -81,6 +52,14 @@ def test_both_layouts_give_the_same_events(recordings, tmp_path):
         x, y = (np.concatenate([p['xy'][:, j] for p in parts]) for j in range(2))
         t = np.concatenate([p['t'] for p in parts])
         np.testing.assert_array_equal(sample['clip'][k], bin_events(x, y, t, 1)[0].transpose(1, 2, 0))
+
+
+def test_a_missing_file_of_raw_events_is_named(recordings, tmp_path):
+    """Quarters take the place of raw events where an action has none at all, never for one step."""
+    root = shutil.copytree(recordings['b'], tmp_path / 'b')
+    (root / 'mmhpsd_events' / 'subject03_group0_time0' / 'events' / 'events_0004.npz').unlink()
+    with pytest.raises(FileNotFoundError, match=r'events_0004\.npz is missing .*move the folder of raw events away'):
+        build(root, modality='events')[0]
 
 
 def rewrite_times(root, change):
@@ -195,14 +174,18 @@ def test_bad_files_are_named_and_run_nothing(recordings, tmp_path, monkeypatch):
         load_joblib(pose)
     assert not (tmp_path / 'exploded').exists()
     pose.write_bytes(content[:300])
-    with pytest.raises(UnpicklingError, match='truncated'):
+    with pytest.raises(
+        ValueError, match=r'pose0003\.pkl could not be read .*truncated.*; if the file is broken, restore'
+    ):
         build(root)[0]
     pose.unlink()
     with pytest.raises(FileNotFoundError, match=r'pose0003\.pkl'):
         build(root)[0]
     pose.write_bytes(content)
     joblib.dump((np.zeros((1, 9)), *load_joblib(pose)[1:]), pose)
-    with pytest.raises(ValueError, match=r'pose0003\.pkl: not a pose of 24 joints and 10 shape values'):
+    with pytest.raises(
+        ValueError, match=r'pose0003\.pkl could not be read .*shape of shape \(1, 9\); \(10,\) expected'
+    ):
         build(root)[0]
     pose.write_bytes(content)
     (root / 'full_pic_256' / 'subject03_group0_time0' / 'fullpic0003.jpg').unlink()

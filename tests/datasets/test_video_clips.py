@@ -51,7 +51,9 @@ def test_empty_list(digits):
 
 @pytest.mark.parametrize('line', ['00000.mp4 east', '00000.mp4 1 2'])
 def test_malformed_line(digits, line):
-    with pytest.raises(ValueError, match=r"list\.txt: .*each line is a video path, ' ' and an integer label"):
+    with pytest.raises(
+        ValueError, match=rf"list\.txt line 2: '{line}'; each line is a video path, ' ' and an integer label"
+    ):
         build(digits, ['00001.mp4 1', line])
 
 
@@ -71,7 +73,7 @@ def test_corrupt_file_is_named(digits, content):
 
 
 def test_missing_file_is_named(digits):
-    with pytest.raises(RuntimeError, match=r'gone\.mp4.* could not be read'):
+    with pytest.raises(FileNotFoundError, match=r'gone\.mp4 is missing .*remove its line from .*list\.txt'):
         build(digits, ['gone.mp4 0'])[0]
 
 

@@ -135,6 +135,19 @@ def test_auto_scale_lr_needs_its_base(configured, tmp_path):
         launch.train(train_args('--auto-scale-lr', config=str(tmp_path / 'c.py')))
 
 
+def test_a_schedule_shorter_than_the_training_is_refused_before_it_starts(configured):
+    demo = str(ROOT / 'configs' / 'demo' / 'svf_moving_digits.py')
+    longer = '--cfg-options', 'train_cfg.max_epochs=30'
+    with pytest.raises(ValueError, match=r'max_epochs=30, but param_scheduler\.total_steps=4: .*\.total_steps=30'):
+        launch.train(train_args(*longer, config=demo))
+    for good in ((*longer, 'param_scheduler.total_steps=30'), ('--cfg-options', 'train_cfg.max_epochs=2'), ()):
+        launch.train(train_args(*good, config=demo))
+    several = [dict(type='LinearLR', end=2), dict(type='OneCycleLR', begin=2, total_steps=8, by_epoch=False)]
+    launch.check_schedule(Config(dict(param_scheduler=several, train_cfg=dict(max_iters=10))))
+    with pytest.raises(ValueError, match=r'max_iters=11 param_scheduler\.1\.total_steps=9$'):
+        launch.check_schedule(Config(dict(param_scheduler=several, train_cfg=dict(max_iters=11))))
+
+
 def test_args(**overrides):
     values = dict(
         config=K400, checkpoint=__file__, work_dir=None, cfg_options=None, launcher='none', local_rank=0, dump=None,

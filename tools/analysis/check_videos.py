@@ -107,7 +107,7 @@ def main() -> int:
         lines = [str(path) for path in sorted(args.source.rglob('*')) if path.suffix.lower() in SUFFIXES]
         files = dict(zip(lines, lines, strict=True))
     else:
-        lines = [line for line in args.source.read_text(encoding='utf-8').splitlines() if line.strip()]
+        lines = [line for line in args.source.read_text(encoding='utf-8-sig').splitlines() if line.strip()]
         files = {line: str(args.root / line.split()[0]) for line in lines}
     if not files:
         raise SystemExit(f'{args.source}: no video; a list has a path and its labels a line, a folder {SUFFIXES}')

@@ -11,8 +11,9 @@ The folder has events_np/<class>/*.npz with t, x, y and p of the events, as spik
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
+
+from mmsvf.datasets.reading import natural
 
 
 def split(folder: Path) -> dict[str, list[str]]:
@@ -20,13 +21,16 @@ def split(folder: Path) -> dict[str, list[str]]:
 
     Raises:
         FileNotFoundError: there are no classes with files.
+        ValueError: something that is not a file is named like one.
     """
     lines: dict[str, list[str]] = {'train.txt': [], 'val.txt': []}
     classes = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     for label, path in enumerate(classes):
         # by number: cifar10_airplane_2 comes before cifar10_airplane_10
-        files = sorted(path.glob('*.npz'), key=lambda f: [int(part) for part in re.findall(r'\d+', f.stem)])
+        files = sorted(path.glob('*.npz'), key=lambda f: natural(f.name))
         for i, file in enumerate(files):
+            if not file.is_file():
+                raise ValueError(f'{file} is a folder, a pipe or a device, not a recording; remove it')
             part = 'train.txt' if i < round(0.9 * len(files)) else 'val.txt'
             lines[part].append(f'{path.name}/{file.name} {label}\n')
     if not lines['train.txt']:
@@ -40,7 +44,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         lines = split(args.folder / 'events_np')
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
     for name, content in lines.items():
         (args.folder / name).write_text(''.join(content), encoding='utf-8')
