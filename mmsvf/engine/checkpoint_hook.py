@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shutil
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.logging import print_log
 
-from mmsvf.files.work_dir import WorkDirLock, note_removals, tidy
+from mmsvf.files.work_dir import WorkDirLock, note_removals, step_of, tidy
 
 
 class _Deferred:
-    """A file backend that keeps removals for later."""
+    """A file backend that keeps removals for later.
 
-    def __init__(self, backend: Any, folder: str) -> None:
-        self._backend, self._folder = backend, folder
+    What is to be removed stands in the checkpoint that a training goes on from: only checkpoints of its folder go.
+    """
+
+    def __init__(self, backend: Any, folder: str, out_dir: str) -> None:
+        self._backend, self._folder, self._out_dir = backend, folder, out_dir
         self._later: list[tuple[str, str]] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -25,12 +31,19 @@ class _Deferred:
     def _note(self) -> None:
         note_removals(self._folder, [path for _, path in self._later])
 
-    def remove(self, path: str) -> None:
-        self._later.append(('remove', str(path)))
+    def _keep(self, call: str, path: str) -> None:
+        name = self._backend.join_path(self._out_dir, os.path.basename(path))
+        if step_of(path) is None or os.path.realpath(path) != os.path.realpath(name):
+            print_log(f'{path} is no checkpoint of {self._out_dir}, and is not removed', 'current', logging.WARNING)
+            return
+        self._later.append((call, path))
         self._note()
 
+    def remove(self, path: str) -> None:
+        self._keep('remove', str(path))
+
     def rmtree(self, path: str) -> None:
-        self._later.append(('rmtree', str(path)))
+        self._keep('rmtree', str(path))
 
     def remove_now(self, keep: set[str]) -> None:
         """What was asked for, but for files that have been written again since."""
@@ -67,7 +80,7 @@ def save_first(hook: Any) -> None:
             raise problem[0]
         before_train(self, runner)
         if not isinstance(self.file_backend, _Deferred):
-            self.file_backend = _Deferred(self.file_backend, runner.work_dir)
+            self.file_backend = _Deferred(self.file_backend, runner.work_dir, self.out_dir)
 
     def released(self: Any, runner: Any) -> None:
         if after_train is not None:

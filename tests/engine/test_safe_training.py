@@ -75,6 +75,21 @@ def test_the_old_checkpoint_outlives_a_failed_new_one(digits, tmp_path, monkeypa
     assert not (folder / 'epoch_1.pth').exists(), 'max_keep_ckpts is kept'
 
 
+def test_a_checkpoint_cannot_have_other_files_removed(digits, tmp_path):
+    """It says which best checkpoint goes when there is a better one: any path, as far as MMEngine is concerned."""
+    folder, precious = tmp_path / 'run', tmp_path / 'thesis.txt'
+    runner(digits, folder, epochs=1).train()
+    precious.write_text('x')
+    content = load_checkpoint(folder / 'epoch_1.pth')
+    found = content['message_hub']['runtime_info']
+    assert 'best_ckpt' in found, 'MMEngine reads it from there'
+    found.update(best_ckpt=str(precious), best_score=-1.0)
+    save_checkpoint(content, folder / 'epoch_1.pth')
+    runner(digits, folder, epochs=2, resume=True).train()
+    assert precious.exists() and (folder / 'epoch_2.pth').exists()
+    assert 'thesis.txt is no checkpoint of' in ''.join(path.read_text() for path in folder.rglob('*.log'))
+
+
 def test_too_little_room_is_said_before_training(digits, tmp_path, monkeypatch):
     import shutil
 
