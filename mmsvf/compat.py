@@ -40,7 +40,7 @@ class _ImportHook(MetaPathFinder):
         self.bridges: dict[str, list[Bridge]] = {}
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
-        bridges = self.bridges.pop(fullname, None)
+        bridges = self.bridges.get(fullname)  # kept: an import that failed may be tried again
         if bridges is None:
             return None
         for finder in sys.meta_path:
@@ -64,10 +64,10 @@ _hook = _ImportHook()
 
 def on_import(name: str, bridge: Bridge) -> None:
     """Run ``bridge(module)`` around the execution of module ``name``; now, if it is imported already."""
+    _hook.bridges.setdefault(name, []).append(bridge)
     if name in sys.modules:
         with bridge(sys.modules[name]):
             return
-    _hook.bridges.setdefault(name, []).append(bridge)
 
 
 def install() -> None:

@@ -78,6 +78,11 @@ def save_first(hook: Any) -> None:
         broadcast_object_list(problem)  # all processes stop together
         if problem[0] is not None:
             raise problem[0]
+        known = runner.message_hub.runtime_info.get('keep_ckpt_ids')
+        if known is not None:  # it stands in the checkpoint: none is removed that the training has not come to
+            done = runner.epoch if self.by_epoch else runner.iter
+            known = [step for step in known if type(step) is int and 0 <= step <= done]
+            runner.message_hub.update_info('keep_ckpt_ids', known)
         before_train(self, runner)
         if not isinstance(self.file_backend, _Deferred):
             self.file_backend = _Deferred(self.file_backend, runner.work_dir, self.out_dir)

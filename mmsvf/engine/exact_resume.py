@@ -47,11 +47,11 @@ def samples_a_step(runner: Any) -> int:
     return int(getattr(sampler, 'batch_size', 1)) * get_world_size() * int(accumulated)
 
 
-def groups(state: dict) -> list[tuple[int, list[str]]]:
-    """Number of parameters and options of each group of an optimizer's state, which tell one kind from another."""
-    options = ('params', 'initial_lr', 'swap_lr_with_dup')  # of schedulers
-    found = state.get('param_groups', [])
-    return [(len(g.get('params', [])), sorted(k for k in g if k not in options)) for g in found]
+def groups(state: dict) -> list[dict[str, Any]]:
+    """Options of each group of an optimizer's state that no schedule moves, and its number of parameters."""
+    moved = ('lr', 'momentum', 'betas', 'initial_momentum', 'initial_betas', 'swap_lr_with_dup')
+    kept: list[dict[str, Any]] = [{k: v for k, v in g.items() if k not in moved} for g in state.get('param_groups', [])]
+    return [{**g, 'params': len(g.get('params', ()))} for g in kept]
 
 
 @HOOKS.register_module()
@@ -88,7 +88,11 @@ class ExactResumeHook(Hook):
             return
         instead = 'to start a new training from its weights leave --resume out and give --cfg-options load_from=FILE'
         lacks = [key for key in ('meta', 'state_dict', 'message_hub', 'optimizer') if key not in checkpoint]
-        lacks += [f'meta.{key}' for key in ('epoch', 'iter') if key not in checkpoint.get('meta', {})]
+        meta = checkpoint.get('meta', {})
+        counts = {f'meta.{key}': meta.get(key) for key in ('epoch', 'iter')}
+        lacks += [key for key, count in counts.items() if type(count) is not int or count < 0]
+        if type(meta.get('seed', 0)) is not int and meta['seed'] is not None:
+            raise ValueError(f'the checkpoint to resume from has the seed {meta["seed"]!r}; a whole number expected')
         if lacks:
             raise ValueError(f'the checkpoint to resume from has no training state (it lacks {lacks}); {instead}')
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -99,8 +103,13 @@ class ExactResumeHook(Hook):
         differ = []
         if isinstance(runner.optim_wrapper, OptimWrapper):
             saved, mine = (groups(state) for state in (checkpoint['optimizer'], runner.optim_wrapper.state_dict()))
-            if saved != mine:
-                differ.append(f'its optimizer has {saved}, this one {mine}')
+            if len(saved) != len(mine):
+                differ.append(f'its optimizer has {len(saved)} groups of parameters, this one {len(mine)}')
+            other = next(((a, b) for a, b in zip(saved, mine) if a != b), None)
+            if other is not None:
+                keys = [k for k in {**other[0], **other[1]} if other[0].get(k) != other[1].get(k)]
+                had, has = ({k: g[k] for k in keys if k in g} for g in other)
+                differ.append(f'its optimizer has {had}, this one {has}')
         before, now = checkpoint['meta'].get('samples_a_step'), samples_a_step(runner)
         if before is not None and before != now:
             differ.append(

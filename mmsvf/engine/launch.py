@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 from mmsvf.compat import check_environment, setup_cpu_distributed
 from mmsvf.datasets.seeded import seeded
 from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
-from mmsvf.files.work_dir import find_latest_checkpoint
+from mmsvf.files.work_dir import WorkDirLock, find_latest_checkpoint
 from mmsvf.frameworks import FRAMEWORKS, require
 
 # hooks of every training here, by their key in default_hooks
@@ -195,12 +195,15 @@ def train(args: argparse.Namespace) -> None:
         randomness.seed = args.seed
     randomness.update({k: True for k in ('diff_rank_seed', 'deterministic') if getattr(args, k)})
     check_work_dir(cfg.work_dir)
+    lock = WorkDirLock(cfg.work_dir) if os.environ.get('RANK', '0') == '0' else None  # before anything is written there
     unreadable = Path(cfg.work_dir, 'unreadable.txt')
     if args.max_unreadable is not None:
         dataset = cfg.train_dataloader.dataset
         cfg.train_dataloader.dataset = dict(type='mmsvf.SkipUnreadable', dataset=dataset, limit=args.max_unreadable)
     lose_nothing(cfg, unreadable)
     run(cfg, 'train')
+    if lock is not None:
+        lock.release()
     if unreadable.is_file() and os.environ.get('RANK', '0') == '0':
         count = len(unreadable.read_text(encoding='utf-8').splitlines())
         print(f'{count} files could not be read and were skipped; they are listed in {unreadable}')

@@ -40,6 +40,7 @@ def load_checkpoint(file: Any, map_location: Any = None, **_: Any) -> Any:
         if Path(file).exists() and not Path(file).is_file():  # a pipe would be waited for
             raise UnpicklingError(f'cannot read {file}: it is no regular file')
         check_hash(file)
+        check_sums(file)
     names: list[Any] = [(value, name) for name, value in CHECKPOINT.items()]
     try:
         with _lock, torch.serialization.safe_globals(names):
@@ -47,12 +48,13 @@ def load_checkpoint(file: Any, map_location: Any = None, **_: Any) -> Any:
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # a damaged file fails in many ways
+        inner = re.search(rf'{REFUSED}.*|(?<=WeightsUnpickler error: ).*', str(error))
         asked = re.search(r'GLOBAL (\S+) (?:was not an allowed|whose module)', str(error))
         if asked:  # torch's own message recommends to run the file
             raise unreadable(path or 'the checkpoint', refuse(asked[1])) from None
         if 'TorchScript' in str(error):
             raise UnpicklingError(f'{REFUSED} {path}: it is a TorchScript program, not a checkpoint') from None
-        raise unreadable(path or 'the checkpoint', error) from error
+        raise unreadable(path or 'the checkpoint', UnpicklingError(inner[0]) if inner else error) from None
     keep_configs(checkpoint)
     return checkpoint
 
@@ -78,19 +80,34 @@ def check_hash(path: str | os.PathLike) -> None:
         )
 
 
-def is_whole(path: str | os.PathLike) -> bool:
-    """Whether each byte range of a checkpoint has the checksum that was written with it.
+def check_sums(path: str | os.PathLike) -> None:
+    """Compare each part of a checkpoint with the checksum that was written with it; torch's reader does not.
 
-    torch's reader does not look at checksums. Reading them takes about as long as reading the file.
+    It takes about as long as reading the file.
+
+    Raises:
+        UnpicklingError: they differ.
     """
+    if not zipfile.is_zipfile(path):  # of torch before 1.6, which has none
+        return
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.testzip() is not None:
-                return False
-        load_checkpoint(path, 'meta')  # the names in it, without the numbers
+            damaged = archive.testzip()
+    except Exception as error:  # a damaged archive fails in many ways
+        raise unreadable(path, error) from error
+    if damaged is not None:
+        raise UnpicklingError(
+            f'cannot read {path}: it is damaged, {damaged!r} in it has another checksum. Copy it again'
+        )
+
+
+def is_whole(path: str | os.PathLike) -> bool:
+    """Whether a checkpoint is all there, as it was written."""
+    try:
+        load_checkpoint(path, 'meta')  # checksums, and names without numbers
     except Exception:  # a damaged file fails in many ways
         return False
-    return True
+    return zipfile.is_zipfile(path)
 
 
 def save_checkpoint(checkpoint: dict[str, Any], path: str | os.PathLike) -> None:
@@ -103,7 +120,8 @@ def save_checkpoint(checkpoint: dict[str, Any], path: str | os.PathLike) -> None
     partial = path.with_name(f'{path.name}.{os.uname().nodename}-{os.getpid()}{PARTIAL}')
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with partial.open('wb') as file:
+        partial.unlink(missing_ok=True)
+        with partial.open('xb') as file:  # never through a link
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())

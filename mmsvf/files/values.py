@@ -12,6 +12,7 @@ import argparse
 import io
 import math
 import re
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pickle import UnpicklingError
@@ -347,7 +348,14 @@ def resolve(value: Any) -> Any:
     done: dict[int, Any] = {}
     kept: list[Any] = []  # so that no id is given twice
 
+    torch = sys.modules.get('torch')  # without it there is no tensor
+
     def walk(x: Any) -> Any:
+        if torch is not None and isinstance(x, torch.Tensor):
+            plain = type(x) in (torch.Tensor, torch.nn.Parameter) and x.layout is torch.strided and not x.is_nested
+            if not plain or x.__dict__ or x._backward_hooks:  # sparse indices are believed by whoever makes them dense
+                raise UnpicklingError(f'{REFUSED}: a tensor that is sparse, nested, of another class or has attributes')
+            return x
         if not isinstance(x, (StandIn, Function, dict, list, tuple, set, frozenset)) and not isinstance(x, type):
             return x
         if id(x) in done:

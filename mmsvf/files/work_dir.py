@@ -8,7 +8,6 @@ import os
 import re
 import socket
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +39,13 @@ def find_latest_checkpoint(folder: str | os.PathLike) -> str | None:
     text = named.read_bytes().decode('utf-8', 'replace').strip() if named.is_file() else ''
     if '://' in text:
         return text
-    text = '' if '\0' in text else text
-    if os.path.isdir(text):  # of a sharded training
+    text = '' if '\0' in text or len(text) > 4096 else text
+    if step_of(text) and os.path.isdir(text):  # of a sharded training
         return text
-    steps = {path: step[1] for path in folder.glob('*.pth') if (step := step_of(path)) and step[0] == ''}
+    files = (path for path in folder.glob('*.pth') if path.is_file())  # a pipe would be waited for
+    steps = {path: step[1] for path in files if (step := step_of(path)) and step[0] == ''}
     last = folder / Path(text).name if text and Path(text).name in {path.name for path in steps} else Path(text)
-    if text and last not in steps and zipfile.is_zipfile(last) and is_whole(last):  # elsewhere, or of another name
+    if text and last not in steps and last.is_file() and is_whole(last):  # elsewhere, or of another name
         return str(last)
     order = sorted(steps, key=steps.__getitem__, reverse=True)
     if last in steps:  # what another, longer training left here comes after it
@@ -77,7 +77,8 @@ class WorkDirLock:
         path = Path(folder, LOCK)
         if fcntl is None:
             return
-        file = path.open('a+', encoding='utf-8')
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.fdopen(os.open(path, flags, 0o644), 'r+', encoding='utf-8')  # never through a link
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock not inherited by loaders' processes
         except (BlockingIOError, PermissionError):
@@ -91,7 +92,8 @@ class WorkDirLock:
         except OSError:  # a file system without locks
             file.close()
             return
-        file.truncate(0)
+        file.seek(0)
+        file.truncate()
         file.write(f'process {os.getpid()} on {socket.gethostname()} since {time.strftime("%Y-%m-%d %H:%M:%S")}\n')
         file.flush()
         self.file = file
@@ -106,10 +108,10 @@ class WorkDirLock:
 def note_removals(folder: str | os.PathLike, paths: list[str]) -> None:
     """Write down which checkpoints go once a newer one is there; a kill in between leaves the note."""
     path = Path(folder, REMOVALS)
+    path.unlink(missing_ok=True)
     if paths:
-        path.write_text(json.dumps([Path(p).name for p in paths]), encoding='utf-8')
-    else:
-        path.unlink(missing_ok=True)
+        with path.open('x', encoding='utf-8') as file:  # never through a link
+            json.dump([Path(p).name for p in paths], file)
 
 
 def tidy(folder: str | os.PathLike) -> list[str]:
@@ -119,12 +121,12 @@ def tidy(folder: str | os.PathLike) -> list[str]:
     """
     folder, gone = Path(folder), []
     for path in folder.glob(f'*{PARTIAL}'):
-        if re.match(r'.*?(?:epoch|iter)_\d+\.pth\.', path.name):
+        if (path.is_file() or path.is_symlink()) and re.match(r'.*?(?:epoch|iter)_\d+\.pth\.', path.name):
             path.unlink(missing_ok=True)
             gone.append(path.name)
     try:
         names = json.loads((folder / REMOVALS).read_text(encoding='utf-8'))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         names = []
     for name in names if isinstance(names, list) else []:
         path = folder / Path(str(name)).name

@@ -126,10 +126,12 @@ PUBLISHED = r"no training state \(it lacks \['message_hub', 'optimizer'\]\); .*l
         (lambda c: dict(c['state_dict']), r"lacks \['meta', 'state_dict', .*'meta\.epoch'"),
         (lambda c: [1], 'the file holds a list; a checkpoint is a dict'),
         (lambda c: c.pop('optimizer') and None, r"lacks \['optimizer'\]"),
+        (lambda c: c['meta'].update(epoch=-5), r"lacks \['meta\.epoch'\]"),
+        (lambda c: c['meta'].update(seed='x'), "has the seed 'x'"),
         (lambda c: c['state_dict'].pop('layer.weight') is None, r'another model: .*1 new \(layer\.weight\)'),
         (lambda c: c['state_dict'].update({'layer.bias': torch.zeros(2)}), r'layer\.bias: \(2,\) in the file'),
     ],
-    ids=['published', 'bare', 'list', 'no_optimizer', 'missing', 'shape'],
+    ids=['published', 'bare', 'list', 'no_optimizer', 'epoch', 'seed', 'missing', 'shape'],
 )
 def test_what_cannot_be_resumed_says_why(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
@@ -139,7 +141,8 @@ def test_what_cannot_be_resumed_says_why(tmp_path, change, message):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(optimizer=dict(type='AdamW', lr=0.1)), 'its optimizer has .*momentum'),
+        (dict(optimizer=dict(type='AdamW', lr=0.1)), 'its optimizer has .*dampening'),
+        (dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.3)), r"{'weight_decay': 0}, this .*0\.3"),
         (dict(batch=1), 'it took 2 samples a step, this training takes 1'),
     ],
 )

@@ -83,10 +83,12 @@ def test_a_checkpoint_cannot_have_other_files_removed(digits, tmp_path):
     content = load_checkpoint(folder / 'epoch_1.pth')
     found = content['message_hub']['runtime_info']
     assert 'best_ckpt' in found, 'MMEngine reads it from there'
-    found.update(best_ckpt=str(precious), best_score=-1.0)
+    found.update(best_ckpt=str(precious), best_score=-1.0, keep_ckpt_ids=list(range(2, 20)))
+    save_checkpoint(content, folder / 'epoch_9.pth')
     save_checkpoint(content, folder / 'epoch_1.pth')
-    runner(digits, folder, epochs=2, resume=True).train()
-    assert precious.exists() and (folder / 'epoch_2.pth').exists()
+    keep = {'default_hooks.checkpoint.max_keep_ckpts': 2, 'load_from': str(folder / 'epoch_1.pth')}
+    runner(digits, folder, epochs=2, resume=True, **keep).train()
+    assert precious.exists() and (folder / 'epoch_2.pth').exists() and (folder / 'epoch_9.pth').exists()
     assert 'thesis.txt is no checkpoint of' in ''.join(path.read_text() for path in folder.rglob('*.log'))
 
 

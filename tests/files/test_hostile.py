@@ -1,9 +1,11 @@
 """Files that would run a command when read: each is refused by whatever reads its kind, and nothing is run."""
 
+import collections
 import contextlib
 import hashlib
 import io
 import os
+import pathlib
 import pickle
 import re
 import runpy
@@ -221,6 +223,67 @@ def test_a_hash_in_the_name_is_compared(tmp_path):
     (tmp_path / 'model-0123abcd.pth').write_bytes(stored.getvalue())
     with pytest.raises(pickle.UnpicklingError, match=rf'begins with {digest}, its name says 0123abcd'):
         load_checkpoint(tmp_path / 'model-0123abcd.pth')
+
+
+class Rebuilt(Call):
+    """A tensor with attributes."""
+
+    def __init__(self, state, *arguments):
+        size = (torch.ones(2).storage(), 0, (2,), (1,), False, collections.OrderedDict())
+        super().__init__(
+            torch._tensor._rebuild_from_type_v2, torch._utils._rebuild_tensor_v2, torch.Tensor, size, state
+        )
+
+
+@pytest.mark.filterwarnings('ignore')
+@pytest.mark.parametrize(
+    'value',
+    [
+        Rebuilt({'n': np.dtype}),
+        Rebuilt({'cpu': getattr}),
+        Rebuilt({'_backward_hooks': collections.OrderedDict([(1, torch.Size)])}),
+        torch.sparse_coo_tensor(torch.tensor([[10**9]]), torch.tensor([1.0]), (10**9 + 1,)),
+        Call(
+            torch._utils._rebuild_sparse_tensor,
+            torch.sparse_coo,
+            (torch.tensor([[10**9]]), torch.tensor([1.0]), torch.Size([2]), True),
+        ),
+    ],
+    ids=['stand-in', 'method', 'hooks', 'sparse', 'sparse beyond its size'],
+)
+def test_tensors_are_dense_and_have_no_attributes(value, tmp_path):
+    """Attributes would outlive the reading, and be written into the next checkpoint."""
+    torch.save({'x': [value]}, tmp_path / 'x.pth')
+    with pytest.raises(pickle.UnpicklingError, match=r'refused to load .*x\.pth: a tensor that is sparse|cannot read'):
+        load_checkpoint(tmp_path / 'x.pth')
+
+
+def test_a_damaged_file_is_not_believed(tmp_path):
+    path = tmp_path / 'x.pth'
+    torch.save({'x': torch.ones(1000)}, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # of a number
+    path.write_bytes(content)
+    assert list(torch.load(path)) == ['x'], 'torch does not look'
+    with pytest.raises(pickle.UnpicklingError, match=r'cannot read .*x\.pth: it is damaged, .*another checksum'):
+        load_checkpoint(path)
+
+
+def test_no_message_recommends_to_run_the_file(tmp_path):
+    for number, value in enumerate([np.zeros(1, dtype=[('a', 'f4')]), np.array(['2026'], 'M8[s]'), pathlib.Path('x')]):
+        torch.save({'x': value}, tmp_path / f'{number}.pth')
+        with pytest.raises(pickle.UnpicklingError) as error:
+            load_checkpoint(tmp_path / f'{number}.pth')
+        assert 'weights_only' not in str(error.value) and f'{number}.pth' in str(error.value)
+
+
+def test_an_import_that_is_tried_again_is_safe_too(command, tmp_path):
+    code = (
+        'import sys, mmsvf, mmengine; n = "mmengine.fileio.handlers.pickle_handler"; sys.modules.pop(n)\n'
+        'import importlib; m = importlib.import_module(n); print(type(m.pickle).__name__)'
+    )
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    assert result.stdout.strip() == '_With', result.stderr
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):

@@ -111,3 +111,27 @@ def test_the_only_whole_one_stays(tmp_path):
     (tmp_path / 'epoch_2.pth').write_bytes(b'half')
     note_removals(tmp_path, ['epoch_1.pth'])
     assert tidy(tmp_path) == [] and (tmp_path / 'epoch_1.pth').exists()
+
+
+def test_links_in_a_folder_are_not_followed(tmp_path):
+    precious = tmp_path / 'precious'
+    precious.write_text('x')
+    for name in ('.lock', '.removals'):
+        (tmp_path / name).symlink_to(precious)
+    with pytest.raises(OSError, match='symbolic link'):
+        WorkDirLock(tmp_path)
+    note_removals(tmp_path, ['epoch_1.pth'])
+    assert precious.read_text() == 'x'
+
+
+def test_odd_things_in_a_folder(tmp_path, said):
+    """Pipes would be waited for; links may lead nowhere; folders may have any name."""
+    good = checkpoint(tmp_path, 'epoch_1.pth')
+    os.mkfifo(tmp_path / 'epoch_9.pth')
+    (tmp_path / 'epoch_8.pth').symlink_to(tmp_path / 'gone')
+    (tmp_path / f'epoch_3.pth.x{PARTIAL}').mkdir()
+    (tmp_path / '.removals').write_text('[' * 200000)
+    for pointer in ('epoch_9.pth', 'epoch_8.pth', '/etc', '.'):
+        (tmp_path / 'last_checkpoint').write_text(pointer)
+        assert find_latest_checkpoint(tmp_path) == good
+    assert tidy(tmp_path) == []
