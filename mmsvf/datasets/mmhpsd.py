@@ -242,6 +242,10 @@ class MMHPSDDataset(BaseDataset):
     ) -> None:
         if split not in ('train', 'test') or modality not in ('frames', 'events'):
             raise ValueError(f"split={split!r}, modality={modality!r}; 'train' or 'test', and 'frames' or 'events'")
+        if type(steps) is not int or steps < 1:
+            raise ValueError(f'steps={steps!r}; a whole number of time steps, at least 1')
+        if not durations or not all(0 < duration < float('inf') for duration in durations):
+            raise ValueError(f'durations={durations!r}; positive numbers of seconds, such as (1, 2, 3, 4)')
         self.split, self.modality, self.steps = split, modality, steps
         self.gaps = tuple(max(1, round(RATE * duration / steps)) for duration in durations)
         self.layout = open_layout(data_root)

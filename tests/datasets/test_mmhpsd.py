@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 import mmsvf  # noqa: F401
 from mmsvf.body import MMHPSD_INTRINSICS, embedded_body, project
 from mmsvf.datasets.events import bin_events
+from mmsvf.datasets.mmhpsd import MMHPSDDataset
 from mmsvf.files.pickles import UnpicklingError, load_joblib
 from mmsvf.registry import DATASETS, TRANSFORMS
 
@@ -210,3 +211,18 @@ def test_frames_of_another_size_are_resized(recordings, tmp_path):
     for path in (root / 'full_pic_256').rglob('*.jpg'):
         cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (512, 512)))
     assert build(root)[0]['clip'].shape == (4, 256, 256, 3)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(durations=(-1,)), r'durations=\(-1,\); positive numbers of seconds'),
+        (dict(durations=()), 'positive numbers of seconds'),
+        (dict(durations=(float('nan'),)), 'positive numbers of seconds'),
+        (dict(steps=0), 'steps=0; a whole number of time steps'),
+        (dict(steps=2.5), r'steps=2\.5; a whole number of time steps'),
+    ],
+)
+def test_clips_of_no_length(options, message, recordings):
+    with pytest.raises(ValueError, match=message):
+        MMHPSDDataset(data_root=str(recordings['a']), split='train', **options)
