@@ -105,11 +105,11 @@ class ExactResumeHook(Hook):
             saved, mine = (groups(state) for state in (checkpoint['optimizer'], runner.optim_wrapper.state_dict()))
             if len(saved) != len(mine):
                 differ.append(f'its optimizer has {len(saved)} groups of parameters, this one {len(mine)}')
-            other = next(((a, b) for a, b in zip(saved, mine) if a != b), None)
-            if other is not None:
-                keys = [k for k in {**other[0], **other[1]} if other[0].get(k) != other[1].get(k)]
-                had, has = ({k: g[k] for k in keys if k in g} for g in other)
-                differ.append(f'its optimizer has {had}, this one {has}')
+            for had, has in zip(saved, mine):  # what else it had, its steps have added
+                if keys := [k for k in has if k not in had or had[k] != has[k]]:
+                    had, has = ({k: group[k] for k in keys if k in group} for group in (had, has))
+                    differ.append(f'its optimizer has {had}, this one {has}')
+                    break
         before, now = checkpoint['meta'].get('samples_a_step'), samples_a_step(runner)
         if before is not None and before != now:
             differ.append(

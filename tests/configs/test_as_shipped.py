@@ -219,6 +219,8 @@ def test_trains_validates_resumes_and_tests(path, data, tmp_path, monkeypatch):
 
     def train(epochs, resume=None):
         changes = {**options, 'load_from': start, 'train_cfg.max_epochs': epochs}
+        if isinstance(cfg.param_scheduler, dict) and cfg.param_scheduler.get('total_steps') == 1:
+            changes['param_scheduler.total_steps'] = 2  # a one-cycle schedule is as long as the whole training
         more = dict(resume=resume, seed=None, max_unreadable=None, cfg_options=changes)
         launch.train(argparse.Namespace(**common, **flags, **more))
         return load_checkpoint(work_dir / f'epoch_{epochs}.pth')
