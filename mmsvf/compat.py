@@ -82,6 +82,7 @@ def install() -> None:
     for reader in ('mmengine.fileio.handlers.pickle_handler', 'mmpretrain.datasets.cifar', 'mmseg.utils.io'):
         on_import(reader, read_pickles_safely)
     on_import('mmengine.fileio.handlers.yaml_handler', read_yaml_safely)
+    on_import('mmengine.fileio.io', name_the_file)
     for reader in ('mmpose.datasets.datasets.wholebody3d.h3wb_dataset', 'mmdet.datasets.openimages'):
         on_import(reader, read_objects_safely)
     on_import('mmengine.hooks.checkpoint_hook', keep_the_old_until_the_new)
@@ -181,6 +182,28 @@ def read_yaml_safely(module: ModuleType) -> Iterator[None]:
     import yaml
 
     module.Loader = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def name_the_file(module: ModuleType) -> Iterator[None]:
+    """What is wrong with a file of ``mmengine.load`` is said with its path.
+
+    Reason: mmengine 0.10.7 hands its readers the content alone. Delete when its errors have the path.
+    """
+    yield
+    from pickle import UnpicklingError
+
+    from .files.pickles import unreadable
+
+    original = module.load
+
+    def load(file: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(file, *args, **kwargs)
+        except UnpicklingError as error:
+            raise (unreadable(file, error) if isinstance(file, (str, os.PathLike)) else error) from None
+
+    rebind(module, 'load', load)
 
 
 @contextlib.contextmanager

@@ -181,6 +181,17 @@ def test_a_nan_gradient_is_named_before_the_weights_take_it(digits, tmp_path, cl
         assert torch.equal(value, after[2][name]) and torch.equal(value, on_disk[name]), name
 
 
+def test_a_batch_that_is_not_finite_stops_in_its_iteration(digits, tmp_path):
+    training = runner(digits, tmp_path / 'run', epochs=3)
+    training.model.data_preprocessor.register_forward_hook(
+        lambda module, inputs, out: (
+            {**out, 'inputs': out['inputs'] * float('nan')} if module.training and training.iter == 1 else out
+        )
+    )
+    with pytest.raises(RuntimeError, match=r'not finite in iteration 2 .*epoch_1\.pth'):
+        training.train()
+
+
 def test_steps_are_left_out_up_to_a_number_in_a_row(digits, tmp_path, caplog):
     options = {'default_hooks.finite.max_skipped': 2}
     training = runner(digits, tmp_path / 'some', epochs=6, **options)

@@ -184,6 +184,16 @@ def test_yaml_by_mmengine(command, tmp_path):
     assert mmengine.load(tmp_path / 'x.yml') == dict(x=[1, 2.5, 'a'])
 
 
+def test_mmengine_names_the_file(command, tmp_path):
+    import mmengine
+
+    path = tmp_path / 'annotations.pkl'
+    path.write_bytes(PICKLES['shell'](command))
+    for load in (mmengine.load, mmengine.fileio.load):
+        with pytest.raises(pickle.UnpicklingError, match=r'annotations\.pkl.*posix\.system'):
+            load(path)
+
+
 def test_objects_of_numpy(command, tmp_path):
     """As H3WB's annotations have them."""
     np.savez(tmp_path / 'x.npz', good=np.array({'a': np.ones(2)}), plain=np.arange(3))
