@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import gc
 import inspect
 import logging
 import os
@@ -135,6 +136,8 @@ def run(cfg: Config, method: str) -> Any:
     if dist.is_available() and dist.is_initialized():  # without this a CPU run may abort at exit
         dist.barrier()
         dist.destroy_process_group()
+        del runner  # its model holds the group, whose threads must have ended before the process does
+        gc.collect()
     return result
 
 
