@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.registry import DATASETS
@@ -37,4 +38,9 @@ class DatasetWrapper(Dataset):
 def sample_name(dataset: Any, index: int) -> str:
     """The file of a sample, or its index where the data set does not tell."""
     info = dataset.get_data_info(index) if hasattr(dataset, 'get_data_info') else {}
-    return next((str(info[key]) for key in PATHS if info.get(key)), f'sample {index}')
+    return file_name(info, f'sample {index}')
+
+
+def file_name(info: Mapping[str, Any], otherwise: str) -> str:
+    """The file that a sample's information names, or ``otherwise``."""
+    return next((str(info[key]) for key in PATHS if info.get(key)), otherwise)

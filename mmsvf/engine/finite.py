@@ -134,7 +134,7 @@ class FiniteHook(Hook):
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         weights = checkpoint.get('state_dict', {})
-        bad = [k for k, v in weights.items() if torch.is_floating_point(v) and not torch.isfinite(v).all()]
+        bad = not_finite(weights.items())
         if bad:
             raise RuntimeError(
                 f'{len(bad)} of {len(weights)} tensors of the model are not finite after '

@@ -11,7 +11,7 @@ from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from mmsvf.body import JOINTS, errors
-from mmsvf.datasets.wrapper import PATHS
+from mmsvf.datasets.wrapper import file_name
 from mmsvf.registry import METRICS
 
 MILLIMETRES = 1000.0
@@ -67,7 +67,7 @@ class SMPLPoseMetric(BaseMetric):
 
 def check_joints(joints: Tensor, target: Tensor, sample: dict) -> None:
     """Raise ValueError for joints of which no error can be computed."""
-    name = next((str(sample[key]) for key in PATHS if sample.get(key)), 'a clip')
+    name = file_name(sample, 'a clip')
     for what, value in (('prediction', joints), ('target', target)):
         if value.dim() != 3 or value.shape[1:] != (len(JOINTS), 3) or len(value) != len(target):
             raise ValueError(
