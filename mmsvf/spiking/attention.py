@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, cat, nn
 
+from mmsvf.precision import FullPrecision
+
 from .arguments import check_count, check_filled, check_heads
 from .hamming import dot_attention, hamming_attention
 from .layers import PointwiseConv, RepConv, over_images
@@ -108,8 +110,12 @@ class SpikeProjection(nn.Module):
         return self.lif(self.conv(x))
 
 
-class AttentionRead(nn.Module):
-    """Score -> scale -> [BN] -> LIF over one kind of token; options as in :class:`SpikeAttention`."""
+class AttentionRead(FullPrecision):
+    """Score -> scale -> [BN] -> LIF over one kind of token; options as in :class:`SpikeAttention`.
+
+    Scores are fp32, and so are scale, BatchNorm and membranes behind them, in a model of half precision, too; spikes
+    come in the type of the queries.
+    """
 
     def __init__(
         self,
@@ -170,7 +176,7 @@ class AttentionRead(nn.Module):
             scale = scale * (self.reference_tokens / tokens[1].shape[-2])
         x = SCORES[self.score].attend(*tokens, scale=scale)
         x = merge_heads(x if self.shift is None else x.add_(self.shift), self.tokens, (t, b, h, w))
-        return self.lif(x if self.norm is None else over_images(self.norm, x))
+        return self.lif(x if self.norm is None else over_images(self.norm, x)).to(q.dtype)
 
     def extra_repr(self) -> str:
         scale = f'{self.scale:.6g}' if isinstance(self.scale, float) else 'a channel'

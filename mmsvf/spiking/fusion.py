@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Union
 
@@ -63,7 +63,21 @@ def fold(conv: nn.Conv2d, *norms: _BatchNorm) -> nn.Conv2d:
     return fused
 
 
-class FoldedRepConv(nn.Module):
+class Folded(nn.Module):
+    """Convolutions that hold the BatchNorms behind them; one that saw constants in training multiplied by up to 316."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        for name, weight in self.named_parameters():
+            if weight.dtype == torch.float16 and not weight.is_meta and not weight.isfinite().all():
+                raise OverflowError(
+                    f'{type(self).__name__}.{name} has BatchNorms of all but constant channels folded into it and '
+                    'leaves the range of float16: use bfloat16()'
+                )
+        return self
+
+
+class FoldedRepConv(Folded):
     """RepConv in evaluation: 1x1 -> depth-wise 3x3 with zero padding -> 1x1 with a bias.
 
     Args:
@@ -110,7 +124,7 @@ class FoldedRepConv(nn.Module):
         return over_images(lambda i: self.pointwise2(self.depthwise(self.pointwise1(i))), x)
 
 
-class DenseRepConv(nn.Module):
+class DenseRepConv(Folded):
     """RepConv in evaluation as one dense 3x3 convolution."""
 
     def __init__(self, convs: Sequence[RepConv]) -> None:
@@ -121,7 +135,7 @@ class DenseRepConv(nn.Module):
         return over_images(self.conv, x)
 
 
-class FoldedPointwise(nn.Module):
+class FoldedPointwise(Folded):
     """1x1 convolutions of the same input in evaluation, as one with a bias."""
 
     def __init__(self, convs: Sequence[PointwiseConv]) -> None:

@@ -103,7 +103,7 @@ class ClipBackbone(BaseModule):
                 f'channels, time, height, width) or an image (batch, {self.in_channels} channels, height, width); got '
                 f'shape {tuple(x.shape)}: set in_channels, or have the data preprocessor deliver this layout (NCTHW)'
             )
-        image = x.dim() == 4
+        image, x = x.dim() == 4, x.to(next(self.parameters()).dtype)  # preprocessors give fp32 whatever the model is in
         check_filled(type(self).__name__, x, f'batch, channels, {"" if image else "time, "}height, width')
         x = x.unsqueeze(0).expand(self.time_steps, -1, -1, -1, -1) if image else x.permute(2, 0, 1, 3, 4)
         steps, outs = x.shape[0], {}

@@ -36,5 +36,6 @@ class FrameBackbone(BaseModule):
             )
         check_filled('FrameBackbone', x, 'batch, channels, time, height, width')
         batch = len(x)
+        x = x.to(next(self.parameters()).dtype)  # preprocessors give fp32 whatever the model is in
         maps = self.backbone(x.transpose(1, 2).flatten(0, 1))
         return tuple(y.unflatten(0, (batch, -1)).transpose(1, 2) for y in maps)

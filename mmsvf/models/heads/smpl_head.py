@@ -22,7 +22,7 @@ from mmsvf.body import (
     project,
     rotation_6d_to_matrix,
 )
-from mmsvf.precision import full_precision
+from mmsvf.precision import FullPrecision, full_precision
 from mmsvf.registry import MODELS
 from mmsvf.spiking.arguments import check_filled
 from mmsvf.spiking.neuron import NeuronSpec, build_neuron
@@ -32,7 +32,7 @@ TARGETS = ('pose', 'shape', 'translation', 'joints_3d', 'joints_2d')
 
 
 @MODELS.register_module()
-class SMPLHead(BaseHead):
+class SMPLHead(FullPrecision, BaseHead):
     """LIF -> space mean -> three linear layers: 24 x 6 for the pose, 10 for the shape, 3 for the translation.
 
     Spikes first, then pooling (App. H; D43): what the linear layers see is the share of the pixels that fired. The
@@ -112,9 +112,9 @@ class SMPLHead(BaseHead):
             )
         check_filled('SMPLHead', x, 'batch, channels, time, height, width')
         rates = self.lif(x.permute(2, 0, 1, 3, 4)).mean((3, 4)).transpose(0, 1)  # B T C
-        # rotations and the body in full precision, also under autocast
+        # rotations and the body in full precision, also under autocast and in a model of half precision
         with full_precision(x):
-            rates = rates.float()
+            rates = rates.to(self.pose.weight.dtype)
             pose = rotation_6d_to_matrix(self.pose(rates).unflatten(-1, (len(JOINTS), 6)))
             shape, translation = self.shape(rates), self.translation(rates)
             shift = translation.detach() if self.detach_translation and self.training else translation
