@@ -1,18 +1,52 @@
-"""Islands of full precision under autocast and in models of half precision."""
+"""Islands of full precision: under autocast, under TF32, and in models of half precision."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-def full_precision(x: Tensor) -> AbstractContextManager[None]:
-    """No autocast on the tensor's device; nothing for shapes alone (the meta device), which know no autocast."""
-    return nullcontext() if x.is_meta else torch.autocast(device_type=x.device.type, enabled=False)
+def full_precision(x: Tensor) -> AbstractContextManager[Any]:
+    """No autocast on the tensor's device, and products of fp32 that are products of fp32.
+
+    TF32 and bfloat16, which torch.set_float32_matmul_precision and torch.backends allow, hold integers up to 2048 and
+    256. Compiled graphs take that setting as it is: it cannot change inside of one. Nothing for shapes alone (the meta
+    device), which know no autocast.
+    """
+    if x.is_meta:
+        return nullcontext()
+    autocast = torch.autocast(device_type=x.device.type, enabled=False)
+    return autocast if torch.compiler.is_compiling() or not _rounds(x) else _Exact(x, autocast)
+
+
+def _setting(x: Tensor) -> tuple[Any, str, str]:
+    """Where torch keeps how products of fp32 are computed on the tensor's device: owner, attribute, value for exact."""
+    backend = torch.backends.cuda if x.is_cuda else torch.backends.mkldnn
+    if hasattr(getattr(backend, 'matmul', None), 'fp32_precision'):  # from torch 2.9 on, which forbids to mix them
+        return backend.matmul, 'fp32_precision', 'ieee'
+    return torch.backends.cuda.matmul, 'allow_tf32', False  # type: ignore[return-value]
+
+
+def _rounds(x: Tensor) -> bool:
+    owner, name, exact = _setting(x)
+    return getattr(owner, name) not in (exact, 'none')
+
+
+class _Exact(ExitStack):
+    def __init__(self, x: Tensor, autocast: AbstractContextManager[Any]) -> None:
+        super().__init__()
+        self.setting, self.autocast = _setting(x), autocast
+
+    def __enter__(self) -> _Exact:
+        owner, name, exact = self.setting
+        self.callback(setattr, owner, name, getattr(owner, name))
+        setattr(owner, name, exact)
+        self.enter_context(self.autocast)
+        return self
 
 
 class FullPrecision(nn.Module):

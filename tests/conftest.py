@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # two OpenMP threads on a busy machine wait for each other
@@ -29,6 +30,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def seeded() -> None:
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002  (what OpenMMLab's transforms draw from)
+
+
+@pytest.fixture(params=['cpu', *[pytest.param('cuda', marks=pytest.mark.gpu)] * torch.cuda.is_available()])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where tensors and modules are made: a test that has this runs on the GPU as well, where there is one.
+
+    In fp32 as it is, without TF32, and with algorithms that give the same sums each time.
+    """
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
+    monkeypatch.setattr(torch.backends.cudnn, 'deterministic', True)
+    with torch.device(request.param):
+        yield request.param
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ class Classifier(nn.Module):
 
 
 def load(mode):
-    golden = torch.load(GOLDEN / f'{mode}.pth', weights_only=True)
+    golden = torch.load(GOLDEN / f'{mode}.pth', weights_only=True, map_location=torch.get_default_device())
     settings = official_arch(golden['state_dict'], MODES[mode]['space_time'])
     model = Classifier(settings, golden['num_classes'])
     model.load_state_dict(from_official(golden['state_dict']), strict=True)
@@ -57,7 +57,7 @@ def load(mode):
 
 
 @pytest.fixture(params=MODES)
-def golden_run(request):
+def golden_run(request, device):
     if not GOLDEN.is_dir():
         pytest.skip(f'no golden outputs at {GOLDEN}')
     return load(request.param)

@@ -44,6 +44,7 @@ def awake(model, x):
     return model.eval()
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('dtype', HALF, ids=str)
 @pytest.mark.parametrize('form', FORMS)
 @pytest.mark.parametrize('attention', ATTENTIONS, ids=str)
@@ -56,6 +57,7 @@ def test_backbone(attention, form, dtype):
     assert {p.dtype for p in model.parameters()} <= {dtype, torch.float32}
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('dtype', HALF, ids=str)
 @pytest.mark.parametrize('fused', [False, True])
 def test_scores_are_summed_in_full_precision(dtype, fused):
@@ -80,6 +82,7 @@ def test_scores_are_summed_in_full_precision(dtype, fused):
     assert torch.equal(found.float(), expected) and 0.1 < expected.mean() < 0.9
 
 
+@pytest.mark.usefixtures('device')
 def test_only_what_would_lose_digits_is_kept():
     read = AttentionRead(16, 8, 'clip')
     assert read.half().norm.weight.dtype == read.bfloat16().norm.running_var.dtype == torch.float32

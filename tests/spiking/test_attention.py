@@ -23,6 +23,7 @@ def awake(attention):
     return attention
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('neuron', ['official', 'paper'])
 @pytest.mark.parametrize('design', DESIGNS)
 @pytest.mark.parametrize('score', SCORES)
@@ -71,6 +72,7 @@ def changed_steps(attention, at, steps=4, trials=20):
     return changed.nonzero().flatten().tolist()
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('score', SCORES)
 def test_what_a_step_depends_on(score):
     assert changed_steps(SpikeAttention(WIDTH, 4, score, 'spatial'), at=1) == [1]
@@ -87,6 +89,7 @@ def test_heads_split_and_merge(tokens):
     assert torch.equal(merge_heads(y, tokens, (4, 2, 4, 6)), x)
 
 
+@pytest.mark.usefixtures('device')
 def test_joint_attention_is_its_definition():
     """Eq. 9 written with loops over heads, on the tokens of the whole clip."""
     attention = awake(SpikeAttention(WIDTH, 4)).eval()
@@ -164,6 +167,7 @@ def test_table_of_designs_is_complete():
     assert sorted(SPACE_TIME) == sorted(DESIGNS)
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('scale', ['height', 'volume', 0.125])
 def test_block_attention_is_its_definition(scale):
     """STAtten: within each chunk of steps Q (K^T V), head by head, written with loops."""
@@ -183,6 +187,7 @@ def test_block_attention_is_its_definition(scale):
     assert torch.equal(attention(x), unit.proj(unit.read.lif(expected))) and expected.any()
 
 
+@pytest.mark.usefixtures('device')
 def test_one_block_is_joint_attention():
     block = awake(SpikeAttention(WIDTH, 4, 'dot', 'block', block_steps=4)).eval()
     joint = SpikeAttention(WIDTH, 4, 'dot', 'joint').eval()
@@ -234,6 +239,7 @@ def test_steps_that_a_block_does_not_divide():
         SpikeAttention(WIDTH, 4, block_steps=0)
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize(
     'options', [dict(), dict(norm=False), dict(score='dot'), dict(score='dot', norm=True)], ids=str
 )

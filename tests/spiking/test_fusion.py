@@ -12,7 +12,7 @@ from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.models.necks.memory_read_fuse import MemoryReadFuse
 from mmsvf.models.necks.spike_fpn import SpikeFPN
 from mmsvf.spiking import build_neuron
-from mmsvf.spiking.fusion import FoldedRepConv, fold
+from mmsvf.spiking.fusion import FoldedRepConv, compile_blocks, fold
 from mmsvf.spiking.layers import RepConv
 
 TINY = dict(embed_dims=(8, 16, 24, 32, 40), depths=(1, 1, 1, 2, 1))
@@ -40,6 +40,7 @@ def shaken(model, *inputs):
     return model.eval().double()
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('merge', [False, True], ids=['factored', 'merged'])
 @pytest.mark.parametrize('neuron', ['official', dict(type='IntegerLIF')], ids=['LIF', 'IntegerLIF'])
 @pytest.mark.parametrize('attention', ATTENTIONS, ids=lambda a: '-'.join(map(str, a.values())))
@@ -59,6 +60,7 @@ def test_the_same_function(attention, neuron, merge):
         torch.testing.assert_close(b, a, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('norm', [False, True], ids=['no norm', 'norm'])
 @pytest.mark.parametrize('merge', [False, True], ids=['factored', 'merged'])
 def test_memory_and_feature_pyramid(merge, norm):
@@ -97,6 +99,7 @@ def test_no_norm_is_left_and_fewer_products():
     assert any(p.requires_grad for p in model.parameters()) and model.training
 
 
+@pytest.mark.usefixtures('device')
 def test_border_of_repconv():
     """The constant that crosses the padding: in the corner, too, of a RepConv whose border is far from zero."""
     conv = RepConv(4, 6)
@@ -114,6 +117,7 @@ def test_border_of_repconv():
     assert torch.equal(both[:, :, :6], both[:, :, 6:])
 
 
+@pytest.mark.usefixtures('device')
 def test_fp32_differs_only_where_a_spike_flips():
     """On one layer at a time, with the same input: 1e-5, and spikes but for those within 1e-5 of the threshold."""
     model = SpikeVideoFormer(TINY)
@@ -138,6 +142,31 @@ def test_clear_errors():
         fold(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2, track_running_stats=False))
     with pytest.raises(AttributeError, match="no attribute 'fus'"):
         mmsvf.fus  # noqa: B018
+
+
+gpu_only = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')]
+
+
+@pytest.mark.parametrize('how', [pytest.param('compiled', marks=gpu_only), pytest.param('CUDA graph', marks=gpu_only)])
+def test_on_a_gpu_as_one_graph(how):
+    """What is launched at once gives what is launched one by one; in fp32, where neurons are kernels."""
+    with torch.device('cuda'):
+        model = SpikeVideoFormer(TINY)
+        fused = mmsvf.fuse(shaken(model, torch.randn(2, 3, 4, 32, 32)).float())
+        x = torch.randn(2, 3, 4, 32, 32)
+    with torch.no_grad():
+        expected = fused(x)
+        if how == 'compiled':
+            found = compile_blocks(fused)(x)
+            assert (found - expected).abs().gt(1e-4).float().mean() < 0.02
+        else:
+            for _ in range(3):
+                fused(x)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                found = fused(x)
+            graph.replay()
+            assert torch.equal(found, expected)
 
 
 def test_one_graph():

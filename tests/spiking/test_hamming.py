@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmsvf import precision
 from mmsvf.spiking import hamming
 from mmsvf.spiking.hamming import (
     dot_attention,
@@ -47,6 +48,25 @@ def test_orders_and_oracle_agree_bit_for_bit(seed):
         for order in ('linear', 'quadratic', 'auto'):
             assert torch.equal(attention(q, k, v, scale=1.0, order=order), oracle)
         assert torch.equal(attention(q, k, v, scale=0.3), oracle * 0.3)
+
+
+@pytest.mark.parametrize('matmul', ['high', 'medium'])
+def test_exact_where_products_may_round(matmul, device):
+    """TF32 and bfloat16 hold integers up to 2048 and 256; a setting for others' products is found and put back."""
+    q, k, v = (x.to(device) for x in (spikes(3000, 64), spikes(5000, 64, rate=0.9), spikes(5000, 64, rate=0.9)))
+    expected = hamming_attention(q.double(), k.double(), v.double(), scale=1.0)
+    seen = []
+    torch.set_float32_matmul_precision(matmul)
+    try:
+        setting = precision._setting(q)
+        before = getattr(*setting[:2])
+        with precision.full_precision(q):
+            seen.append(getattr(*setting[:2]))
+        found = [hamming_attention(q, k, v, scale=1.0, order=order) for order in ('linear', 'quadratic')]
+        assert seen == [setting[2]] != [before] and getattr(*setting[:2]) == before
+    finally:
+        torch.set_float32_matmul_precision('highest')
+    assert all(torch.equal(y.double(), expected) for y in found) and expected.abs().max() > 2048
 
 
 @pytest.mark.parametrize('seed', range(10))

@@ -5,6 +5,7 @@ from torch import nn
 from mmsvf.spiking import Downsample, RepConv, SpikeConv, unroll
 
 
+@pytest.mark.usefixtures('device')
 def test_repconv_is_one_3x3_convolution():
     """In evaluation the padded BatchNorm makes the fold exact, borders included (protocol 6.4)."""
     conv = RepConv(4, 6).double().eval()

@@ -15,6 +15,7 @@ def awake(channels=16, heads=4, score='hamming', **options):
     return module
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('score', ['hamming', 'dot'])
 def test_starts_as_the_last_frame(score):
     module, x = MemoryRead(16, 4, score), torch.randn(4, 2, 16, 6, 5) * 4
@@ -27,6 +28,7 @@ def test_one_frame_passes_through():
     assert torch.equal(awake()(x), x)
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('score', ['hamming', 'dot'])
 def test_is_cross_attention_from_the_last_frame_to_the_earlier_ones(score):
     module, x = awake(score=score).eval(), torch.randn(4, 2, 16, 6, 5) * 4
@@ -45,6 +47,7 @@ def test_is_cross_attention_from_the_last_frame_to_the_earlier_ones(score):
     torch.testing.assert_close(module(x), x[-1:] + module.proj(read))
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('score', ['hamming', 'dot'])
 def test_every_gradient_is_there_and_every_frame_counts(score):
     module, x = awake(score=score), torch.randn(4, 2, 16, 6, 5) * 4

@@ -33,6 +33,7 @@ def clip(steps=6):
     return torch.randn(steps, 2, 3, 4) * 2
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('spec', SPECS, ids=str)
 def test_a_clip_starts_from_rest_and_leaves_nothing(spec):
     neuron, x = build_neuron(spec), clip()
@@ -44,6 +45,7 @@ def test_a_clip_starts_from_rest_and_leaves_nothing(spec):
     assert first.unique().tolist() == list(range(int(first.max()) + 1))
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('spec', SPECS, ids=str)
 def test_step_by_step_equals_all_at_once(spec):
     neuron, x = build_neuron(spec), clip()
@@ -53,6 +55,7 @@ def test_step_by_step_equals_all_at_once(spec):
     assert torch.equal(torch.stack([neuron(step) for step in x]), at_once)
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('spec', SPECS[:7], ids=str)
 def test_kernel_equals_explicit_loop_with_gradient(spec):
     neuron, x = build_neuron(spec), clip()
@@ -166,6 +169,7 @@ def test_integer_lif_dynamics():
     assert IntegerLIF(4)(torch.tensor([[1.4], [0.5], [9.0]])).flatten().tolist() == [1, 1, 4]
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('max_value', [1, 4])
 def test_unrolled_integers_give_identical_sums(max_value):
     spikes = IntegerLIF(max_value)(torch.randn(3, 2, 8, 5, 5) * 3)

@@ -21,6 +21,8 @@ if not (clip_ops.TRITON and (DEVICE == 'cuda' or os.environ.get('TRITON_INTERPRE
 
 from mmsvf.spiking import triton_kernels  # noqa: E402
 
+pytestmark = [pytest.mark.gpu] if DEVICE == 'cuda' else []
+
 
 @pytest.fixture(autouse=True)
 def triton_everywhere(monkeypatch):

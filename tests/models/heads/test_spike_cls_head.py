@@ -16,6 +16,7 @@ def build(**kwargs):
     return MODELS.build(dict(type='SpikeClsHead', num_classes=5, in_channels=8, **kwargs))
 
 
+@pytest.mark.usefixtures('device')
 def test_is_mean_lif_linear_mean():
     head, x = build(), torch.randn(3, 8, 4, 6, 6) * 8
     spikes = build_neuron()(x.mean((3, 4)).permute(2, 0, 1))

@@ -42,6 +42,7 @@ def test_a_norm_behind_every_convolution_or_none(neuron, norm):
     assert all(p.grad is not None and p.grad.any() for p in neck.parameters())
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('norm', [False, True], ids=['no norm', 'norm'])
 def test_binary_sub_steps_give_the_same_and_cost_the_same(norm):
     neck, inputs = pyramid(norm), features()

@@ -112,6 +112,7 @@ def test_train_memory_only_needs_a_memory():
         MODELS.build(config('svf_cityscapes', train_memory_only=True))
 
 
+@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('size', [(60, 107), (64, 128), (480, 853), (512, 1024)])
 def test_whole_and_slide_inference(stages, size):
     """A window as large as the clip is the whole, also for sizes that the strides do not divide."""
@@ -162,6 +163,7 @@ def test_integer_neurons_of_neck_and_head_unroll_to_binary_steps(levels):
         torch.testing.assert_close(unroll(model)(image), integers, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures('device')
 def test_every_gradient_of_stage_one():
     model = awake(MODELS.build(config('svf_cityscapes'))).train()
     model.loss(torch.randn(2, 3, 64, 64) * 2, samples(2))['decode.loss_ce'].backward()
