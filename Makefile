@@ -1,12 +1,15 @@
 # Each command does its own set-up in .venv: make demo, make demo-seg, make demo-pose, make test, make lint.
+# make gpu proves and measures everything on a GPU with the Python and torch that are there; WHEELS=FOLDER has what is
+# missing there, where there is no network (benchmarks/wheels.py collects it).
 # With Python 3.11 under another name: make test PYTHON=/path/to/python3.11
 PYTHON ?= python3.11
+GPU_PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 TARGETS := .targets
 
-.PHONY: demo demo-seg demo-pose test lint clean
+.PHONY: demo demo-seg demo-pose gpu test lint clean
 
 demo: $(VENV)/.ready
 	@BIN=$(BIN) bash tools/demo.sh
@@ -16,6 +19,9 @@ demo-seg: $(VENV)/.ready
 
 demo-pose: $(VENV)/.ready
 	@BIN=$(BIN) bash tools/demo_pose.sh
+
+gpu:
+	$(GPU_PYTHON) benchmarks/gpu.py $(if $(WHEELS),--wheels $(WHEELS))
 
 # two processes of one thread each; what a file shares is made once
 # the kernels for GPU run on CPU, interpreted;

@@ -23,8 +23,8 @@ from mmsvf.spiking.attention import AttentionRead
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = dict(mmaction='moving_digits', mmseg='moving_scenes/vspw', mmpose='moving_body')
-CONFIGS = ('svf_k400_small', 'svf_mmhpsd_t8_small', 'svf_mmhpsd_t32_small', 'svf_mmhpsd_event_t8_small')
-CONFIGS += ('svf_cityscapes', 'svf_vspw', 'svf_vspw_vss', 'svf_imagenet_t1_small', 'svf_imagenet_t4_small')
+CONFIGS = ['svf_k400_small', 'svf_mmhpsd_t8_small', 'svf_mmhpsd_t32_small', 'svf_mmhpsd_event_t8_small']
+CONFIGS += ['svf_cityscapes', 'svf_vspw', 'svf_vspw_vss', 'svf_imagenet_t1_small', 'svf_imagenet_t4_small']
 
 
 def options(cfg: Any, name: str, size: int, steps: int) -> dict[str, Any]:

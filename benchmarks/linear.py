@@ -12,15 +12,13 @@ Memory is what autograd keeps for the backward pass. Exponents are slopes in log
 from __future__ import annotations
 
 import argparse
-import platform
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import torch
+from timing import DEVICE, machine, medians, record
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
@@ -62,7 +60,7 @@ LAYERS: dict[str, Callable[[int], nn.Module]] = {
 
 def measure(layer: nn.Module, channels: int, steps: int, side: int, rounds: int) -> tuple[float, float]:
     """Seconds of a forward and backward pass, and MB kept between the two."""
-    x = torch.randn(steps, 1, channels, side, side, requires_grad=True)
+    x = torch.randn(steps, 1, channels, side, side, device=DEVICE, requires_grad=True)
     kept: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -73,12 +71,8 @@ def measure(layer: nn.Module, channels: int, steps: int, side: int, rounds: int)
     own = {p.untyped_storage().data_ptr() for p in layer.parameters()}
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         layer(x).sum().backward()
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        layer(x).sum().backward()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times), sum(size for at, size in kept.items() if at not in own) / 2**20
+    time = medians({'step': lambda: layer(x).sum().backward()}, rounds)['step']
+    return time, sum(size for at, size in kept.items() if at not in own) / 2**20
 
 
 def slope(x: list[float], y: list[float]) -> float:
@@ -95,11 +89,9 @@ def main() -> None:
     parser.add_argument('--sides', type=int, nargs='+', default=[7, 14, 21, 28], help='of clips of 8 steps')
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--out', type=Path, default=Path('work_dirs/linear.png'))
+    parser.add_argument('--json', type=Path, help='write the exponents')
     args = parser.parse_args()
-    print(
-        f'{args.channels} channels, 8 heads, forward and backward, fp32, {torch.get_num_threads()} CPU threads, torch '
-        f'{torch.__version__}, Python {platform.python_version()}, {platform.machine()}; medians of {args.rounds}'
-    )
+    print(f'{args.channels} channels, 8 heads, forward and backward, fp32, {machine()}; medians of {args.rounds}')
     studies = {
         'clip length T': (args.steps, [(t, args.side) for t in args.steps]),
         'tokens of a frame N': ([s * s for s in args.sides], [(8, s) for s in args.sides]),
@@ -111,13 +103,15 @@ def main() -> None:
         print(f'\n| {title} | {" | ".join(map(str, values))} | exponent |\n|---|{"---|" * (len(values) + 1)}')
         for name, build in LAYERS.items():
             torch.manual_seed(0)
-            layer = build(args.channels)
+            layer = build(args.channels).to(DEVICE)
             if 'written out' in name:  # several matrices of tokens x tokens
                 sizes = [(t, side) for t, side in sizes if 8 * (t * side * side) ** 2 * 4 < LARGEST_SCORES]
             found = [measure(layer, args.channels, *size, args.rounds) for size in sizes]
             for row, (what, numbers) in enumerate(zip(('s', 'MB'), zip(*found))):
                 cells = [f'{number:.3g}' for number in numbers] + ['-'] * (len(values) - len(sizes))
-                print(f'| {name}, {what} | {" | ".join(cells)} | {slope(values, list(numbers)):.2f} |', flush=True)
+                exponent = slope(values, list(numbers))
+                print(f'| {name}, {what} | {" | ".join(cells)} | {exponent:.2f} |', flush=True)
+                record(args.json, **{f'exponent of {name}, {what}, against {title}': exponent})
                 axes[row, column].loglog(values[: len(sizes)], numbers, marker='o', label=name)
                 axes[row, column].set(xlabel=title, ylabel=('seconds', 'MB kept for backward')[row])
         for axis in axes[:, column]:

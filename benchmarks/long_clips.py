@@ -3,7 +3,7 @@
 
 python benchmarks/long_clips.py [--steps 8 16 32] [--rounds 3] [--configs ...]
 
-For each config a forward of one clip of T x 256 x 256 in fp32, as constructed, medians of rounds in which the models
+For each config a forward of clips of T x 256 x 256 in fp32, as constructed, medians of rounds in which the models
 take turns; "attention" is the neck or the attention reads alone. The exponent is the slope in log-log from the first to
 the last length: 1 is linear, 2 quadratic.
 """
@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import argparse
 import math
-import platform
 import statistics
 import time
 from contextlib import contextmanager
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from timing import DEVICE, machine, record, seconds, synchronize
 
 from mmsvf.apis import analysis
 from mmsvf.engine.allocator import keep_freed_memory
@@ -38,12 +38,16 @@ def timed(modules: list[Any], total: list[float]) -> Any:
     handles = []
     for module in modules:
         begin: list[float] = []
-        handles.append(module.register_forward_pre_hook(lambda *_, b=begin: b.append(time.perf_counter())))
+
+        def start(*_: Any, b: list[float] = begin) -> None:
+            synchronize()
+            b.append(time.perf_counter())
 
         def end(*_: Any, b: list[float] = begin) -> None:
+            synchronize()
             total[-1] += time.perf_counter() - b.pop()
 
-        handles.append(module.register_forward_hook(end))
+        handles += [module.register_forward_pre_hook(start), module.register_forward_hook(end)]
     yield
     for handle in handles:
         handle.remove()
@@ -55,26 +59,24 @@ def main() -> None:
     parser.add_argument('--steps', type=int, nargs='+', default=[8, 16, 32])
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--configs', nargs='+', default=CONFIGS, help='names under configs, without .py')
+    parser.add_argument('--batch', type=int, default=1, help='clips at a time')
+    parser.add_argument('--size', type=int, default=256)
+    parser.add_argument('--json', type=Path, help='write how much longer the longest clip takes')
     args = parser.parse_args()
     keep_freed_memory()  # as tools/test.py does
     root = Path(__file__).resolve().parents[1] / 'configs'
-    models = {Path(name).name: analysis.build_model(Config.fromfile(root / f'{name}.py'))[0] for name in args.configs}
-    print(
-        f'one clip of T x 256 x 256, fp32, {torch.get_num_threads()} CPU threads, torch {torch.__version__}, '
-        f'spikingjelly {version("spikingjelly")}, Python {platform.python_version()}, {platform.machine()}; '
-        f'medians of {args.rounds}\n'
-    )
+    configs = {Path(name).name: Config.fromfile(root / f'{name}.py') for name in args.configs}
+    models = {name: analysis.build_model(cfg)[0].to(DEVICE) for name, cfg in configs.items()}
+    print(f'{args.batch} clip(s) of T x {args.size} x {args.size}, fp32, {machine()}; medians of {args.rounds}\n')
     times: dict[tuple[str, int], list[float]] = {(n, t): [] for n in models for t in args.steps}
     joins: dict[tuple[str, int], list[float]] = {key: [] for key in times}
     for _ in range(args.rounds + 1):  # the first warms up
         for (name, steps), found in times.items():
             model: Any = models[name]
-            clip = torch.randn(1, 3, steps, 256, 256)
+            clip = torch.randn(args.batch, 3, steps, args.size, args.size, device=DEVICE)
             joins[name, steps].append(0.0)
             with timed([m for m in model.modules() if isinstance(m, JOINS)], joins[name, steps]):
-                begin = time.perf_counter()
-                model(clip, None, mode='tensor')
-                found.append(time.perf_counter() - begin)
+                found.append(seconds(partial(model, clip, None, mode='tensor')))
     lengths = ' | '.join(f'T = {steps}, s' for steps in args.steps)
     print(f'| model | part | {lengths} | last / first | exponent |')
     print('|' + '---|' * (len(args.steps) + 4))
@@ -85,6 +87,7 @@ def main() -> None:
             exponent = math.log(ratio) / math.log(args.steps[-1] / args.steps[0])
             cells = ' | '.join(f'{value:.3f}' for value in values)
             print(f'| {name} | {part} | {cells} | {ratio:.1f} x | {exponent:.2f} |')
+            record(args.json, **{f'{name}, {part}': ratio})
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parent.parent
-GOLDEN = ROOT.parent / 'shared' / 'golden'
+GOLDEN = Path(os.environ.get('MMSVF_GOLDEN', ROOT.parent / 'shared' / 'golden'))
 REAL = ROOT.parent / 'shared' / 'real'
 FRAMES = 24  # of each recording
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The embedded default, step by step as a user would type it (make demo).
+# PROCESSES=2 trains on so many; flags of tools/train.py are handed on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${BIN:+$BIN/}python
@@ -9,7 +10,7 @@ run() { echo "+ $*" && "$@"; }
 
 [ -f $DATA/val.txt ] || run "$PYTHON" tools/dataset_converters/moving_digits.py $DATA
 # two CPU processes with one thread each; dist_train.sh starts tools/train.py
-PYTHON=$PYTHON OMP_NUM_THREADS=1 run bash tools/dist_train.sh $CONFIG 2 --work-dir $WORK
+PYTHON=$PYTHON OMP_NUM_THREADS=1 run bash tools/dist_train.sh $CONFIG "${PROCESSES:-2}" --work-dir $WORK "$@"
 run "$PYTHON" tools/test.py $CONFIG "$(cat $WORK/last_checkpoint)" --work-dir $WORK --dump $WORK/predictions.pkl
 run "$PYTHON" tools/visualizations/show_clips.py $WORK/predictions.pkl $DATA/val.txt $DATA/val \
     --classes $DATA/classes.txt --out $WORK/predictions.png

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The embedded default of human pose, step by step as a user would type it (make demo-pose).
+# PROCESSES=2 trains on so many, MODALITIES=events from events alone; flags of tools/train.py are handed on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${BIN:+$BIN/}python
@@ -9,13 +10,13 @@ export OMP_NUM_THREADS=1 PYTHON
 run() { echo "+ $*" && "$@"; }
 
 [ -f $DATA/.complete ] || { run "$PYTHON" tools/dataset_converters/moving_body.py $DATA && touch $DATA/.complete; }
-for MODALITY in frames events; do
+for MODALITY in ${MODALITIES:-frames events}; do
     CONFIG=configs/demo/svf_moving_body.py
     [ $MODALITY = frames ] || CONFIG=configs/demo/svf_moving_body_event.py
     echo "== before training, from $MODALITY"
     run "$PYTHON" tools/analysis/pose_baselines.py $CONFIG
     # two CPU processes with one thread each; dist_train.sh starts tools/train.py
-    run bash tools/dist_train.sh $CONFIG 2 --work-dir $WORK/$MODALITY
+    run bash tools/dist_train.sh $CONFIG "${PROCESSES:-2}" --work-dir $WORK/$MODALITY "$@"
     echo "== and after"
     CHECKPOINT=$(cat $WORK/$MODALITY/last_checkpoint)
     run "$PYTHON" tools/test.py $CONFIG "$CHECKPOINT" --work-dir $WORK/$MODALITY --show-dir $WORK/$MODALITY/shown

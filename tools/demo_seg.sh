@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The embedded default of video segmentation, step by step as a user would type it (make demo-seg).
+# PROCESSES=2 trains on so many; flags of tools/train.py are handed on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${BIN:+$BIN/}python
@@ -11,8 +12,9 @@ run() { echo "+ $*" && "$@"; }
 
 [ -f $DATA/vspw/val.txt ] || run "$PYTHON" tools/dataset_converters/moving_scenes.py $DATA
 # two CPU processes with one thread each; dist_train.sh starts tools/train.py
-run bash tools/dist_train.sh $STAGE1 2 --work-dir $WORK/stage1
-run bash tools/dist_train.sh $STAGE2 2 --work-dir $WORK/stage2 --cfg-options load_from="$(cat $WORK/stage1/last_checkpoint)"
+run bash tools/dist_train.sh $STAGE1 "${PROCESSES:-2}" --work-dir $WORK/stage1 "$@"
+run bash tools/dist_train.sh $STAGE2 "${PROCESSES:-2}" --work-dir $WORK/stage2 "$@" \
+    --cfg-options load_from="$(cat $WORK/stage1/last_checkpoint)"
 echo "== the spoilt clips without the memory"
 run "$PYTHON" tools/test.py $STAGE2 "$(cat $WORK/stage1/last_checkpoint)" --work-dir $WORK/without \
     --cfg-options model.memory.read=False model.train_memory_only=False

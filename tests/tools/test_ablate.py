@@ -90,6 +90,14 @@ def test_other_options_in_the_same_folder_are_refused(runs, options):
     assert contents(work) == before
 
 
+def test_time_is_over(runs, options):
+    """What is finished is in the table; what is not was not started, and is named."""
+    work, command, _ = runs
+    error = tool_error(*command, '--only', 'hamming_16', '--seeds', '0', '7', '--minutes', '0', *options)
+    assert '| hamming_16 | ' in error and 'hamming_16, seed 7: the time is over before train.py has ended' in error
+    assert not (work / 'hamming_16' / '7' / 'run').exists()
+
+
 def test_width_study(runs, tmp_path, options):
     work, _, _ = runs
     log = tool('analysis/width_study', work, '--clips', '2', '--out', tmp_path / 'study.png')

@@ -17,6 +17,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--metric', help="metric of the last validation (default: the framework's usual one)")
     parser.add_argument('--energy', type=int, metavar='CLIPS', help='also the energy, by rates on so many test clips')
     parser.add_argument('--jobs', type=int, default=1, help='trainings side by side (default: %(default)s)')
+    parser.add_argument('--minutes', type=float, help='stop after so long, with a table of what is done')
     parser.add_argument('--work-dir', type=Path, help='folder of the runs (default: work_dirs/ablation/CONFIG)')
     parser.add_argument('--out', type=Path, help='write the table as Markdown')
     parser.add_argument(
@@ -100,12 +102,14 @@ def last_metric(folder: Path, metric: str) -> float:
     raise ValueError(f'{folder}: no validation logged {metric!r}; --metric can be one of {sorted(seen)}')
 
 
-def run_once(cfg: Config, folder: Path, seed: int, metric: str, clips: int | None, threads: int) -> dict[str, Any]:
+def run_once(
+    cfg: Config, folder: Path, seed: int, metric: str, clips: int | None, threads: int, until: float
+) -> dict[str, Any]:
     """Train, validate and count one variant, unless its result is there.
 
     Raises:
         ValueError: a result of other options is there.
-        RuntimeError: a command failed; the message has its log.
+        RuntimeError: a command failed, or the time is over; the message has its log.
     """
     # the runner writes its own config.py, so its folder is another
     result, config, work = folder / 'result.json', folder / 'config.py', folder / 'run'
@@ -118,13 +122,13 @@ def run_once(cfg: Config, folder: Path, seed: int, metric: str, clips: int | Non
         folder.mkdir(parents=True, exist_ok=True)
         config.write_text(text)
     if 'trained' not in found:
-        call(folder, threads, 'train.py', config, '--work-dir', work, '--seed', seed, '--resume')
+        call(folder, threads, until, 'train.py', config, '--work-dir', work, '--seed', seed, '--resume')
         found['trained'] = True
     found[metric] = last_metric(work, metric)
     if clips and f'energy of {clips}' not in found:
         checkpoint = (work / 'last_checkpoint').read_text()
         report = folder / 'energy.json'
-        call(folder, threads, 'analysis/energy.py', config, checkpoint, '--clips', clips, '--json', report)
+        call(folder, threads, until, 'analysis/energy.py', config, checkpoint, '--clips', clips, '--json', report)
         totals = json.loads(report.read_text())['totals']
         found[f'energy of {clips}'] = {name: total['mj_a_clip'] for name, total in totals.items()}
     if found != before:
@@ -132,14 +136,20 @@ def run_once(cfg: Config, folder: Path, seed: int, metric: str, clips: int | Non
     return found
 
 
-def call(folder: Path, threads: int, tool: str, *arguments: object) -> None:
-    """Run a tool of this repository with its output in a log."""
+def call(folder: Path, threads: int, until: float, tool: str, *arguments: object) -> None:
+    """Run a tool of this repository with its output in a log, no longer than to a time of time.monotonic."""
     log = folder / 'log.txt'
     command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, arguments)]
-    with log.open('a') as file:
-        code = subprocess.run(
-            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, 'OMP_NUM_THREADS': str(threads)}
-        ).returncode
+    env = {**os.environ, 'OMP_NUM_THREADS': str(threads)}
+    left = until - time.monotonic()
+    try:
+        if left <= 0:
+            raise subprocess.TimeoutExpired(command, 0)
+        with log.open('a') as file:
+            timeout = None if left == float('inf') else left
+            code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=env, timeout=timeout).returncode
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f'the time is over before {tool} has ended; the same command goes on with it') from None
     if code:
         raise RuntimeError(f'{tool} failed with {code}; {log} ends: {" ".join(log.read_text().splitlines()[-3:])}')
 
@@ -188,11 +198,15 @@ def main() -> None:
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     results: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in rows}
     failed: list[str] = []
+    until = float('inf') if args.minutes is None else time.monotonic() + args.minutes * 60
     bar = ProgressBar(len(rows) * len(args.seeds))
     with ThreadPoolExecutor(args.jobs) as pool:
         # all rows of a seed before the next seed: an early stop leaves pairs
         jobs = {
-            pool.submit(run_once, cfg, folder / name / str(seed), seed, metric, args.energy, threads): (name, seed)
+            pool.submit(run_once, cfg, folder / name / str(seed), seed, metric, args.energy, threads, until): (
+                name,
+                seed,
+            )
             for seed in args.seeds
             for name, cfg in variants.items()
         }
