@@ -32,7 +32,7 @@ test: lint $(TARGETS)/.ready
 	OMP_NUM_THREADS=1 PYTHONPATH=$(TARGETS)/triton TRITON_INTERPRET=1 $(BIN)/python -m pytest -q \
 	    tests/spiking/test_triton_kernels.py
 	OMP_NUM_THREADS=1 PYTHONPATH=$(TARGETS)/spikingjelly-classic $(BIN)/python -m pytest -q -n 2 --dist loadfile \
-	    tests/spiking tests/models/backbones tests/test_checkpoints.py
+	    tests/spiking tests/models/backbones tests/models/test_official.py
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .

@@ -19,7 +19,7 @@ from contextlib import nullcontext
 
 import torch
 
-from mmsvf.energy import OperationCounter
+from mmsvf.analysis.energy import OperationCounter
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from mmengine.runner import Runner
 
-from mmsvf.engine.finite import gradient_norm
+from mmsvf.engine.hooks.finite_hook import gradient_norm
 from mmsvf.engine.launch import load_config
 from mmsvf.spiking.attention import AttentionRead
 

@@ -33,7 +33,7 @@ from pathlib import Path
 from report import Bar, Report
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = 'tests/spiking tests/models tests/test_precision.py tests/test_checkpoints.py'
+TESTS = 'tests/spiking tests/models tests/test_precision.py tests/models/test_official.py'
 ROWS = 'base dot hierarchical factorized neuron spatial s_1_2d s_1_8 s_1_64 s_1_512 s_1_2048'
 ABLATE = 'python tools/analysis/ablate.py configs/demo/svf_moving_digits.py configs/ablation/table6.yml'
 DIGITS, SCENES, BODY = (f'python tools/dataset_converters/moving_{what}.py' for what in ('digits', 'scenes', 'body'))

@@ -23,7 +23,7 @@ import torch
 from mmengine.config import Config
 from timing import DEVICE, machine, record, seconds, synchronize
 
-from mmsvf.apis import analysis
+from mmsvf.analysis.models import build_model
 from mmsvf.engine.allocator import keep_freed_memory
 from mmsvf.models.necks.frame_fusion import FrameGRU, SpaceTimeTransformer
 from mmsvf.spiking.attention import AttentionRead
@@ -66,7 +66,7 @@ def main() -> None:
     keep_freed_memory()  # as tools/test.py does
     root = Path(__file__).resolve().parents[1] / 'configs'
     configs = {Path(name).name: Config.fromfile(root / f'{name}.py') for name in args.configs}
-    models = {name: analysis.build_model(cfg)[0].to(DEVICE) for name, cfg in configs.items()}
+    models = {name: build_model(cfg)[0].to(DEVICE) for name, cfg in configs.items()}
     print(f'{args.batch} clip(s) of T x {args.size} x {args.size}, fp32, {machine()}; medians of {args.rounds}\n')
     times: dict[tuple[str, int], list[float]] = {(n, t): [] for n in models for t in args.steps}
     joins: dict[tuple[str, int], list[float]] = {key: [] for key in times}

@@ -127,7 +127,7 @@ def load_checkpoints_safely(module: ModuleType) -> Iterator[None]:
     ``weights_only=True``, and compares them with their checksums.
     """
     yield
-    from .checkpoints import load_checkpoint
+    from .models.official import load_checkpoint
 
     module.torch = _With(module.torch, load=load_checkpoint)  # type: ignore[attr-defined]
     rebind(module, 'load_url', load_url)
@@ -258,7 +258,7 @@ def load_url(url: str, model_dir: str | None = None, map_location: Any = None, p
     """``torch.utils.model_zoo.load_url`` through the allow list; the file name's hash is checked."""
     import torch.hub
 
-    from .checkpoints import load_checkpoint
+    from .models.official import load_checkpoint
 
     model_dir = model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints')
     os.makedirs(model_dir, exist_ok=True)

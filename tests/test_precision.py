@@ -8,7 +8,8 @@ import torch
 from mmengine.config import Config
 
 import mmsvf
-from mmsvf.apis import analysis
+from mmsvf.analysis.inputs import loader_inputs, random_inputs
+from mmsvf.analysis.models import build_model, calibrate_batchnorm, run_model
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.spiking import SpikeAttention, fusion
 from mmsvf.spiking.attention import AttentionRead
@@ -110,11 +111,11 @@ def test_folded_weights_beyond_float16():
 def test_whole_models(name, dtype):
     """Pre-processed inputs stay fp32, as the frameworks' preprocessors give them; a body's metres do, too."""
     cfg = Config.fromfile(ROOT / f'configs/{name}.py')
-    model, _ = analysis.build_model(cfg)
-    x = analysis.random_inputs(cfg, SHAPES[name])
+    model, _ = build_model(cfg)
+    x = random_inputs(cfg, SHAPES[name])
     if name.startswith(('demo', 'svf')):  # a ResNet of steep norms leaves the range of fp16
-        analysis.wake(cfg, model, x)
-    y = analysis.run_model(cfg, model.to(dtype), x)
+        calibrate_batchnorm(cfg, model, x)
+    y = run_model(cfg, model.to(dtype), x)
     if cfg.default_scope == 'mmpose':
         assert all(value.dtype == torch.float32 and value.isfinite().all() for value in y.values())
         assert model.head.body.weights.dtype == torch.float32
@@ -129,10 +130,10 @@ def test_a_trained_model_keeps_its_answers(form, dtype, digits):
     cfg = Config.fromfile(ROOT / 'configs/demo/svf_moving_digits.py')
     loader = cfg.test_dataloader
     loader.dataset.update(ann_file=str(digits / 'val.txt'), data_prefix=dict(video=str(digits / 'val')))
-    model, _ = analysis.build_model(cfg, str(next((ROOT / 'checkpoints').glob('svf_moving_digits-*.pth'))))
-    inputs = list(analysis.loader_inputs(cfg, model, 4))
-    expected = [analysis.run_model(cfg, model, x)[0].pred_score for x in inputs]
+    model, _ = build_model(cfg, str(next((ROOT / 'checkpoints').glob('svf_moving_digits-*.pth'))))
+    inputs = list(loader_inputs(cfg, model, 4))
+    expected = [run_model(cfg, model, x)[0].pred_score for x in inputs]
     half = FORMS[form](model).to(dtype)
-    found = [analysis.run_model(cfg, half, x)[0].pred_score.float() for x in inputs]
+    found = [run_model(cfg, half, x)[0].pred_score.float() for x in inputs]
     assert np.mean([a.argmax() == b.argmax() for a, b in zip(expected, found)]) == 1
     assert max(float((a - b).abs().max()) for a, b in zip(expected, found)) < 0.3

@@ -13,10 +13,11 @@ import torch
 from mmcv.transforms import Compose
 from torch import Tensor
 
+from mmsvf.body import MMHPSD_SIZE as SIZE
 from mmsvf.body import matrix_to_axis_angle, project
 from mmsvf.datasets.event_transforms import read_events
 from mmsvf.datasets.events import bin_events
-from mmsvf.datasets.mmhpsd import ACTION, RATE, SIZE, grey_picture, open_layout
+from mmsvf.datasets.mmhpsd import ACTION, RATE, grey_picture, open_layout
 from mmsvf.datasets.reading import PICTURES, natural, read_image, reading
 
 

@@ -1,7 +1,7 @@
 """Rotations, a body of SMPL's kind, alignment and projection, in plain PyTorch."""
 
 from . import errors
-from .camera import MMHPSD_INTRINSICS, project, rotation_about_axis
+from .camera import MMHPSD_INTRINSICS, MMHPSD_SIZE, project, rotation_about_axis
 from .procrustes import align
 from .rotations import (
     axis_angle_to_matrix,
@@ -17,6 +17,7 @@ __all__ = [
     'JOINTS',
     'MIRROR',
     'MMHPSD_INTRINSICS',
+    'MMHPSD_SIZE',
     'PARENTS',
     'BodyOutput',
     'SkinnedBody',

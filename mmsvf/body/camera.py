@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MMHPSD_INTRINSICS = (335.86, 335.86, 128.2, 128.2)  # at 256 x 256 pixels
+MMHPSD_SIZE = 256  # pixels of a side of its images
+MMHPSD_INTRINSICS = (335.86, 335.86, 128.2, 128.2)  # at that size
 
 
 def project(points: Tensor, intrinsics: Tensor, eps: float = 1e-5) -> Tensor:

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from mmsvf.body import MMHPSD_SIZE as SIZE
 from mmsvf.files.pickles import load_joblib
 from mmsvf.registry import DATASETS
 
@@ -25,7 +26,6 @@ from .events import BINS, bin_events, join_intervals
 from .reading import check_numbers, read_image, read_npz, reading
 
 RATE = 15
-SIZE = 256
 TEST_SUBJECTS = ('subject01', 'subject02', 'subject07')
 ACTION = re.compile(r'(?P<subject>subject\d+)_group(?P<group>\d+)_time\d+')
 

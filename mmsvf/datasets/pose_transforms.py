@@ -13,9 +13,8 @@ from mmengine.structures import InstanceData
 from mmpose.structures import PoseDataSample
 
 from mmsvf.body import MMHPSD_INTRINSICS, axis_angle_to_matrix, matrix_to_axis_angle, rotation_about_axis
+from mmsvf.body import MMHPSD_SIZE as SIZE
 from mmsvf.registry import TRANSFORMS
-
-from .mmhpsd import SIZE
 
 
 @TRANSFORMS.register_module()

@@ -19,8 +19,8 @@ from mmengine.registry import HOOKS, RUNNERS
 from mmengine.runner import Runner
 
 from mmsvf.compat import check_environment, setup_cpu_distributed
-from mmsvf.datasets.seeded import seeded
 from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
+from mmsvf.exact_resume.seeded import seeded
 from mmsvf.files.work_dir import WorkDirLock, find_latest_checkpoint
 from mmsvf.frameworks import FRAMEWORKS, require
 

@@ -11,7 +11,7 @@ class FiniteInputs:
     """Mix-in of the models whose ``predict`` refuses NaN and infinity.
 
     A membrane that is NaN never fires, so a clip of NaN would have a class, and a confident one. In training
-    :class:`mmsvf.engine.finite.FiniteHook` looks at the gradients.
+    :class:`mmsvf.engine.hooks.finite_hook.FiniteHook` looks at the gradients.
 
     Args:
         *args: As of the model.

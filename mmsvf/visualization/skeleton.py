@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from mmsvf.body import JOINTS, PARENTS
-from mmsvf.datasets.mmhpsd import SIZE
+from mmsvf.body import MMHPSD_SIZE as SIZE
 
 COLOURS = {'left': (60, 160, 255), 'right': (255, 160, 60)}
 TRUNK = (90, 220, 90)

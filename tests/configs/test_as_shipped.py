@@ -17,7 +17,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmsvf.apis.analysis import strip_pretrained
+from mmsvf.analysis.models import strip_pretrained
 from mmsvf.engine import launch
 from mmsvf.files.checkpoints import load_checkpoint
 

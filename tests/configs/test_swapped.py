@@ -13,8 +13,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmsvf.apis.swap import swap
 from mmsvf.engine.launch import config_path, lose_nothing
+from mmsvf.swapping.rules import swap
 
 from .. import tiny_datasets
 from ..conftest import ROOT

@@ -1,6 +1,5 @@
 """Broken files: skipped, counted once and listed, whatever the number of workers; never beyond the limit."""
 
-import runpy
 import subprocess
 import sys
 
@@ -9,14 +8,14 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 
-from mmsvf.datasets.seeded import seeded
+from mmsvf.datasets import check_videos
 from mmsvf.datasets.skip_unreadable import SkipUnreadable
+from mmsvf.exact_resume.seeded import seeded
 
 from .. import broken_videos
 from ..conftest import ROOT
 
 DRAWN: dict[str, list] = {}
-check_videos = runpy.run_path(str(ROOT / 'tools' / 'analysis' / 'check_videos.py'))
 
 
 @pytest.fixture(scope='module')
@@ -78,7 +77,7 @@ def test_a_file_is_read_or_named(kind, tmp_path):
     """By the data set and by the checker alike."""
     path = broken_videos.make(tmp_path, kind)
     (tmp_path / 'list.txt').write_text(f'{path.name} 0\n')
-    verdict = check_videos['check'](str(path), 'decord', 1, True, 30)
+    verdict = check_videos.check(str(path), 'decord', 1, True, 30)
     dataset = DATASETS.build(config(tmp_path))
     if kind in broken_videos.UNREADABLE:
         assert verdict
@@ -87,7 +86,7 @@ def test_a_file_is_read_or_named(kind, tmp_path):
     else:
         assert verdict is None, verdict
         assert dataset[0]['inputs'].shape == (1, 3, 8, 48, 48)
-        assert (check_videos['check'](str(path), 'decord', 3, False, 30) is None) == (kind == 'variable_rate')
+        assert (check_videos.check(str(path), 'decord', 3, False, 30) is None) == (kind == 'variable_rate')
 
 
 def test_checker_lists_what_is_broken(clips, tmp_path):
@@ -104,6 +103,6 @@ def test_checker_lists_what_is_broken(clips, tmp_path):
 
 
 def test_a_crash_of_the_decoder_takes_only_its_own_video_along():
-    found = dict(check_videos['check_all'](['a', 'crash', 'b', 'bad'], 2, broken_videos.crashing))
+    found = dict(check_videos.check_all(['a', 'crash', 'b', 'bad'], 2, broken_videos.crashing))
     assert found.pop('crash').startswith('the decoder crashed')
     assert found == {'a': None, 'b': None, 'bad': 'bad'}

@@ -350,9 +350,10 @@ def body_of_objects(command, tmp_path):
 
 
 def yaml_tag(command, tmp_path):
-    ablate = runpy.run_path(str(ROOT / 'tools' / 'analysis' / 'ablate.py'))
+    from mmsvf.analysis.ablation import choose
+
     (tmp_path / 'rows.yml').write_text(f'base: !!python/object/apply:os.system ["{command}"]\n')
-    return lambda path: ablate['choose'](path, None), tmp_path / 'rows.yml'
+    return lambda path: choose(path, None), tmp_path / 'rows.yml'
 
 
 def archive_out_of_its_folder(command, tmp_path):

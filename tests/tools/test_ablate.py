@@ -2,13 +2,14 @@
 
 import json
 import re
-import runpy
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+
+from mmsvf.analysis import ablation, width_study
 
 from .test_train_and_test import ROOT, tool
 
@@ -120,12 +121,11 @@ def test_wrong_rows_are_named(tmp_path):
 
 def test_paired_differences():
     """Against a hand-made case: differences 1, 2, 3; Student's t at 2 degrees of freedom is 4.303."""
-    ablate = runpy.run_path(str(ROOT / 'tools' / 'analysis' / 'ablate.py'))
     base = np.array([10.0, 20.0, 30.0])
-    cells = ablate['differences'](base + np.arange(1, 4), base)
+    cells = ablation.differences(base + np.arange(1, 4), base)
     assert cells == ['2 ± 1', '-0.484 to 4.48']
-    assert ablate['differences'](base, base) == ['0', '-']
-    lines = ablate['table'](
+    assert ablation.differences(base, base) == ['0', '-']
+    lines = ablation.table(
         {'base': {0: {'m': 1.0}, 1: {'m': 2.0}}, 'row': {1: {'m': 5.0}, 7: {'m': 9.0}}}, dict(base=1, row=2), 'm', None
     )
     assert lines[-1] == '| row | 2 | 2 | 7 ± 2.8 | 3 | - |', 'only seed 1 is in both'
@@ -133,9 +133,8 @@ def test_paired_differences():
 
 def test_similarities_of_known_spikes():
     """Signs of Gaussian projections as spikes and their inputs: the error is Fig. 3's, constants give 0."""
-    study = runpy.run_path(str(ROOT / 'tools' / 'analysis' / 'width_study.py'))
     u, w = torch.randn(2, 1, 200, 256)
-    error, rank_hamming, rank_dot = study['compare']((u.gt(0).float(), u), (w.gt(0).float(), w))
+    error, rank_hamming, rank_dot = width_study.compare((u.gt(0).float(), u), (w.gt(0).float(), w))
     assert error < 0.05 and rank_hamming > 0.55 and rank_hamming > rank_dot > 0.3
-    silent = study['compare']((torch.zeros_like(u), u), (torch.zeros_like(w), w))
+    silent = width_study.compare((torch.zeros_like(u), u), (torch.zeros_like(w), w))
     assert silent[1:] == (0.0, 0.0)

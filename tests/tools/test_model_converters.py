@@ -10,8 +10,9 @@ import sys
 import pytest
 import torch
 
+from tests.models.test_official import MODES, Classifier, close, official
+
 from ..conftest import GOLDEN, ROOT
-from ..test_checkpoints import MODES, Classifier, close, official
 
 
 def call(name, *argv, monkeypatch):

@@ -11,9 +11,10 @@ from __future__ import annotations
 import argparse
 import re
 
-from mmsvf.apis import analysis
-from mmsvf.energy import OperationCounter
-from mmsvf.energy.spike_driven import Finding, find
+from mmsvf.analysis.energy import OperationCounter
+from mmsvf.analysis.energy.spike_driven import Finding, find
+from mmsvf.analysis.inputs import guess_shape, random_inputs, video_inputs
+from mmsvf.analysis.models import NOT_COUNTED, build_model, calibrate_batchnorm, run_model
 from mmsvf.engine.launch import add_common_arguments, prepare, require_file
 
 
@@ -32,13 +33,13 @@ def main() -> int:
     cfg = prepare(args)
     if args.checkpoint is not None:
         require_file(args.checkpoint)
-    model, _ = analysis.build_model(cfg, args.checkpoint)
-    shape = tuple(args.shape or analysis.guess_shape(cfg))
-    inputs = analysis.video_inputs(cfg, model, args.video, shape) if args.video else analysis.random_inputs(cfg, shape)
+    model, _ = build_model(cfg, args.checkpoint)
+    shape = tuple(args.shape or guess_shape(cfg))
+    inputs = video_inputs(cfg, model, args.video, shape) if args.video else random_inputs(cfg, shape)
     if args.checkpoint is None:
-        analysis.wake(cfg, model, inputs)
-    with OperationCounter(model, ignore=analysis.NOT_COUNTED) as counter:
-        analysis.run_model(cfg, model, inputs)
+        calibrate_batchnorm(cfg, model, inputs)
+    with OperationCounter(model, ignore=NOT_COUNTED) as counter:
+        run_model(cfg, model, inputs)
     layers = counter.layers
     findings = find(layers, model)
     unexpected = [f for f in findings if f.reason is None and not (args.allow and re.search(args.allow, f.layer.name))]

@@ -16,10 +16,11 @@ from mmengine.utils import ProgressBar
 from rich.console import Console
 from rich.table import Table
 
-from mmsvf.apis import analysis
-from mmsvf.energy import CONVENTIONS, OperationCounter
-from mmsvf.energy.html import to_html
-from mmsvf.energy.report import Report, make_report
+from mmsvf.analysis.energy import CONVENTIONS, OperationCounter
+from mmsvf.analysis.energy.html import to_html
+from mmsvf.analysis.energy.report import Report, make_report
+from mmsvf.analysis.inputs import describe, frames_and_steps, guess_shape, loader_inputs, random_inputs, video_inputs
+from mmsvf.analysis.models import NOT_COUNTED, build_model, run_model
 from mmsvf.engine.launch import add_common_arguments, prepare, require_file
 
 
@@ -45,25 +46,25 @@ def count(args: argparse.Namespace) -> Report:
     cfg = prepare(args)
     if args.checkpoint is not None:
         require_file(args.checkpoint)
-    model, notes = analysis.build_model(cfg, args.checkpoint)
+    model, notes = build_model(cfg, args.checkpoint)
     if args.random or args.video:
-        shape = tuple(args.shape or analysis.guess_shape(cfg))
+        shape = tuple(args.shape or guess_shape(cfg))
         if args.random:
-            inputs, source, total = iter([analysis.random_inputs(cfg, shape)]), 'RANDOM INPUT', 1
+            inputs, source, total = iter([random_inputs(cfg, shape)]), 'RANDOM INPUT', 1
             notes.append('WARNING: random input; the rates are those of noise, not of data')
         else:
-            inputs, total = iter([analysis.video_inputs(cfg, model, args.video, shape)]), 1
-            source = f'video {analysis.describe(args.video)}'
+            inputs, total = iter([video_inputs(cfg, model, args.video, shape)]), 1
+            source = f'video {describe(args.video)}'
     else:
-        inputs, total = analysis.loader_inputs(cfg, model, args.clips), args.clips
+        inputs, total = loader_inputs(cfg, model, args.clips), args.clips
         source = "the config's test data"
     counter, bar, clips = None, ProgressBar(total), 0
     for x in inputs:
-        frames, steps = analysis.frames_and_steps(cfg, model, x)
+        frames, steps = frames_and_steps(cfg, model, x)
         if counter is None:
-            counter = OperationCounter(model, steps=steps, ignore=analysis.NOT_COUNTED)
+            counter = OperationCounter(model, steps=steps, ignore=NOT_COUNTED)
         with counter:
-            analysis.run_model(cfg, model, x)
+            run_model(cfg, model, x)
         clips += 1
         bar.update()
     if counter is None:
@@ -73,7 +74,7 @@ def count(args: argparse.Namespace) -> Report:
     return make_report(
         counter.layers,
         model,
-        config=analysis.describe(args.config),
+        config=describe(args.config),
         inputs=tuple(x.shape[1:]),
         clips=clips,
         frames=frames,

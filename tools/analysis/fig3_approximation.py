@@ -10,36 +10,16 @@ sqrt(pi / (2 D)); the shaded band is where a pair lies with 95 %. One projection
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 
 import matplotlib
 import torch
 from mmengine.utils import track_iter_progress
 
+from mmsvf.analysis.approximation import band, errors
+
 matplotlib.use('Agg')
-CHANNELS, CHUNK = 64, 20_000
 SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
-
-
-@torch.no_grad()
-def errors(pairs: int, d: int, generator: torch.Generator) -> tuple[float, float]:
-    """Mean and largest |f_H - g(f_C)| over random pairs, for one projection to D bits."""
-    projection = torch.randn(CHANNELS, d, generator=generator)
-    total, largest = 0.0, 0.0
-    for start in range(0, pairs, CHUNK):
-        q, k = torch.randn(2, min(CHUNK, pairs - start), CHANNELS, generator=generator)
-        cosine = torch.cosine_similarity(q, k).clamp(-1, 1)
-        expected = 1 - torch.arccos(cosine) / math.pi
-        similarity = ((q @ projection > 0) == (k @ projection > 0)).float().mean(1)
-        error = (similarity - expected).abs()
-        total, largest = total + error.sum().item(), max(largest, error.max().item())
-    return total / pairs, largest
-
-
-def band(d: int, probability: float = 0.95) -> float:
-    """Hoeffding: |f_H - g| stays below this with the probability, for one pair."""
-    return math.sqrt(math.log(2 / (1 - probability)) / (2 * d))
 
 
 def main() -> None:

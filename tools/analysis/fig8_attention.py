@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 import torch
 
-from mmsvf.apis import analysis
-from mmsvf.apis.attention_map import attention_reads, attention_row
+from mmsvf.analysis.attention_map import attention_reads, attention_row
+from mmsvf.analysis.inputs import guess_shape, loader_inputs, video_inputs
+from mmsvf.analysis.models import build_model, run_model
 from mmsvf.engine.launch import add_common_arguments, prepare, require_file
 from mmsvf.visualization.video import write_video
 
@@ -62,17 +63,17 @@ def main() -> None:
     args = parse_args()
     cfg = prepare(args)
     require_file(args.checkpoint)
-    model, _ = analysis.build_model(cfg, args.checkpoint)
+    model, _ = build_model(cfg, args.checkpoint)
     reads = attention_reads(model)
     if args.list:
         print('\n'.join(f'{name}: {read.tokens}, {read.score}, {read.heads} heads' for name, read in reads.items()))
         return
     if args.video:
-        inputs = analysis.video_inputs(cfg, model, args.video, args.shape or analysis.guess_shape(cfg))
+        inputs = video_inputs(cfg, model, args.video, args.shape or guess_shape(cfg))
     else:
-        inputs = next(analysis.loader_inputs(cfg, model, 1))
+        inputs = next(loader_inputs(cfg, model, 1))
     layer = args.layer or list(reads)[-1]
-    row, query = attention_row(model, lambda: analysis.run_model(cfg, model, inputs), layer, args.query, args.head)
+    row, query = attention_row(model, lambda: run_model(cfg, model, inputs), layer, args.query, args.head)
     steps, height, width = row.shape
     clip = inputs.flatten(0, inputs.dim() - 5)[0] if inputs.dim() >= 5 else inputs[0][:, None].expand(-1, steps, -1, -1)
     pictures = overlay(clip[:, :steps], row, query)  # the spatial design sees one frame at a time

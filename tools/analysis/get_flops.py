@@ -12,10 +12,11 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from mmsvf.apis import analysis
-from mmsvf.energy import OperationCounter
-from mmsvf.energy.conventions import dense_merged_macs
-from mmsvf.energy.report import stage
+from mmsvf.analysis.energy import OperationCounter
+from mmsvf.analysis.energy.conventions import dense_merged_macs
+from mmsvf.analysis.energy.report import stage
+from mmsvf.analysis.inputs import describe, frames_and_steps, guess_shape, random_inputs
+from mmsvf.analysis.models import NOT_COUNTED, build_model, run_model
 from mmsvf.engine.launch import add_common_arguments, prepare
 
 
@@ -29,11 +30,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = prepare(args)
-    model, notes = analysis.build_model(cfg)
-    inputs = analysis.random_inputs(cfg, args.shape or analysis.guess_shape(cfg))
-    frames, steps = analysis.frames_and_steps(cfg, model, inputs)
-    with OperationCounter(model, ignore=analysis.NOT_COUNTED) as counter:
-        analysis.run_model(cfg, model, inputs)
+    model, notes = build_model(cfg)
+    inputs = random_inputs(cfg, args.shape or guess_shape(cfg))
+    frames, steps = frames_and_steps(cfg, model, inputs)
+    with OperationCounter(model, ignore=NOT_COUNTED) as counter:
+        run_model(cfg, model, inputs)
     layers = counter.layers
     macs = sum(layer.macs for layer in layers)
     parameters = sum(p.numel() for p in model.parameters())
@@ -42,9 +43,7 @@ def main() -> None:
         part = parts.setdefault(stage(layer.name), [0, 0])
         part[0] += layer.parameters
         part[1] += layer.macs
-    table = Table(
-        title=f'{analysis.describe(args.config)}, input {" x ".join(map(str, inputs.shape[1:]))}, T = {steps}'
-    )
+    table = Table(title=f'{describe(args.config)}, input {" x ".join(map(str, inputs.shape[1:]))}, T = {steps}')
     for column in ('part', 'parameters', 'multiply-adds'):
         table.add_column(column, justify='left' if column == 'part' else 'right')
     for name, (own, operations) in parts.items():

@@ -12,114 +12,12 @@ augmentation are small and left out.
 from __future__ import annotations
 
 import argparse
-import re
-import weakref
-from collections.abc import Callable
-from functools import cache
-from typing import Any
 
 import torch
-from mmengine.config import Config
-from mmengine.registry import OPTIMIZERS, init_default_scope
-from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from mmsvf.apis import analysis
+from mmsvf.analysis.inputs import describe, guess_shape
+from mmsvf.analysis.memory_limit import limits, size
 from mmsvf.engine.launch import add_common_arguments, prepare
-
-UNITS = {'': 1, 'K': 10**3, 'M': 10**6, 'G': 10**9, 'T': 10**12, 'KI': 2**10, 'MI': 2**20, 'GI': 2**30, 'TI': 2**40}
-# strides of backbones reach 32
-SIDE_STEP = 32
-
-
-def size(text: str) -> int:
-    """Bytes of '24GB', '80GiB' or '500M'.
-
-    Raises:
-        argparse.ArgumentTypeError: not such a size.
-    """
-    match = re.fullmatch(r'\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*', text.upper())
-    if match is None:
-        raise argparse.ArgumentTypeError(f'{text!r} is no size; write 24GB, 80GiB or 500MB')
-    return int(float(match[1]) * UNITS[match[2]])
-
-
-class LiveMemory(TorchDispatchMode):
-    """Adds up the memory of all tensors that operations make, while they live.
-
-    torch's own MemTracker finds the same and more, by looking at every live tensor after every operation: minutes here.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-        self._seen: set[int] = set()
-
-    def add(self, tensor: Tensor) -> None:
-        """Count a tensor's memory once, until it is freed."""
-        storage = tensor.untyped_storage()
-        if storage._cdata not in self._seen:
-            self._seen.add(storage._cdata)
-            self.now += storage.nbytes()
-            self.peak = max(self.peak, self.now)
-            weakref.finalize(storage, self._free, storage._cdata, storage.nbytes())
-
-    def _free(self, key: int, nbytes: int) -> None:
-        self._seen.discard(key)
-        self.now -= nbytes
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for value in tree_leaves(out):
-            if isinstance(value, Tensor):
-                self.add(value)
-        return out
-
-
-def peak(cfg: Config, shape: tuple[int, ...], batch: int, training: bool) -> int:
-    """Bytes of all live tensors at their peak, for a batch of inputs of a shape (C, [T,] H, W)."""
-    init_default_scope(cfg.default_scope)
-    with FakeTensorMode():
-        model, _ = analysis.build_model(cfg)
-        model.train(training)
-        memory = LiveMemory()
-        x = torch.empty(batch, *shape)
-        for tensor in (x, *model.parameters(), *model.buffers()):
-            memory.add(tensor)
-        with memory, torch.set_grad_enabled(training):
-            y = analysis.scores(model, x)
-            if training:
-                y.mean().backward()
-        return memory.peak
-
-
-def optimizer_state(cfg: Config) -> int:
-    """Bytes that the config's optimiser keeps from one step to the next."""
-    init_default_scope(cfg.default_scope)
-    with FakeTensorMode():
-        model, _ = analysis.build_model(cfg)
-        kind = dict(cfg.optim_wrapper.optimizer)
-        optimizer = OPTIMIZERS.build({**kind, 'params': list(model.parameters())})
-        for parameter in model.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        optimizer.step()
-        states = (value for state in optimizer.state.values() for value in state.values())
-        return sum(value.untyped_storage().nbytes() for value in states if isinstance(value, Tensor))
-
-
-def largest(cost: Callable[[int], int], limit: int, start: int, power: int) -> int:
-    """The largest n whose cost is within the limit, for a cost of about a + b * n ** power; 0 if not even 1 is."""
-    cost = cache(cost)
-    slope = (cost(2 * start) - cost(start)) / ((2 * start) ** power - start**power)
-    room = max(0.0, limit - cost(start) + slope * start**power)
-    n = max(1, int((room / slope) ** (1 / power)))
-    while n and cost(n) > limit:
-        n -= 1
-    while cost(n + 1) <= limit:
-        n += 1
-    return n
 
 
 def main() -> None:
@@ -130,33 +28,16 @@ def main() -> None:
     parser.add_argument('--shape', type=int, nargs='+', help="input as C T H W or C H W (default: the test pipeline's)")
     args = parser.parse_args()
     cfg = prepare(args)
-    shape = tuple(args.shape or analysis.guess_shape(cfg))
-    *front, height, width = shape
-    clip = len(shape) == 4
+    shape = tuple(args.shape or guess_shape(cfg))
     print(
-        f'{analysis.describe(args.config)}: {" x ".join(map(str, shape))}, {args.memory / 1e9:.4g} GB, fp32, '
+        f'{describe(args.config)}: {" x ".join(map(str, shape))}, {args.memory / 1e9:.4g} GB, fp32, '
         f'torch {torch.__version__}; tensors only, workspace not counted\n'
     )
-    print(f'| | batch | peak at this size | frames of a clip of {height} x {width} | largest square frame |')
+    print(f'| | batch | peak at this size | frames of a clip of {shape[-2]} x {shape[-1]} | largest square frame |')
     print('|---|---|---|---|---|')
-    for mode, training in (('training', True), ('inference', False)):
-        batch = (args.batch or cfg.train_dataloader.batch_size) if training else 1
-        state = optimizer_state(cfg) if training else 0
-
-        def used(*candidate: int, batch: int = batch, training: bool = training, state: int = state) -> int:
-            return state + peak(cfg, candidate, batch, training)
-
-        steps = '-'
-        if clip:
-            steps = str(largest(lambda t, used=used: used(front[0], t, height, width), args.memory, front[1], 1))
-        side = largest(
-            lambda n, used=used: used(*front, n * SIDE_STEP, n * SIDE_STEP),
-            args.memory,
-            max(1, height // SIDE_STEP),
-            2,
-        )
-        now = used(*shape) / 1e9
-        print(f'| {mode} | {batch} | {now:.2f} GB | {steps} | {side * SIDE_STEP} |', flush=True)
+    for limit in limits(cfg, shape, args.memory, args.batch):
+        frames = '-' if limit.frames is None else limit.frames
+        print(f'| {limit.mode} | {limit.batch} | {limit.used / 1e9:.2f} GB | {frames} | {limit.side} |', flush=True)
 
 
 if __name__ == '__main__':

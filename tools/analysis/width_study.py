@@ -20,85 +20,9 @@ and beside them the accuracy of the networks trained with either score. Spearman
 from __future__ import annotations
 
 import argparse
-import json
-import math
-import runpy
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import matplotlib
-import numpy as np
-import torch
-from mmengine.config import Config
-from mmengine.utils import track_iter_progress
-from scipy import stats
-from torch import Tensor
-
-from mmsvf.apis import analysis
-from mmsvf.spiking.attention import SpikeProjection, split_heads
-from mmsvf.spiking.hamming import hamming_similarity_bilinear
-
-matplotlib.use('Agg')
-HERE = Path(__file__).parent
-
-
-class Line(NamedTuple):
-    """A width: channels of a head, parameters, what :func:`compare` gives, Fig. 3's error, accuracies by seed."""
-
-    width: int
-    channels: int
-    parameters: int
-    similarity: np.ndarray
-    random: float
-    hamming: np.ndarray
-    dot: np.ndarray
-
-
-def rank_correlation(a: Tensor, b: Tensor) -> float:
-    """Spearman's, with ties; 0 where one of them is constant."""
-    if a.min() == a.max() or b.min() == b.max():
-        return 0.0
-    return float(stats.spearmanr(a.flatten().numpy(), b.flatten().numpy()).statistic)
-
-
-def compare(query: tuple[Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[float, float, float]:
-    """Error of f_H, rank correlation of f_H and of the dot product, with f_C; (spikes, inputs), each (..., N, D)."""
-    (q, u), (k, w) = query, key
-    cosine = torch.nn.functional.normalize(u, dim=-1) @ torch.nn.functional.normalize(w, dim=-1).transpose(-2, -1)
-    cosine = cosine.clamp(-1, 1)
-    hamming, dot = hamming_similarity_bilinear(q, k), q @ k.transpose(-2, -1)
-    error = (hamming - (1 - torch.arccos(cosine) / math.pi)).abs().mean()
-    heads = [x.flatten(0, -3) for x in (hamming, dot, cosine)]
-    ranks = [(rank_correlation(h, c), rank_correlation(d, c)) for h, d, c in zip(*heads)]
-    rank_hamming, rank_dot = np.mean(ranks, axis=0)
-    return float(error), float(rank_hamming), float(rank_dot)
-
-
-@torch.no_grad()
-def measure(cfg: Config, checkpoint: str, clips: int) -> np.ndarray:
-    """Mean over layers and clips of what :func:`compare` gives, of a trained network."""
-    model, _ = analysis.build_model(cfg, checkpoint)
-    seen: dict[str, tuple[Tensor, Tensor]] = {}
-    found: list[tuple[float, float, float]] = []
-
-    def watch(name: str) -> Any:
-        def hook(module: SpikeProjection, inputs: tuple[Tensor], spikes: Tensor) -> None:
-            seen[name] = spikes, module.conv(inputs[0])
-
-        return hook
-
-    units = {name: unit for name, unit in model.named_modules() if hasattr(unit, 'q') and hasattr(unit, 'read')}
-    for name, unit in units.items():
-        for part in 'qk':
-            getattr(unit, part).register_forward_hook(watch(f'{name}.{part}'))
-    for x in analysis.loader_inputs(cfg, model, clips):
-        analysis.run_model(cfg, model, x)
-        for name, unit in units.items():
-            q, u, k, w = (
-                split_heads(x, unit.read.tokens, unit.read.heads) for part in 'qk' for x in seen[f'{name}.{part}']
-            )
-            found.append(compare((q, u), (k, w)))
-    return np.mean(found, axis=0)
+from mmsvf.analysis.width_study import draw, study, table
 
 
 def main() -> None:
@@ -108,55 +32,9 @@ def main() -> None:
     parser.add_argument('--metric', default='acc/top1', help='metric of the runs (default: %(default)s)')
     parser.add_argument('--out', type=Path, default=Path('width_study.png'), help='picture (default: %(default)s)')
     args = parser.parse_args()
-    widths = sorted(int(path.name.split('_')[1]) for path in args.runs.glob('hamming_*'))
-    if not widths:
-        raise FileNotFoundError(f'{args.runs} has no rows hamming_C: train them with ablate.py and width.yml')
-    errors = runpy.run_path(str(HERE / 'fig3_approximation.py'))['errors']
-    lines = []
-    for width in track_iter_progress(widths):
-        accuracy, measured, channels, size = {}, [], 0, 0
-        for score in ('hamming', 'dot'):
-            results = sorted((args.runs / f'{score}_{width}').glob('*/result.json'))
-            accuracy[score] = {path.parent.name: json.loads(path.read_text())[args.metric] for path in results}
-            for path in results if score == 'hamming' else ():
-                cfg = Config.fromfile(path.parent / 'config.py')
-                model, _ = analysis.build_model(cfg)
-                size = sum(p.numel() for p in model.parameters())
-                channels = width // cfg.model.backbone.get('heads', 8)
-                measured.append(measure(cfg, (path.parent / 'run' / 'last_checkpoint').read_text(), args.clips))
-        random = errors(100_000, channels, torch.Generator().manual_seed(0))[0]
-        seeds = sorted(set(accuracy['hamming']) & set(accuracy['dot']))
-        hamming, dot = (np.array([accuracy[score][seed] for seed in seeds]) for score in ('hamming', 'dot'))
-        lines.append(Line(width, channels, size, np.mean(measured, axis=0), random, hamming, dot))
-    ablate = runpy.run_path(str(HERE / 'ablate.py'))
-    print(
-        f'\n{args.metric}; similarities on {args.clips} test clips, torch {torch.__version__}\n\n'
-        '| width C | D | parameters | error | random | rank Hamming | rank dot | Hamming | dot | Hamming - dot, paired '
-        '| 95 % interval |\n|---|---|---|---|---|---|---|---|---|---|---|'
-    )
-    for line in lines:
-        error, rank_hamming, rank_dot = line.similarity
-        cells = [f'{x:.3f}' for x in (error, line.random, rank_hamming, rank_dot)]
-        cells += [ablate['spread'](line.hamming), ablate['spread'](line.dot)]
-        cells += ablate['differences'](line.hamming, line.dot)
-        print(f'| {line.width} | {line.channels} | {line.parameters:,} | {" | ".join(cells)} |')
-
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout='constrained')
-    depth = [line.channels for line in lines]
-    axes[0].plot(depth, [line.similarity[0] for line in lines], marker='o', label='trained network')
-    axes[0].plot(depth, [line.random for line in lines], marker='o', label='Gaussian projections')
-    axes[0].set(xlabel='channels of a head D', ylabel='|f_H - g(f_C)|')
-    for label, found in (('Hamming', [x.hamming for x in lines]), ('dot product', [x.dot for x in lines])):
-        deviations = [x.std(ddof=1) if len(x) > 1 else 0 for x in found]
-        axes[1].errorbar(depth, [x.mean() for x in found], deviations, marker='o', capsize=3, label=label)
-    axes[1].set(xlabel='channels of a head D', ylabel=args.metric)
-    for ax in axes:
-        ax.set_xscale('log', base=2)
-        ax.legend()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.out, dpi=150)
+    lines = study(args.runs, args.metric, args.clips)
+    print(f'\n{table(lines, args.metric, args.clips)}')
+    draw(lines, args.metric, args.out)
     print(f'picture: {args.out}')
 
 

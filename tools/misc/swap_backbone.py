@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 from pathlib import Path
-from typing import Any
 
-import torch
 from mmengine.config import Config, DictAction
 
-from mmsvf.apis import analysis
-from mmsvf.apis.swap import Swap, swap
 from mmsvf.engine.launch import config_path, load_config
+from mmsvf.swapping.swap import swap
+from mmsvf.swapping.written import check, command_line, config_text
 
 BACKBONES = ('SpikeVideoFormer', 'STAtten', 'Spikformer', 'SEWResNet', 'MSResNet')
 
@@ -43,52 +40,6 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--no-check', action='store_true', help='send no input through the new model')
     return parser.parse_args()
-
-
-def argument(value: Any) -> str:
-    """A value as --cfg-options reads it."""
-    if isinstance(value, (list, tuple)):
-        return f'[{",".join(map(argument, value))}]'
-    return str(value)
-
-
-def command_line(options: dict[str, Any]) -> str:
-    """The options as they are typed after --cfg-options."""
-    return ' '.join(shlex.quote(f'{key}={argument(value)}') for key, value in options.items())
-
-
-def config_text(base: str, cfg: Config, change: Swap) -> str:
-    """The new config file: its base, and what is changed; of a list a file cannot change a part, so it has all."""
-    changed: dict[str, Any] = {}
-    result = change.apply(cfg)
-    for key, value in change.options.items():
-        parts = key.split('.')
-        node, whole = changed, result
-        for part, following in zip(parts, [*parts[1:], ''], strict=True):
-            whole = None if part == '_delete_' else whole[part]
-            if following == '' or isinstance(whole, (list, tuple)):
-                node[part] = value if following == '' else whole
-                break
-            node = node.setdefault(part, {})
-    old = cfg.get('custom_imports') or {}
-    imports = old.get('imports') or []
-    imports = [imports] if isinstance(imports, str) else list(imports)
-    changed['custom_imports'] = dict(imports=[*imports, 'mmsvf'], allow_failed_imports=False)
-    return f'_base_ = {base!r}\n\n{Config(changed).pretty_text}'
-
-
-def check(cfg: Config) -> str:
-    """Send an input of the config's size through the model; says what came of it."""
-    model: Any = analysis.build_model(cfg)[0]
-    shape = analysis.guess_shape(cfg)
-    inputs, size = analysis.random_inputs(cfg, shape), ' x '.join(map(str, shape))
-    with torch.no_grad():
-        if cfg.default_scope == 'mmdet':  # its heads want annotations, or operators of the compiled mmcv
-            levels = model.extract_feat(inputs)
-            sizes = ', '.join(' x '.join(map(str, level.shape[1:])) for level in levels)
-            return f'checked: of an input of {size} the heads get feature maps of {sizes}'
-        analysis.run_model(cfg, model, inputs)
-    return f'checked: an input of {size} goes through the new model'
 
 
 def main() -> None:

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
-from mmsvf.checkpoints import convert, official_weights, to_official
 from mmsvf.files.checkpoints import load_checkpoint, save_checkpoint
+from mmsvf.files.load_report import compare
 from mmsvf.files.pickles import UnpicklingError
-from mmsvf.load_report import compare
 from mmsvf.models.backbones.spike_video_former import ARCHS, SpikeVideoFormer
+from mmsvf.models.official import convert, official_weights, to_official
 
 HEADS = {'mmpretrain': 'head', 'mmaction': 'cls_head'}
 

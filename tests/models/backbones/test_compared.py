@@ -9,7 +9,7 @@ from spikingjelly.activation_based import functional
 from torch import nn
 
 import mmsvf
-from mmsvf.energy import OperationCounter
+from mmsvf.analysis.energy import OperationCounter
 from mmsvf.models.backbones.spikformer import Spikformer
 from mmsvf.models.backbones.statten import STAtten
 from mmsvf.spiking.neuron import FromRest, build_neuron

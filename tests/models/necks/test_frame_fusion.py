@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmsvf.apis.analysis import build_without_memory
+from mmsvf.analysis.models import build_without_memory
 from mmsvf.models.backbones.frame_backbone import FrameBackbone
 from mmsvf.models.necks.frame_fusion import FrameGRU, SpaceTimeTransformer, positions
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmsvf.energy import OperationCounter
+from mmsvf.analysis.energy import OperationCounter
 from mmsvf.models.necks.spike_fpn import SpikeFPN
 from mmsvf.spiking import unroll
 

@@ -7,7 +7,7 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 
-from mmsvf.engine.fuse import FuseHook
+from mmsvf.engine.hooks.fuse_hook import FuseHook
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.registry import HOOKS, MODEL_WRAPPERS
 

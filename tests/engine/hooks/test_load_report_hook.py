@@ -9,11 +9,10 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import CheckpointLoader, load_checkpoint, save_checkpoint
 
-from mmsvf.engine.load_report import LoadReportHook
-from mmsvf.load_report import compare
+from mmsvf.engine.hooks.load_report_hook import LoadReportHook
+from mmsvf.files.load_report import compare
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
-
-from ..conftest import ROOT
+from tests.conftest import ROOT
 
 TINY = dict(embed_dims=(8, 8, 16, 16, 24), depths=(1, 1, 2, 1, 1))
 

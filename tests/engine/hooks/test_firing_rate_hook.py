@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 import mmsvf  # noqa: F401
-from mmsvf.engine.firing_rate import FiringRateHook, SpikeSparsityHook
+from mmsvf.engine.hooks.firing_rate_hook import FiringRateHook, SpikeSparsityHook
 from mmsvf.spiking import LIF, IntegerLIF
 
 

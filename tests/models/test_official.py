@@ -9,19 +9,18 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 import mmsvf
-from mmsvf.checkpoints import (
+from mmsvf.files.checkpoints import save_checkpoint
+from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
+from mmsvf.models.official import (
     from_official,
     official_arch,
     official_name,
     official_weights,
     to_official,
 )
-from mmsvf.files.checkpoints import save_checkpoint
-from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.spiking import build_neuron
 from mmsvf.spiking.neuron import FromRest
-
-from .conftest import GOLDEN
+from tests.conftest import GOLDEN
 
 MODES = {
     '3D_ham': dict(score='hamming', space_time='joint'),

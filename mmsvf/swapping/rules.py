@@ -1,9 +1,4 @@
-"""SpikeVideoFormer in the place of another backbone: the options that turn an OpenMMLab config into one with it.
-
-What a config says of its backbone's feature maps (channels, strides, sizes) is set to what ours delivers; the rest
-(data, losses, schedule) stays. Only necks and heads that are named here are adapted: any other is an error that names
-it, since a head that happens to accept the tensors may still mean others.
-"""
+"""What a framework's config says of its backbone's feature maps, set to what ours delivers: a rule a framework."""
 
 from __future__ import annotations
 
@@ -12,10 +7,25 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.config import Config
 
 from mmsvf.models.backbones.clip_backbone import ClipBackbone
 from mmsvf.registry import MODELS
+
+from .known import (
+    ACTION_HEADS,
+    ACTION_REPLACED,
+    DET_NECKS,
+    DET_QUERY_HEADS,
+    POSE_HEADS,
+    POSE_NECKS,
+    PRETRAIN_HEADS,
+    PRETRAIN_REPLACED,
+    RECOGNIZERS,
+    SEG_BACKBONES_REFUSED,
+    SEG_HEADS,
+    SEG_NECKS,
+    SEG_NECKS_DROPPED,
+)
 
 Options = dict[str, Any]
 
@@ -23,65 +33,12 @@ Options = dict[str, Any]
 PYRAMID: tuple[int, ...] = (1, 2, 3, 4)
 LAST = 4
 
-# heads that take one feature map of each sample; those on the right read tokens or two pathways, so the plain head of
-# the same framework takes their place
-RECOGNIZERS = {'Recognizer2D', 'Recognizer3D', 'ClipRecognizer'}
-ACTION_HEADS = {'I3DHead', 'TSNHead', 'TSMHead', 'TRNHead', 'SpikeClsHead'}
-ACTION_REPLACED = {'SlowFastHead', 'TimeSformerHead', 'MViTHead', 'UniFormerHead', 'X3DHead'}
-PRETRAIN_HEADS = {'LinearClsHead', 'StackedLinearClsHead', 'MultiLabelLinearClsHead', 'ArcFaceClsHead'}
-PRETRAIN_REPLACED = {
-    *('VisionTransformerClsHead', 'DeiTClsHead', 'ConformerHead', 'LeViTClsHead', 'EfficientFormerClsHead'),
-    *('VigClsHead', 'ClsHead'),
-}
-SEG_HEADS = {
-    *('FCNHead', 'PSPHead', 'ASPPHead', 'DepthwiseSeparableASPPHead', 'UPerHead', 'FPNHead', 'SegformerHead'),
-    *('EncHead', 'ANNHead', 'CCHead', 'DAHead', 'GCHead', 'ISAHead', 'NLHead', 'PSAHead', 'APCHead', 'DMHead'),
-    *('DNLHead', 'EMAHead', 'OCRHead', 'PointHead', 'LightHamHead', 'IterativeDecodeHead', 'Mask2FormerHead'),
-    *('MaskFormerHead',),
-}
-# networks in which the decoder is part of the backbone: what their heads read is no feature pyramid
-SEG_BACKBONES_REFUSED = {
-    *('BiSeNetV1', 'BiSeNetV2', 'ICNet', 'FastSCNN', 'UNet', 'CGNet', 'ERFNet', 'STDCContextPathNet', 'PIDNet'),
-    *('DDRNet', 'DeepLabV3+'),
-}
-SEG_NECKS = {'FPN', 'MultiLevelNeck', 'Feature2Pyramid'}
-SEG_NECKS_DROPPED = {'MultiLevelNeck', 'Feature2Pyramid'}  # they make a pyramid of one scale; ours is one
-POSE_HEADS = {
-    *('HeatmapHead', 'SimCCHead', 'RTMCCHead', 'RegressionHead', 'RLEHead', 'DSNTHead', 'IntegralRegressionHead'),
-}
-POSE_NECKS = {'GlobalAveragePooling', 'FeatureMapProcessor'}
-DET_NECKS = {'FPN', 'PAFPN', 'ChannelMapper'}  # from stride 16 on they make the next levels themselves
-DET_QUERY_HEADS = {'Mask2FormerHead', 'MaskFormerHead'}
-
-# constructors that know the layers of one backbone by name; mmpretrain's asks the backbone
-OPTIM_CONSTRUCTORS = {
-    *('SwinOptimWrapperConstructor', 'LayerDecayOptimizerConstructor', 'LearningRateDecayOptimizerConstructor'),
-    *('LayerDecayOptimWrapperConstructor',),
-}
-PARAMWISE = {
-    *('bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult', 'dwconv_decay_mult'),
-    *('dcn_offset_lr_mult', 'bypass_duplicate', 'custom_keys'),
-}
-
 
 class Stages(NamedTuple):
     """Channels and strides of the new backbone's five stages."""
 
     widths: tuple[int, ...]
     strides: tuple[int, ...]
-
-
-class Swap(NamedTuple):
-    """What to change in a config: options as ``--cfg-options`` takes them, and what to know."""
-
-    options: Options
-    notes: list[str]
-
-    def apply(self, cfg: Config) -> Config:
-        """The config with the options merged, as ``--cfg-options`` does."""
-        swapped = Config(cfg.to_dict())
-        swapped.merge_from_dict(dict(self.options))
-        return swapped
 
 
 def refuse(what: str, known: Sequence[str] | set[str], why: str = '') -> ValueError:
@@ -106,50 +63,6 @@ def stages_of(backbone: Options) -> Stages:
     if not isinstance(built, ClipBackbone) or len(built.widths) != LAST + 1:
         raise ValueError(f'type={kind(backbone)!r} is no backbone of mmsvf with {LAST + 1} stages')
     return Stages(built.widths, built.strides)
-
-
-def swap(
-    cfg: Config, arch: str | dict[str, Any] | None = None, type: str = 'SpikeVideoFormer', **backbone: Any
-) -> Swap:
-    """How to put SpikeVideoFormer, or another backbone of mmsvf, in the place of a config's backbone.
-
-    Args:
-        cfg: A config of mmaction2, mmsegmentation, mmpose, mmdetection or mmpretrain.
-        arch: As of the backbone; None is 'small' of SpikeVideoFormer, and the default of the others.
-        type: 'SpikeVideoFormer', 'STAtten', 'Spikformer', 'SEWResNet' or 'MSResNet'.
-        backbone: Its further arguments, such as ``attention=dict(score='dot')``.
-
-    Raises:
-        ValueError: a framework, model, neck or head that is not known; the message has what is.
-    """
-    scope = cfg.get('default_scope')
-    if scope not in FRAMEWORK_RULES:
-        raise refuse(f'default_scope={scope!r}', set(FRAMEWORK_RULES))
-    model: Any = cfg.get('model') or {}
-    if not isinstance(model.get('backbone'), dict):
-        raise ValueError(f'model.type={kind(model)!r} has no backbone at model.backbone: there is nothing to swap')
-    ours: Options = dict(type=f'mmsvf.{type}')
-    if arch is None and type == 'SpikeVideoFormer':
-        arch = 'small'
-    if arch is not None:
-        ours['arch'] = arch
-    levels, options, notes = FRAMEWORK_RULES[scope](model, stages_of({**ours, **backbone}))
-    if levels != (LAST,):
-        ours['out_indices'] = levels
-    if scope != 'mmaction':
-        ours['output'] = 'tuple'
-    old = {k: v for k, v in model.backbone.items() if k not in ('type', '_scope_')}
-    notes = [f'{kind(model.backbone)} replaced, with its options {", ".join(old) or "(none)"}', *notes]
-    options = {**replaced('model.backbone', {**ours, **backbone}), **options}
-    for key, parent in (('pretrained', model), ('init_cfg', model)):
-        if parent.get(key):
-            options[f'model.{key}'] = None
-            notes.append(f'weights of the old network are not loaded: model.{key}={parent[key]}')
-    if cfg.get('load_from'):
-        options['load_from'] = None
-        notes.append(f'weights of the old network are not loaded: load_from={cfg.load_from}')
-    more, said = _optimizer(cfg.get('optim_wrapper') or {})
-    return Swap({**options, **more}, [*notes, *said])
 
 
 def replaced(path: str, value: Options, there: bool = True) -> Options:
@@ -348,22 +261,3 @@ FRAMEWORK_RULES: dict[str, Callable[[Any, Stages], Rules]] = {
     'mmdet': _detection,
     'mmpretrain': _pretrain,
 }
-
-
-def _optimizer(wrapper: Any) -> tuple[Options, list[str]]:
-    """Options in the place of a constructor that knows another backbone's layers by name."""
-    constructor = str(wrapper.get('constructor', '')).split('.')[-1]
-    if constructor not in OPTIM_CONSTRUCTORS:
-        return {}, []
-    rules = wrapper.get('paramwise_cfg') or {}
-    kept = {k: v for k, v in rules.items() if k in PARAMWISE}
-    by_name = {k: v for k, v in rules.items() if isinstance(v, dict) and k not in PARAMWISE and '.' not in k}
-    if by_name:
-        kept['custom_keys'] = {**kept.get('custom_keys', {}), **by_name}
-    options: Options = {'optim_wrapper.constructor': 'DefaultOptimWrapperConstructor'}
-    if 'paramwise_cfg' in wrapper:
-        none = {'optim_wrapper.paramwise_cfg': None}
-        options.update(replaced('optim_wrapper.paramwise_cfg', kept) if kept else none)
-    return options, [
-        f'{constructor}, which knows the old layers by name, replaced by the default; one rate for all layers'
-    ]

@@ -12,12 +12,11 @@ from mmengine.runner import Runner
 
 import mmsvf.files.checkpoints
 from mmsvf.engine import launch
-from mmsvf.engine.finite import SCALER_STEPS, FiniteHook, gradient_norm
+from mmsvf.engine.hooks.finite_hook import SCALER_STEPS, FiniteHook, gradient_norm
 from mmsvf.engine.launch import check_work_dir, lose_nothing
 from mmsvf.files.checkpoints import PARTIAL, load_checkpoint, save_checkpoint
 from mmsvf.files.work_dir import find_latest_checkpoint
-
-from ..conftest import ROOT
+from tests.conftest import ROOT
 
 TINY = dict(embed_dims=(8, 8, 8, 8, 8), depths=(1, 1, 1, 1, 1))
 

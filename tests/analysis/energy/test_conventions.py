@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from mmsvf.energy import CONVENTIONS, OperationCounter
-from mmsvf.energy.conventions import dense_merged_macs
-from mmsvf.energy.html import to_html
-from mmsvf.energy.report import make_report, stage
-from mmsvf.energy.spike_driven import find
+from mmsvf.analysis.energy import CONVENTIONS, OperationCounter
+from mmsvf.analysis.energy.conventions import dense_merged_macs
+from mmsvf.analysis.energy.html import to_html
+from mmsvf.analysis.energy.report import make_report, stage
+from mmsvf.analysis.energy.spike_driven import find
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.spiking.layers import RepConv, SepConv
 

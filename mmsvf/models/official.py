@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 import mmsvf.files.checkpoints as files
-
-from .version import __version__
+from mmsvf.version import __version__
 
 # our name -> the authors', applied in this order
 _RULES = [

@@ -12,8 +12,8 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 
-from mmsvf.datasets.seeded import NumberedSampler, seed_generators
-from mmsvf.load_report import compare
+from mmsvf.exact_resume.seeded import NumberedSampler, seed_generators
+from mmsvf.files.load_report import compare
 from mmsvf.registry import HOOKS
 
 
@@ -58,7 +58,7 @@ def groups(state: dict) -> list[dict[str, Any]]:
 class ExactResumeHook(Hook):
     """The model's random numbers (dropout, mixing) follow the iteration; a resumed loader starts where it stopped.
 
-    With :class:`mmsvf.datasets.seeded.SeededDataset` and its sampler, which ``tools/train.py`` puts into the training
+    With :class:`.seeded.SeededDataset` and its sampler, which ``tools/train.py`` puts into the training
     loader, a resumed training in fp32 ends with the weights of an uninterrupted one, bit for bit, for any number of
     workers. In iteration-based training the data of the past is not read again (MMEngine reads all of it). A validation
     that was due when the training stopped is made up for.

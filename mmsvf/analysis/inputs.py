@@ -1,4 +1,4 @@
-"""A config's model and its inputs for analysis: nothing is downloaded, nothing is trained."""
+"""Inputs of a config's model for analysis: of its test data, of a video, or random ones."""
 
 from __future__ import annotations
 
@@ -10,78 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config, ConfigDict
-from mmengine.registry import init_default_scope
-from mmengine.runner import Runner, load_checkpoint
+from mmengine.config import Config
+from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from mmsvf.body import SkinnedBody
-from mmsvf.registry import MODELS
-
-# not part of the network: what a body's mesh costs is the same for every regressor
-NOT_COUNTED: tuple[type[nn.Module], ...] = (SkinnedBody,)
-
-
-def strip_pretrained(cfg: Any, path: str = 'model') -> list[str]:
-    """Take pre-trained weights out of a model's config, in place; returns what was taken out."""
-    found: list[str] = []
-    if isinstance(cfg, dict):
-        weights = cfg.get('init_cfg')
-        if isinstance(weights, dict) and weights.get('type') == 'Pretrained':
-            found.append(f'{path}.init_cfg={weights.get("checkpoint")}')
-            cfg['init_cfg'] = None
-        if cfg.get('pretrained'):
-            found.append(f'{path}.pretrained={cfg["pretrained"]}')
-            cfg['pretrained'] = False if cfg['pretrained'] is True else None
-        for key, value in cfg.items():
-            found += strip_pretrained(value, f'{path}.{key}')
-    elif isinstance(cfg, (list, tuple)):
-        for i, value in enumerate(cfg):
-            found += strip_pretrained(value, f'{path}[{i}]')
-    return found
-
-
-class _RatesOnCPU(TorchFunctionMode):
-    """Drop-path rates are read off ``torch.linspace`` while a model is built: they need values, on meta too."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return func(*args, **{**(kwargs or {}), **(dict(device='cpu') if func is torch.linspace else {})})
-
-
-def build_without_memory(cfg: Config) -> Any:
-    """The model of a config on the meta device, in evaluation; the embedded figure stands for the body of a file."""
-    init_default_scope(cfg.default_scope)
-    model_cfg = ConfigDict(cfg.model)
-    if cfg.default_scope == 'mmpose' and 'body' in model_cfg.head:
-        model_cfg.head.body = None
-    with torch.device('meta'), _RatesOnCPU():
-        return MODELS.build(model_cfg).eval()
-
-
-def build_model(cfg: Config, checkpoint: str | None = None) -> tuple[nn.Module, list[str]]:
-    """The model of a config in evaluation, with the weights of a checkpoint or as constructed, and notes on both.
-
-    Pre-trained weights that the config names are not loaded. The embedded figure stands in for a
-    body whose file is missing.
-    """
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    model_cfg = ConfigDict(cfg.model)
-    notes = [f'pre-trained weights not loaded: {name}' for name in strip_pretrained(model_cfg)]
-    body = model_cfg.get('head', {}).get('body') if isinstance(model_cfg.get('head'), dict) else None
-    if body is not None and not os.path.isfile(body):
-        model_cfg.head.body = None
-        notes.append(f'{body} is missing: the embedded figure stands in for the body, which is not counted anyway')
-    if 'data_preprocessor' not in model_cfg and 'data_preprocessor' in cfg:
-        model_cfg.data_preprocessor = cfg.data_preprocessor  # as MMEngine's Runner of older frameworks does
-    torch.manual_seed(0)
-    model = MODELS.build(model_cfg)
-    if checkpoint is not None:
-        load_checkpoint(model, checkpoint, map_location='cpu')
-        notes.append(f'weights of {checkpoint}')
-    else:
-        notes.append('no checkpoint: weights as constructed')
-    return model.eval(), notes
+from .models import data_samples
 
 
 def guess_shape(cfg: Config) -> tuple[int, ...]:
@@ -175,36 +108,10 @@ def video_inputs(cfg: Config, model: Any, path: str, shape: Sequence[int]) -> Te
     chosen = np.stack([frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)])
     clip = torch.from_numpy(np.ascontiguousarray(chosen[..., ::-1])).permute(3, 0, 1, 2)  # RGB, CTHW
     clip = clip if len(shape) == 4 else clip[:, 0]
-    batch = dict(inputs=[clip[None] if cfg.get('default_scope') == 'mmaction' else clip], data_samples=_samples(cfg, 1))
+    batch = dict(
+        inputs=[clip[None] if cfg.get('default_scope') == 'mmaction' else clip], data_samples=data_samples(cfg, 1)
+    )
     return one_view(cfg, model.data_preprocessor(batch, False)['inputs'])
-
-
-def _samples(cfg: Config, count: int) -> list:
-    if cfg.get('default_scope') == 'mmaction':
-        from mmaction.structures import ActionDataSample
-
-        return [ActionDataSample() for _ in range(count)]
-    if cfg.get('default_scope') == 'mmseg':
-        from mmseg.structures import SegDataSample
-
-        return [SegDataSample() for _ in range(count)]
-    return [None] * count
-
-
-@torch.no_grad()
-def run_model(cfg: Config, model: nn.Module, inputs: Tensor) -> Any:
-    """A forward pass up to the scores, logits or regressed values."""
-    if cfg.get('default_scope') == 'mmaction':  # its 'tensor' mode leaves the head out
-        return model(inputs, _samples(cfg, len(inputs)), mode='predict')
-    return model(inputs, data_samples=None, mode='tensor')
-
-
-def scores(model: Any, inputs: Tensor) -> Tensor:
-    """Scores, logits or regressed values of inputs (B, C, [T,] H, W), of which a gradient can be taken."""
-    if hasattr(model, 'decode_head'):
-        return model(inputs, mode='tensor')
-    features = model.backbone(inputs)
-    return model.head(features) if hasattr(model, 'head') else model.cls_head(features)
 
 
 def frames_and_steps(cfg: Config, model: nn.Module, inputs: Tensor) -> tuple[int, int]:
@@ -220,21 +127,3 @@ def frames_and_steps(cfg: Config, model: nn.Module, inputs: Tensor) -> tuple[int
 def describe(path: str | os.PathLike) -> str:
     """A config's or a checkpoint's name for a report: no folder of this machine."""
     return Path(path).name if os.path.isabs(path) else str(path)
-
-
-@torch.no_grad()
-def wake(cfg: Config, model: nn.Module, inputs: Tensor, passes: int = 3) -> None:
-    """Give a network without trained weights BatchNorm statistics of an input and steeper norms, so that it spikes.
-
-    As constructed, most of a spiking network is silent, and silence does not tell spikes from real numbers.
-    """
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.momentum = 1.0
-        norm.train()
-    for _ in range(passes):
-        run_model(cfg, model, inputs)
-    for norm in norms:
-        norm.eval()
-        if norm.affine:
-            nn.init.constant_(norm.weight, 2.0)

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmsvf.energy import OperationCounter
-from mmsvf.energy.signals import look
+from mmsvf.analysis.energy import OperationCounter
+from mmsvf.analysis.energy.signals import look
 from mmsvf.spiking import IntegerLIF, SpikeAttention
 
 

@@ -8,14 +8,15 @@ import pytest
 import torch
 from mmengine.config import Config, DictAction
 
-from mmsvf.apis.swap import PYRAMID, stages_of, swap
 from mmsvf.engine.launch import config_path
 from mmsvf.models.backbones.spike_video_former import ARCHS
 from mmsvf.registry import MODELS
+from mmsvf.swapping.rules import PYRAMID, stages_of
+from mmsvf.swapping.swap import swap
+from mmsvf.swapping.written import check, command_line, config_text
+from tests.conftest import ROOT
 
-from ..conftest import ROOT
-
-tool = runpy.run_path(str(ROOT / 'tools' / 'misc' / 'swap_backbone.py'))
+TOOL = str(ROOT / 'tools' / 'misc' / 'swap_backbone.py')
 WIDTHS = ARCHS['small']['embed_dims']
 
 
@@ -115,12 +116,12 @@ def without_scope(value):
 def test_file_and_command_line_agree(name, tmp_path):
     cfg = load(name)
     change = swap(cfg, 'large', attention=dict(score='dot'))
-    (tmp_path / 'swapped.py').write_text(tool['config_text'](name, cfg, change))
+    (tmp_path / 'swapped.py').write_text(config_text(name, cfg, change))
     written = Config.fromfile(tmp_path / 'swapped.py')
     assert 'mmsvf' in written.custom_imports.imports and not written.custom_imports.allow_failed_imports
 
     # as argparse hands them over
-    typed = shlex.split(tool['command_line'](change.options))
+    typed = shlex.split(command_line(change.options))
     options = {}
     for item in typed:
         key, value = item.split('=', 1)
@@ -173,7 +174,7 @@ def test_tool(tmp_path, capsys, monkeypatch):
     out = tmp_path / 'new' / 'fcn.py'
     name = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
     monkeypatch.setattr('sys.argv', ['swap_backbone.py', name, str(out), '--arch', 'small'])
-    tool['main']()
+    runpy.run_path(TOOL, run_name='__main__')
     printed = capsys.readouterr().out
     assert 'ResNet replaced, with its options depth, num_stages, out_indices, style' in printed
     assert re.search(r'python tools/train.py mmpretrain::.* --cfg-options model.backbone._delete_=True ', printed)
@@ -185,7 +186,7 @@ def test_tool_says_what_it_cannot_adapt(tmp_path, monkeypatch):
     name = 'mmseg::setr/setr_vit-l_pup_8xb2-160k_ade20k-512x512.py'
     monkeypatch.setattr('sys.argv', ['swap_backbone.py', name, str(tmp_path / 'x.py')])
     with pytest.raises(SystemExit, match=r'setr.*SETRUPHead.* cannot be adapted; known here: .*UPerHead'):
-        tool['main']()
+        runpy.run_path(TOOL, run_name='__main__')
     assert not (tmp_path / 'x.py').exists()
 
 
@@ -194,4 +195,4 @@ def test_check_of_a_detector(tmp_path):
     cfg = load('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
     cfg = swap(cfg, dict(embed_dims=[8, 8, 16, 16, 24], depths=[1, 1, 1, 1, 1])).apply(cfg)
     cfg.test_dataloader.dataset.pipeline[1].scale = (128, 64)
-    assert tool['check'](cfg).endswith('256 x 16 x 32, 256 x 8 x 16, 256 x 4 x 8, 256 x 2 x 4, 256 x 1 x 2')
+    assert check(cfg).endswith('256 x 16 x 32, 256 x 8 x 16, 256 x 4 x 8, 256 x 2 x 4, 256 x 1 x 2')

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 
-from mmsvf.load_report import compare
+from mmsvf.files.load_report import compare
 from mmsvf.registry import HOOKS
 
 

@@ -6,19 +6,19 @@ import torch
 from mmengine.config import Config
 
 import mmsvf  # noqa: F401
-from mmsvf.apis import analysis
-from mmsvf.energy import CONVENTIONS, OperationCounter
+from mmsvf.analysis.energy import CONVENTIONS, OperationCounter
+from mmsvf.analysis.inputs import frames_and_steps, guess_shape, random_inputs, video_inputs
+from mmsvf.analysis.models import NOT_COUNTED, build_model, calibrate_batchnorm, run_model, strip_pretrained
 from mmsvf.engine.launch import config_path, load_config
 from mmsvf.visualization.video import write_video
-
-from ..conftest import ROOT
+from tests.conftest import ROOT
 
 
 def counted(cfg, shape=None):
-    model, notes = analysis.build_model(cfg)
-    inputs = analysis.random_inputs(cfg, shape or analysis.guess_shape(cfg))
-    with OperationCounter(model, ignore=analysis.NOT_COUNTED) as counter:
-        analysis.run_model(cfg, model, inputs)
+    model, notes = build_model(cfg)
+    inputs = random_inputs(cfg, shape or guess_shape(cfg))
+    with OperationCounter(model, ignore=NOT_COUNTED) as counter:
+        run_model(cfg, model, inputs)
     return model, counter.layers, notes
 
 
@@ -51,14 +51,14 @@ def test_published_networks(config, gmacs, mj):
 ])  # fmt: skip
 def test_sizes_come_from_the_pipeline(config, shape):
     path = config_path(config) if '::' in config else ROOT / config
-    found = analysis.guess_shape(Config.fromfile(path))
+    found = guess_shape(Config.fromfile(path))
     assert found == shape
 
 
 def test_a_missing_size_is_named():
     cfg = Config(dict(model=dict(type='X'), test_dataloader=dict(dataset=dict(pipeline=[]))))
     with pytest.raises(ValueError, match='give it, as --shape 3 224 224'):
-        analysis.guess_shape(cfg)
+        guess_shape(cfg)
 
 
 def test_pretrained_weights_are_taken_out_everywhere():
@@ -66,7 +66,7 @@ def test_pretrained_weights_are_taken_out_everywhere():
         pretrained='a.pth', backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='b.pth'), pretrained=True),
         heads=[dict(init_cfg=dict(type='Normal'))],
     )  # fmt: skip
-    found = analysis.strip_pretrained(cfg)
+    found = strip_pretrained(cfg)
     assert found == [
         'model.pretrained=a.pth', 'model.backbone.init_cfg=b.pth', 'model.backbone.pretrained=True',
     ]  # fmt: skip
@@ -78,14 +78,14 @@ def test_pretrained_weights_are_taken_out_everywhere():
 def test_every_task_runs_and_wakes(config):
     """After waking, every layer of the embedded defaults' models sees spikes but those of the real input."""
     cfg = Config.fromfile(ROOT / 'configs' / 'demo' / f'{config}.py')
-    model, _ = analysis.build_model(cfg)
-    shape = (3, 4, 64, 96) if 'scenes' in config else analysis.guess_shape(cfg)
-    inputs = analysis.random_inputs(cfg, shape)
-    analysis.wake(cfg, model, inputs)
-    frames, steps = analysis.frames_and_steps(cfg, model, inputs)
+    model, _ = build_model(cfg)
+    shape = (3, 4, 64, 96) if 'scenes' in config else guess_shape(cfg)
+    inputs = random_inputs(cfg, shape)
+    calibrate_batchnorm(cfg, model, inputs)
+    frames, steps = frames_and_steps(cfg, model, inputs)
     assert frames == steps == shape[1]
-    with OperationCounter(model, steps, analysis.NOT_COUNTED) as counter:
-        analysis.run_model(cfg, model, inputs)
+    with OperationCounter(model, steps, NOT_COUNTED) as counter:
+        run_model(cfg, model, inputs)
     assert not any('body' in layer.name for layer in counter.layers)
     assert not [layer.name for layer in counter.layers if layer.rate == 0]
 
@@ -94,23 +94,23 @@ def test_video_inputs(tmp_path):
     """Frames by brightness, through the config's preprocessor."""
     write_video(tmp_path / 'a.mp4', [np.full((48, 64, 3), 10 * k, np.uint8) for k in range(20)], 10)
     cfg = Config.fromfile(ROOT / 'configs' / 'demo' / 'svf_moving_digits.py')
-    model, _ = analysis.build_model(cfg)
-    inputs = analysis.video_inputs(cfg, model, str(tmp_path / 'a.mp4'), (3, 8, 48, 48))
+    model, _ = build_model(cfg)
+    inputs = video_inputs(cfg, model, str(tmp_path / 'a.mp4'), (3, 8, 48, 48))
     assert inputs.shape == (1, 1, 3, 8, 48, 48)
     means = inputs.mean((0, 1, 2, 4, 5))
     assert (means.diff() > 0).all()
     with pytest.raises(ValueError, match='20 frames can be read, 21 are needed'):
-        analysis.video_inputs(cfg, model, str(tmp_path / 'a.mp4'), (3, 21, 48, 48))
+        video_inputs(cfg, model, str(tmp_path / 'a.mp4'), (3, 21, 48, 48))
 
 
 def test_counting_does_not_change_the_result():
     cfg = Config.fromfile(ROOT / 'configs' / 'demo' / 'svf_moving_body.py')
-    model, _ = analysis.build_model(cfg)
-    inputs = analysis.random_inputs(cfg, (3, 8, 64, 64))
-    analysis.wake(cfg, model, inputs)
-    plain = analysis.run_model(cfg, model, inputs)
+    model, _ = build_model(cfg)
+    inputs = random_inputs(cfg, (3, 8, 64, 64))
+    calibrate_batchnorm(cfg, model, inputs)
+    plain = run_model(cfg, model, inputs)
     with OperationCounter(model) as counter:
-        watched = analysis.run_model(cfg, model, inputs)
+        watched = run_model(cfg, model, inputs)
     assert counter.layers
     for name, value in plain.items():
         assert torch.equal(value, watched[name])
