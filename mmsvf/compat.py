@@ -328,7 +328,7 @@ def stub_mmaction_drn(module: ModuleType) -> Iterator[None]:
 
 
 def setup_cpu_distributed(cfg: Any) -> None:
-    """Start gloo and choose the CPU wrapper for a multi-process run without a GPU.
+    """Start gloo and choose the CPU wrapper for a run without a GPU by any launcher.
 
     Reason: MMEngine calls ``torch.cuda.set_device`` with any backend, and hands DDP a device id.
     Delete when ``Runner`` runs on several CPU processes by itself.
@@ -336,10 +336,20 @@ def setup_cpu_distributed(cfg: Any) -> None:
     import torch
     import torch.distributed as dist
 
-    if cfg.get('launcher', 'none') != 'pytorch' or torch.cuda.is_available():
+    if cfg.get('launcher', 'none') == 'none' or torch.cuda.is_available():
         return
     if not dist.is_initialized():
-        dist.init_process_group('gloo')
+        utils: Any = importlib.import_module('mmengine.dist.utils')
+        options = cfg.get('env_cfg') or {}
+        # in the Runner's order: otherwise it would warn of another start method of processes
+        importlib.import_module('mmengine.utils.dl_utils').set_multi_processing(
+            **(options.get('mp_cfg') or {}), distributed=True
+        )
+        utils.torch = _With(torch, cuda=_With(torch.cuda, set_device=lambda device: None))
+        try:
+            utils.init_dist(cfg.launcher, **{**(options.get('dist_cfg') or {}), 'backend': 'gloo'})
+        finally:
+            utils.torch = torch
     importlib.import_module('mmsvf.engine.cpu_distributed')  # registers the wrapper
     cfg.setdefault('model_wrapper_cfg', dict(type='mmsvf.CPUDistributedDataParallel'))
     _log_once('no GPU: several processes train on CPU over gloo')

@@ -8,6 +8,7 @@ import gc
 import inspect
 import logging
 import os
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ from mmsvf.frameworks import FRAMEWORKS, require
 
 # hooks of every training here, by their key in default_hooks
 SAFEGUARDS = dict(load_report='LoadReportHook', exact_resume='ExactResumeHook', finite='FiniteHook')
+# what launchers other than torchrun call RANK and LOCAL_RANK, and what starts their processes
+RANKS = dict(
+    slurm=('SLURM_PROCID', 'SLURM_LOCALID', 'srun, as in tools/slurm_train.sh'),
+    mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_LOCAL_RANK', 'mpirun of Open MPI'),
+)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,9 +93,31 @@ def load_config(name: str) -> Config:
     return cfg
 
 
+def name_ranks(launcher: str) -> None:
+    """Set RANK and LOCAL_RANK as torchrun does: MMEngine does so too late (slurm), or not at all (mpi).
+
+    Raises:
+        ValueError: the launcher's variables are missing, or the first machine cannot be found out.
+    """
+    if launcher not in RANKS:
+        return
+    *names, starter = RANKS[launcher]
+    for name, own in zip(('RANK', 'LOCAL_RANK'), names, strict=True):
+        if own not in os.environ:
+            raise ValueError(f'--launcher {launcher}: {own} is not set; start the processes with {starter}')
+        os.environ[name] = os.environ[own]
+    if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ and shutil.which('scontrol') is None:
+        raise ValueError(
+            '--launcher slurm asks scontrol for the name of the first machine, and there is no scontrol here (is this '
+            'a container?); set MASTER_ADDR to that name, as MASTER_ADDR=$(scontrol show hostname '
+            '"$SLURM_JOB_NODELIST" | head -n1) in the batch script'
+        )
+
+
 def prepare(args: argparse.Namespace) -> Config:
     """Config with the common flags merged."""
     check_environment()
+    name_ranks(args.launcher)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)
     cfg.launcher = args.launcher
@@ -269,7 +297,7 @@ def check_work_dir(folder: str) -> None:
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b'1')
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # a process on another machine may have the same number
     except OSError as error:
         raise OSError(
             f'nothing can be written to the work-dir {folder!r} ({error}); give another --work-dir'
