@@ -147,8 +147,45 @@ def check_schedule(cfg: Config) -> None:
             )
 
 
+def check_strategy(cfg: Config) -> None:
+    """Look at MMEngine's strategy of a FlexibleRunner; FSDP writes whole checkpoints, as every other training.
+
+    Raises:
+        ValueError: a strategy that nothing would use, that has no process group, or that writes checkpoints in parts.
+    """
+    if 'runner_type' in cfg and cfg.get('sync_bn') is not None:
+        raise ValueError(
+            f'sync_bn={cfg.sync_bn!r} is not looked at by runner_type={cfg.runner_type!r}: give it as strategy.sync_bn '
+            'to a DDPStrategy; FSDPStrategy has none'
+        )
+    strategy = cfg.get('strategy')
+    if not isinstance(strategy, dict):
+        return
+    kind = str(strategy.get('type')).split('.')[-1]
+    if 'runner_type' not in cfg:
+        raise ValueError(f"strategy.type={kind!r} is for MMEngine's other runner: set runner_type=FlexibleRunner, too")
+    if kind in ('DDPStrategy', 'FSDPStrategy') and cfg.launcher == 'none':
+        raise ValueError(
+            f'strategy.type={kind!r} divides work among processes: start it with tools/dist_train.sh CONFIG GPUS '
+            '(one GPU will do), or on SLURM with tools/slurm_train.sh'
+        )
+    if kind == 'FSDPStrategy':
+        if strategy.get('sync_bn') is not None:
+            raise ValueError(
+                'strategy.sync_bn: FSDPStrategy does not look at it; DDPStrategy turns BatchNorm into SyncBN'
+            )
+        form = strategy.setdefault('state_dict_cfg', 'full')
+        form = form.get('state_dict_type') if isinstance(form, dict) else form
+        if str(form).split('.')[-1] not in ('full', 'FULL_STATE_DICT'):
+            raise ValueError(
+                f'strategy.state_dict_cfg={strategy["state_dict_cfg"]!r} writes a checkpoint in parts, which neither '
+                "tests nor another number of processes could read: leave it at 'full'"
+            )
+
+
 def run(cfg: Config, method: str) -> Any:
     """Build the runner and call its ``train`` or ``test``."""
+    check_strategy(cfg)
     setup_cpu_distributed(cfg)
     if not torch.cuda.is_available():
         if method == 'test':
@@ -312,7 +349,7 @@ def require_file(
     Raises:
         FileNotFoundError: no such file; the message has its ``name`` and the ``advice``.
     """
-    if '://' not in checkpoint and not os.path.isfile(checkpoint):
+    if '://' not in checkpoint and not os.path.exists(checkpoint):
         raise FileNotFoundError(f'{name}{checkpoint!r} does not exist; {advice}')
 
 

@@ -1,4 +1,4 @@
-"""slurm_train.sh and slurm_test.sh with stand-ins for SLURM."""
+"""slurm_train.sh and slurm_test.sh with stand-ins for SLURM; FSDP on two CPU processes."""
 
 import json
 import os
@@ -8,12 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from mmengine.config import Config
 
-from mmsvf.engine.launch import name_ranks
+from mmsvf.engine.launch import check_strategy, name_ranks
+from mmsvf.files.checkpoints import load_checkpoint
 
 from ..conftest import ROOT
 from . import forked
 from .test_train_and_test import demo_options
+from .test_two_processes import ranks
 
 CONFIG = 'configs/demo/svf_moving_digits.py'
 
@@ -103,6 +107,50 @@ def test_training_on_two_tasks_and_a_test_on_one(on_slurm):
     assert (given['gres'], given['ntasks'], given['ntasks_per_node']) == ('gpu:1', 1, 1)
     log = tasks(given, folder, port=29662)
     assert 'GPU number: 1' in log and re.search(r'Epoch\(test\) \[1/1\] +acc/top1: ', log)
+
+
+def test_fsdp_on_two_processes_is_ddp(on_slurm, tmp_path):
+    """Weights, checkpoint, gradient's norm and a resumed optimizer of a sharded model are those of one that is not."""
+    folder, _, log, options = on_slurm
+    options = [*options, 'runner_type=FlexibleRunner', 'strategy.type=FSDPStrategy']
+    options += ['strategy.model_wrapper.auto_wrap_policy.type=torch.distributed.fsdp.wrap.size_based_auto_wrap_policy']
+    options += ['strategy.model_wrapper.auto_wrap_policy.min_num_params=2000']
+    once = [*options, 'train_cfg.max_epochs=1', 'optim_wrapper.clip_grad.max_norm=0.1']
+    work_dir = tmp_path / 'work'
+    ranks('train', CONFIG, '--work-dir', work_dir, '--cfg-options', *once, folder=tmp_path / 'once', port=29663)
+    ours, theirs = (load_checkpoint(path / 'epoch_1.pth') for path in (work_dir, folder / 'work'))
+    assert ours['state_dict'].keys() == theirs['state_dict'].keys() and ours['optimizer']['state']
+    for name, value in theirs['state_dict'].items():
+        torch.testing.assert_close(ours['state_dict'][name], value, atol=1e-6, rtol=1e-5)
+
+    argv = [CONFIG, '--work-dir', work_dir, '--resume', '--cfg-options', *options]
+    more = ranks('train', *argv, folder=tmp_path / 'more', port=29664)
+    assert 'resumed epoch: 1, iter: 2' in more
+    first, second = (re.findall(r'Epoch\(train\) +\[2\]\[1/2\].* grad_norm: (\S+)', text)[0] for text in (log, more))
+    assert float(first) == pytest.approx(float(second), rel=1e-3)
+    assert load_checkpoint(work_dir / 'epoch_2.pth')['meta']['epoch'] == 2
+
+
+@pytest.mark.parametrize(
+    ('config', 'message'),
+    [
+        (dict(strategy=dict(type='FSDPStrategy')), r'runner_type=FlexibleRunner'),
+        (dict(strategy=dict(type='FSDPStrategy'), runner_type='FlexibleRunner'), r'dist_train\.sh CONFIG GPUS'),
+        (
+            dict(
+                strategy=dict(type='FSDPStrategy', state_dict_cfg='local'),
+                runner_type='FlexibleRunner',
+                launcher='pytorch',
+            ),
+            r"state_dict_cfg='local' .*in parts.* 'full'",
+        ),
+        (dict(runner_type='FlexibleRunner', sync_bn='torch'), r'strategy\.sync_bn'),
+    ],
+    ids=['other_runner', 'no_processes', 'parts', 'sync_bn'],
+)
+def test_strategies_that_cannot_be(config, message):
+    with pytest.raises(ValueError, match=message):
+        check_strategy(Config(dict(launcher='none') | config))
 
 
 @pytest.mark.parametrize(('script', 'last'), [('slurm_train', 'WORK_DIR'), ('slurm_test', 'CHECKPOINT')])
