@@ -86,6 +86,8 @@ def install() -> None:
     for reader in ('mmpose.datasets.datasets.wholebody3d.h3wb_dataset', 'mmdet.datasets.openimages'):
         on_import(reader, read_objects_safely)
     on_import('mmengine.hooks.checkpoint_hook', keep_the_old_until_the_new)
+    on_import('mmengine.runner._flexible_runner', count_as_the_runner)
+    on_import('mmengine._strategy.fsdp', shard_with_this_torch)
     on_import('mmcv.ops', stub_mmcv_ops)
     on_import('mmaction.models.localizers', stub_mmaction_drn)
 
@@ -254,6 +256,68 @@ def keep_the_old_until_the_new(module: ModuleType) -> Iterator[None]:
     save_first(module.CheckpointHook)
 
 
+@contextlib.contextmanager
+def count_as_the_runner(module: ModuleType) -> Iterator[None]:
+    """A checkpoint of FlexibleRunner has the epoch and the iteration that its hook has counted, as the Runner's has.
+
+    Reason: mmengine 0.10.7 counts again, and is one ahead where a best checkpoint has the last one written once more:
+    the resumed training leaves an epoch out. Delete when its ``save_checkpoint`` keeps what is in ``meta``.
+    """
+    yield
+    runner = module.FlexibleRunner
+    original = runner.save_checkpoint
+
+    def save_checkpoint(self: Any, *args: Any, meta: dict | None = None, **kwargs: Any) -> None:
+        counted = {key: meta[key] for key in ('epoch', 'iter') if key in meta} if meta else {}
+        save = self.strategy.save_checkpoint
+
+        def save_counted(*args: Any, extra_ckpt: dict, **kwargs: Any) -> None:
+            extra_ckpt['meta'].update(counted)
+            save(*args, extra_ckpt=extra_ckpt, **kwargs)
+
+        self.strategy.save_checkpoint = save_counted
+        try:
+            original(self, *args, meta=meta, **kwargs)
+        finally:
+            del self.strategy.save_checkpoint
+
+    runner.save_checkpoint = save_checkpoint
+
+
+@contextlib.contextmanager
+def shard_with_this_torch(module: ModuleType) -> Iterator[None]:
+    """FSDPStrategy resumes its optimizer, and clips by the norm of the whole gradient.
+
+    Reason: mmengine 0.10.7 hands ``optim_state_dict_to_load`` its arguments in the order of torch 2.0, and has each
+    process clip by the norm of its own part. Delete when it does neither.
+    """
+    yield
+    strategy = module.FSDPStrategy
+    build = strategy.build_optim_wrapper
+
+    def load_optim_state_dict(self: Any, state_dict: dict) -> None:
+        if any(isinstance(key, int) for key in state_dict['state']):  # FSDP writes names
+            raise ValueError(
+                'the checkpoint to resume from was written without FSDPStrategy, which cannot go on with its '
+                'optimizer: leave strategy out, or start a new training from its weights with --cfg-options '
+                'load_from=FILE'
+            )
+        state = module.FSDP.optim_state_dict_to_load(
+            model=self.model, optim=self.optim_wrapper.optimizer, optim_state_dict=state_dict
+        )
+        self.optim_wrapper.load_state_dict(state)
+
+    def build_optim_wrapper(self: Any, optim_wrapper: Any, model: Any = None) -> Any:
+        import torch
+
+        built = build(self, optim_wrapper, model)
+        if getattr(built, 'clip_func', None) is torch.nn.utils.clip_grad_norm_:
+            built.clip_func = lambda _, **options: model.clip_grad_norm_(**options)
+        return built
+
+    strategy.load_optim_state_dict, strategy.build_optim_wrapper = load_optim_state_dict, build_optim_wrapper
+
+
 def load_url(url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True, **_: Any) -> Any:
     """``torch.utils.model_zoo.load_url`` through the allow list; the file name's hash is checked."""
     import torch.hub
@@ -328,20 +392,36 @@ def stub_mmaction_drn(module: ModuleType) -> Iterator[None]:
 
 
 def setup_cpu_distributed(cfg: Any) -> None:
-    """Start gloo and choose the CPU wrapper for a multi-process run without a GPU.
+    """Start gloo and choose the CPU wrapper for a run without a GPU by any launcher.
 
-    Reason: MMEngine calls ``torch.cuda.set_device`` with any backend, and hands DDP a device id.
+    Reason: MMEngine calls ``torch.cuda.set_device`` with any backend, and hands DDP and FSDP a device id.
     Delete when ``Runner`` runs on several CPU processes by itself.
     """
     import torch
     import torch.distributed as dist
 
-    if cfg.get('launcher', 'none') != 'pytorch' or torch.cuda.is_available():
+    if cfg.get('launcher', 'none') == 'none' or torch.cuda.is_available():
         return
     if not dist.is_initialized():
-        dist.init_process_group('gloo')
+        utils: Any = importlib.import_module('mmengine.dist.utils')
+        options = cfg.get('env_cfg') or {}
+        # in the Runner's order: otherwise it would warn of another start method of processes
+        importlib.import_module('mmengine.utils.dl_utils').set_multi_processing(
+            **(options.get('mp_cfg') or {}), distributed=True
+        )
+        utils.torch = _With(torch, cuda=_With(torch.cuda, set_device=lambda device: None))
+        try:
+            utils.init_dist(cfg.launcher, **{**(options.get('dist_cfg') or {}), 'backend': 'gloo'})
+        finally:
+            utils.torch = torch
     importlib.import_module('mmsvf.engine.cpu_distributed')  # registers the wrapper
     cfg.setdefault('model_wrapper_cfg', dict(type='mmsvf.CPUDistributedDataParallel'))
+    if 'runner_type' in cfg:  # FlexibleRunner, whose strategies choose the wrapper
+        strategy = cfg.setdefault('strategy', type(cfg.model)(type='DDPStrategy'))
+        kind = str(strategy.get('type')).split('.')[-1]
+        wrappers = dict(DDPStrategy='CPUDistributedDataParallel', FSDPStrategy='CPUFullyShardedDataParallel')
+        if kind in wrappers:
+            strategy['model_wrapper'] = {'type': f'mmsvf.{wrappers[kind]}', **(strategy.get('model_wrapper') or {})}
     _log_once('no GPU: several processes train on CPU over gloo')
 
 

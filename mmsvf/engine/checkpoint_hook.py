@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from functools import wraps
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,8 @@ def save_first(hook: Any) -> None:
 
 def _check_room(runner: Any) -> None:
     folder = Path(runner.work_dir)
-    needed = sum(value.nbytes for value in runner.model.state_dict().values())
+    # no state_dict(), which a sharded model gathers from all processes: the others are not here
+    needed = sum(value.nbytes for value in chain(runner.model.parameters(), runner.model.buffers()))
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(

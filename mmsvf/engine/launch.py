@@ -8,6 +8,7 @@ import gc
 import inspect
 import logging
 import os
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ from mmsvf.frameworks import FRAMEWORKS, require
 
 # hooks of every training here, by their key in default_hooks
 SAFEGUARDS = dict(load_report='LoadReportHook', exact_resume='ExactResumeHook', finite='FiniteHook')
+# what launchers other than torchrun call RANK and LOCAL_RANK, and what starts their processes
+RANKS = dict(
+    slurm=('SLURM_PROCID', 'SLURM_LOCALID', 'srun, as in tools/slurm_train.sh'),
+    mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_LOCAL_RANK', 'mpirun of Open MPI'),
+)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,9 +93,31 @@ def load_config(name: str) -> Config:
     return cfg
 
 
+def name_ranks(launcher: str) -> None:
+    """Set RANK and LOCAL_RANK as torchrun does: MMEngine does so too late (slurm), or not at all (mpi).
+
+    Raises:
+        ValueError: the launcher's variables are missing, or the first machine cannot be found out.
+    """
+    if launcher not in RANKS:
+        return
+    *names, starter = RANKS[launcher]
+    for name, own in zip(('RANK', 'LOCAL_RANK'), names, strict=True):
+        if own not in os.environ:
+            raise ValueError(f'--launcher {launcher}: {own} is not set; start the processes with {starter}')
+        os.environ[name] = os.environ[own]
+    if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ and shutil.which('scontrol') is None:
+        raise ValueError(
+            '--launcher slurm asks scontrol for the name of the first machine, and there is no scontrol here (is this '
+            'a container?); set MASTER_ADDR to that name, as MASTER_ADDR=$(scontrol show hostname '
+            '"$SLURM_JOB_NODELIST" | head -n1) in the batch script'
+        )
+
+
 def prepare(args: argparse.Namespace) -> Config:
     """Config with the common flags merged."""
     check_environment()
+    name_ranks(args.launcher)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)
     cfg.launcher = args.launcher
@@ -119,8 +147,45 @@ def check_schedule(cfg: Config) -> None:
             )
 
 
+def check_strategy(cfg: Config) -> None:
+    """Look at MMEngine's strategy of a FlexibleRunner; FSDP writes whole checkpoints, as every other training.
+
+    Raises:
+        ValueError: a strategy that nothing would use, that has no process group, or that writes checkpoints in parts.
+    """
+    if 'runner_type' in cfg and cfg.get('sync_bn') is not None:
+        raise ValueError(
+            f'sync_bn={cfg.sync_bn!r} is not looked at by runner_type={cfg.runner_type!r}: give it as strategy.sync_bn '
+            'to a DDPStrategy; FSDPStrategy has none'
+        )
+    strategy = cfg.get('strategy')
+    if not isinstance(strategy, dict):
+        return
+    kind = str(strategy.get('type')).split('.')[-1]
+    if 'runner_type' not in cfg:
+        raise ValueError(f"strategy.type={kind!r} is for MMEngine's other runner: set runner_type=FlexibleRunner, too")
+    if kind in ('DDPStrategy', 'FSDPStrategy') and cfg.launcher == 'none':
+        raise ValueError(
+            f'strategy.type={kind!r} divides work among processes: start it with tools/dist_train.sh CONFIG GPUS '
+            '(one GPU will do), or on SLURM with tools/slurm_train.sh'
+        )
+    if kind == 'FSDPStrategy':
+        if strategy.get('sync_bn') is not None:
+            raise ValueError(
+                'strategy.sync_bn: FSDPStrategy does not look at it; DDPStrategy turns BatchNorm into SyncBN'
+            )
+        form = strategy.setdefault('state_dict_cfg', 'full')
+        form = form.get('state_dict_type') if isinstance(form, dict) else form
+        if str(form).split('.')[-1] not in ('full', 'FULL_STATE_DICT'):
+            raise ValueError(
+                f'strategy.state_dict_cfg={strategy["state_dict_cfg"]!r} writes a checkpoint in parts, which neither '
+                "tests nor another number of processes could read: leave it at 'full'"
+            )
+
+
 def run(cfg: Config, method: str) -> Any:
     """Build the runner and call its ``train`` or ``test``."""
+    check_strategy(cfg)
     setup_cpu_distributed(cfg)
     if not torch.cuda.is_available():
         if method == 'test':
@@ -269,7 +334,7 @@ def check_work_dir(folder: str) -> None:
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b'1')
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # a process on another machine may have the same number
     except OSError as error:
         raise OSError(
             f'nothing can be written to the work-dir {folder!r} ({error}); give another --work-dir'
@@ -284,7 +349,7 @@ def require_file(
     Raises:
         FileNotFoundError: no such file; the message has its ``name`` and the ``advice``.
     """
-    if '://' not in checkpoint and not os.path.isfile(checkpoint):
+    if '://' not in checkpoint and not os.path.exists(checkpoint):
         raise FileNotFoundError(f'{name}{checkpoint!r} does not exist; {advice}')
 
 

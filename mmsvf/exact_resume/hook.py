@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 
-from mmsvf.exact_resume.seeded import NumberedSampler, seed_generators
+from mmsvf.engine.exact_resume.seeded import NumberedSampler, seed_generators
+from mmsvf.engine.sharded import full_state_dict
 from mmsvf.files.load_report import compare
 from mmsvf.registry import HOOKS
 
@@ -95,9 +95,8 @@ class ExactResumeHook(Hook):
             raise ValueError(f'the checkpoint to resume from has the seed {meta["seed"]!r}; a whole number expected')
         if lacks:
             raise ValueError(f'the checkpoint to resume from has no training state (it lacks {lacks}); {instead}')
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        given, own = checkpoint['state_dict'], model.state_dict()
-        report = compare(own, given)
+        given = {k.removeprefix('module.'): v for k, v in checkpoint['state_dict'].items()}  # as of DDPStrategy
+        report = compare(full_state_dict(runner.model), given)
         if report.new or report.mis_sized:
             raise ValueError(f'the checkpoint to resume from is of another model: {report}; {instead}')
         differ = []

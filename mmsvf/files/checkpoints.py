@@ -119,6 +119,9 @@ def save_checkpoint(checkpoint: dict[str, Any], path: str | os.PathLike) -> None
     path = Path(path)
     partial = path.with_name(f'{path.name}.{os.uname().nodename}-{os.getpid()}{PARTIAL}')
     path.parent.mkdir(parents=True, exist_ok=True)
+    weights = checkpoint.get('state_dict') if isinstance(checkpoint, dict) else None
+    if isinstance(weights, dict):  # FSDP notes something on them, and tensors with attributes are not read again
+        weights.update({k: v.detach() for k, v in weights.items() if isinstance(v, torch.Tensor) and vars(v)})
     try:
         partial.unlink(missing_ok=True)
         with partial.open('xb') as file:  # never through a link

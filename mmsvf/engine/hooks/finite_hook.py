@@ -15,6 +15,7 @@ from mmengine.optim import OptimWrapperDict
 from torch import Tensor
 
 from mmsvf.datasets.wrapper import sample_name
+from mmsvf.engine.sharded import plain_name, total_square
 from mmsvf.files.work_dir import find_latest_checkpoint
 from mmsvf.registry import HOOKS
 
@@ -146,11 +147,13 @@ class FiniteHook(Hook):
 @torch.no_grad()
 def gradient_norm(model: torch.nn.Module) -> tuple[float, list[str]]:
     """Norm of all gradients together, and the names of those that are not finite, in the order of the model."""
-    gradients = {k.removeprefix('module.'): p.grad for k, p in model.named_parameters() if p.grad is not None}
-    if not gradients:
+    parameters = dict(model.named_parameters())
+    gradients = {plain_name(k): p.grad for k, p in parameters.items() if p.grad is not None}
+    if not parameters:
         return 0.0, []
-    norms = torch.stack([norm.float() for norm in torch._foreach_norm(list(gradients.values()))])
-    total = float(norms.norm())
+    found = [norm.float() for norm in torch._foreach_norm(list(gradients.values()))] if gradients else []
+    norms = torch.stack(found or [next(iter(parameters.values())).new_zeros((), dtype=torch.float32)])
+    total = float(total_square(model, norms.square().sum()).sqrt())
     bad = [] if torch.isfinite(norms).all() else [k for k, g in gradients.items() if not torch.isfinite(g).all()]
     if not bad and total == float('inf'):  # it is the squares that overflow
         total = float(torch.stack([g.double().norm() for g in gradients.values()]).norm())
@@ -169,7 +172,7 @@ def anywhere(here: bool) -> bool:
 def not_finite(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
     """Names of those that are NaN or infinite somewhere."""
     floating = [(name, value) for name, value in tensors if value.is_floating_point()]
-    return [name.removeprefix('module.') for name, value in floating if not torch.isfinite(value).all()]
+    return [plain_name(name) for name, value in floating if not torch.isfinite(value).all()]
 
 
 def drawn_indices(batch: Any) -> list[int | None]:

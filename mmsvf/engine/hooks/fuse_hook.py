@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from mmsvf.registry import HOOKS
 from mmsvf.spiking.fusion import compile_blocks, fuse
@@ -24,7 +25,13 @@ class FuseHook(Hook):
         self.merge, self.compile = merge, compile
 
     def before_test(self, runner: Any) -> None:
-        """Fuse, inside a distributed wrapper, too."""
+        """Fuse, inside a distributed wrapper, too.
+
+        Raises:
+            ValueError: the weights are divided among processes.
+        """
+        if isinstance(runner.model, FullyShardedDataParallel):
+            raise ValueError('a model under FSDPStrategy cannot be fused: test it without runner_type and strategy')
         wrapped = is_model_wrapper(runner.model)
         model: Any = fuse(runner.model.module if wrapped else runner.model, self.merge)
         if self.compile:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
 
+from mmsvf.engine.sharded import full_state_dict, unwrapped
 from mmsvf.files.load_report import compare
 from mmsvf.registry import HOOKS
 
@@ -41,12 +41,10 @@ class LoadReportHook(Hook):
         self.loaded = True
         if not isinstance(checkpoint, Mapping):
             raise ValueError(f'the file holds a {type(checkpoint).__name__}; a checkpoint is a dict with a state_dict')
-        model = runner.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            model = model.module
         given = checkpoint.get('state_dict', checkpoint)
         given = {k[len('module.') :] if k.startswith('module.') else k: v for k, v in given.items()}
-        report = compare(model.state_dict(), {k: v for k, v in given.items() if hasattr(v, 'shape')})
+        report = compare(full_state_dict(runner.model), {k: v for k, v in given.items() if hasattr(v, 'shape')})
+        model = unwrapped(runner.model)
         if not report.loaded:
             raise ValueError(
                 f'no tensor of the checkpoint fits this {type(model).__name__}: {report}. Is it a checkpoint of '
