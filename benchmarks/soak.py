@@ -23,7 +23,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 import mmsvf
-from mmsvf.exact_resume.seeded import seeded
+from mmsvf.engine.exact_resume.seeded import seeded
 
 ROOT = Path(__file__).parent.parent
 ARCH = dict(embed_dims=(8, 8, 8, 8, 8), depths=(1, 1, 1, 1, 1))

@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 
 from mmsvf.compat import check_environment, setup_cpu_distributed
 from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
-from mmsvf.exact_resume.seeded import seeded
+from mmsvf.engine.exact_resume.seeded import seeded
 from mmsvf.files.work_dir import WorkDirLock, find_latest_checkpoint
 from mmsvf.frameworks import FRAMEWORKS, require
 

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmsvf.engine.launch import config_path, lose_nothing
-from mmsvf.swapping.rules import swap
+from mmsvf.swapping.swap import swap
 
 from .. import tiny_datasets
 from ..conftest import ROOT

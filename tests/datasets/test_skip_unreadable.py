@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 
 from mmsvf.datasets import check_videos
 from mmsvf.datasets.skip_unreadable import SkipUnreadable
-from mmsvf.exact_resume.seeded import seeded
+from mmsvf.engine.exact_resume.seeded import seeded
 
 from .. import broken_videos
 from ..conftest import ROOT

@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from mmsvf.exact_resume.seeded import Draw, NumberedSampler, SeededDataset, seeded
+from mmsvf.engine.exact_resume.seeded import Draw, NumberedSampler, SeededDataset, seeded
 
 
 class Noise(Dataset):

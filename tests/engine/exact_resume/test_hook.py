@@ -10,8 +10,8 @@ from mmengine.registry import DATASETS, METRICS, MODELS
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
+from mmsvf.engine.exact_resume.hook import shared_seed
 from mmsvf.engine.launch import lose_nothing
-from mmsvf.exact_resume.hook import shared_seed
 from mmsvf.files.checkpoints import load_checkpoint, save_checkpoint
 
 READ: list[int] = []
@@ -101,7 +101,7 @@ def test_the_seed_that_processes_share(monkeypatch):
     class Second:
         seed, cfg = 8, {'randomness': {'diff_rank_seed': True}}
 
-    monkeypatch.setattr('mmsvf.exact_resume.hook.get_rank', lambda: 1)
+    monkeypatch.setattr('mmsvf.engine.exact_resume.hook.get_rank', lambda: 1)
     assert shared_seed(Second) == 7
     Second.cfg = {'randomness': {}}
     assert shared_seed(Second) == 8
