@@ -20,6 +20,11 @@ REAL = ROOT.parent / 'shared' / 'real'
 FRAMES = 24  # of each recording
 
 
+def python_path(folder: Path) -> str:
+    """PYTHONPATH of a process that looks into a folder first, and then where this one looks."""
+    return os.pathsep.join(filter(None, [str(folder), os.environ.get('PYTHONPATH')]))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption('--kills', type=int, default=1, help='kills of each interrupted training (test_resume.py)')
     parser.addoption('--all-configs', action='store_true', help='run every compared config (test_as_shipped.py)')

@@ -17,7 +17,7 @@ from mmsvf.engine.launch import config_path, lose_nothing
 from mmsvf.swapping.swap import swap
 
 from .. import tiny_datasets
-from ..conftest import ROOT
+from ..conftest import ROOT, python_path
 
 TINY = dict(embed_dims=[8, 8, 16, 16, 24], depths=[1, 1, 1, 1, 1])
 CONFIGS = (Path(__file__).parent / 'swapped.txt').read_text().split()
@@ -116,7 +116,7 @@ def test_trains_in_their_own_tool(scope, data, tmp_path):
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)},
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': python_path(ROOT)},
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert re.search(r'(Epoch|Iter)\(train\) .*1/1\].* loss: \d', result.stdout + result.stderr)

@@ -10,7 +10,7 @@ import torch
 
 from mmsvf.files.checkpoints import load_checkpoint
 
-from ..conftest import ROOT
+from ..conftest import ROOT, python_path
 from .test_train_and_test import demo_options
 
 KILLING = str(ROOT / 'tests' / 'tools' / 'killing.py')
@@ -52,7 +52,12 @@ def test_killed_equals_uninterrupted(processes, options, digits, tmp_path, reque
             capture_output=True,
             text=True,
             cwd=ROOT,
-            env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), 'MMSVF_FIRST': '1' * (seed % 2)},
+            env={
+                **os.environ,
+                'OMP_NUM_THREADS': '1',
+                'PYTHONPATH': python_path(ROOT),
+                'MMSVF_FIRST': '1' * (seed % 2),
+            },
         )
         log = (folder / 'parts.log').read_text() if (folder / 'parts.log').is_file() else ''
         print(result.stdout)

@@ -68,8 +68,8 @@ def render(vertices: np.ndarray, faces: np.ndarray, background: np.ndarray) -> n
     """A grey picture of the mesh (V, 3) in front of a background: triangles from back to front, lit from the camera."""
     picture = background.copy()
     pixels = project(torch.from_numpy(vertices), torch.tensor(MMHPSD_INTRINSICS)).numpy()
-    sides = pixels[faces[:, 1:]] - pixels[faces[:, :1]]
-    faces = faces[np.cross(sides[:, 0], sides[:, 1]) < 0]  # those that face the camera
+    (x, y), (u, v) = np.moveaxis(pixels[faces[:, 1:]] - pixels[faces[:, :1]], 0, -1)  # two sides of each
+    faces = faces[x * v - y * u < 0]  # those that face the camera
     corners = vertices[faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     light = np.abs(normals @ np.array([0.4, -0.4, 0.82])) / (np.linalg.norm(normals, axis=1) + 1e-12)
