@@ -18,7 +18,7 @@ import torch
 from mmengine.runner import Runner
 
 from mmsvf.engine.hooks.finite_hook import gradient_norm
-from mmsvf.engine.launch import load_config
+from mmsvf.engine.run_config import load_config
 from mmsvf.spiking.attention import AttentionRead
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,6 +8,7 @@ the configs that need it.
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import Any, Callable
 
@@ -52,6 +53,11 @@ class PluginRegistry(Registry):
         super()._register_module(module, module_name, force or declared)
         assert self.parent is not None
         self.parent._register_module(module, module_name, force or declared)
+
+    def declared(self, package: str) -> dict[str, Callable[[], type]]:
+        """Names of the declared entries of a package's modules, each with a function that imports its class."""
+        inside = (name for name, module in self._declared.items() if module.startswith(f'{package}.'))
+        return {name: partial(self._load, name) for name in inside}
 
     def get(self, key: str) -> Any:
         """As ``Registry.get``, but a declared entry is loaded, so that the result is the class."""

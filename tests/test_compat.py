@@ -4,13 +4,11 @@ import http.server
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 import torch
 
 import mmsvf  # noqa: F401
-from mmsvf import compat
 
 
 def test_ops_of_mmcv_lite_say_what_is_missing():
@@ -73,23 +71,3 @@ def test_checkpoints_from_the_web_are_checked_too(tmp_path, monkeypatch):
         assert not (tmp_path / 'ran').exists()
     finally:
         server.shutdown()
-
-
-def test_broken_torchvision_stops_early(monkeypatch):
-    def broken(name):
-        raise RuntimeError('operator torchvision::nms does not exist')
-
-    monkeypatch.setattr(compat.importlib, 'import_module', broken)
-    with pytest.raises(RuntimeError, match=r'torchvision does not fit.*pip install --no-deps torchvision==0\.16\.2'):
-        compat.check_environment()
-
-
-def test_missing_pkg_resources_stops_early(monkeypatch):
-    find_spec = compat.find_spec
-    monkeypatch.setattr(compat, 'find_spec', lambda name: None if name == 'pkg_resources' else find_spec(name))
-    source = Path(find_spec('mmengine.utils.package_utils').origin).read_text()
-    if 'import pkg_resources' not in source:
-        compat.check_environment()
-        return
-    with pytest.raises(RuntimeError, match=r'pip install setuptools==80\.10\.2'):
-        compat.check_environment()

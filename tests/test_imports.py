@@ -73,7 +73,7 @@ def test_missing_framework_is_named_with_the_command():
         + "    MODELS.build(dict(type='mmsvf.SpikeClsHead', num_classes=2, in_channels=8))\n"
         + 'except ImportError as error:\n'
         + '    print(error)\n'
-        + 'from mmsvf.engine.launch import load_config\n'
+        + 'from mmsvf.engine.run_config import load_config\n'
         + 'try:\n'
         + "    load_config('configs/svf_k400.py')\n"
         + 'except ImportError as error:\n'

@@ -19,7 +19,7 @@ from mmengine.runner import load_checkpoint
 
 from mmsvf.apis.pose_tracking import read_clip, track_pose
 from mmsvf.body import JOINTS, errors
-from mmsvf.engine.launch import add_common_arguments, prepare, require_file
+from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
 from mmsvf.registry import MODELS
 from mmsvf.visualization.skeleton import pose_row, sheet
 from mmsvf.visualization.video import write_video

@@ -3,7 +3,8 @@
 
 import argparse
 
-from mmsvf.engine.launch import add_common_arguments, train
+from mmsvf.engine.launch import train
+from mmsvf.engine.run_config import add_common_arguments
 
 
 def parse_args() -> argparse.Namespace:

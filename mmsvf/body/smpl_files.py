@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from mmsvf.files import pickles
-from mmsvf.files.values import PICKLE, StandIn
+from mmsvf.files.allowed import PICKLE
+from mmsvf.files.values import StandIn
 
 from .skinning import PARENTS, SkinnedBody
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from mmengine.model import MMDistributedDataParallel, MMFullyShardedDataParallel, revert_sync_batchnorm
 from torch import nn
 
+from mmsvf.compat import Overlay, log_once
 from mmsvf.registry import MODEL_WRAPPERS
 
 
@@ -33,3 +36,33 @@ class CPUFullyShardedDataParallel(MMFullyShardedDataParallel):
             if config is not None:
                 config.offload_to_cpu = False
         return MMFullyShardedDataParallel.set_state_dict_type(module, kind, state, optimizer)
+
+
+def setup_cpu_distributed(cfg: Any) -> None:
+    """Start gloo and choose the CPU wrapper for a run without a GPU by any launcher.
+
+    Reason: MMEngine calls ``torch.cuda.set_device`` with any backend, and hands DDP and FSDP a device id.
+    Delete when ``Runner`` runs on several CPU processes by itself.
+    """
+    if cfg.get('launcher', 'none') == 'none' or torch.cuda.is_available():
+        return
+    if not dist.is_initialized():
+        utils: Any = importlib.import_module('mmengine.dist.utils')
+        options = cfg.get('env_cfg') or {}
+        # in the Runner's order: otherwise it would warn of another start method of processes
+        importlib.import_module('mmengine.utils.dl_utils').set_multi_processing(
+            **(options.get('mp_cfg') or {}), distributed=True
+        )
+        utils.torch = Overlay(torch, cuda=Overlay(torch.cuda, set_device=lambda device: None))
+        try:
+            utils.init_dist(cfg.launcher, **{**(options.get('dist_cfg') or {}), 'backend': 'gloo'})
+        finally:
+            utils.torch = torch
+    cfg.setdefault('model_wrapper_cfg', dict(type='mmsvf.CPUDistributedDataParallel'))
+    if 'runner_type' in cfg:  # FlexibleRunner, whose strategies choose the wrapper
+        strategy = cfg.setdefault('strategy', type(cfg.model)(type='DDPStrategy'))
+        kind = str(strategy.get('type')).split('.')[-1]
+        wrappers = dict(DDPStrategy='CPUDistributedDataParallel', FSDPStrategy='CPUFullyShardedDataParallel')
+        if kind in wrappers:
+            strategy['model_wrapper'] = {'type': f'mmsvf.{wrappers[kind]}', **(strategy.get('model_wrapper') or {})}
+    log_once('no GPU: several processes train on CPU over gloo')

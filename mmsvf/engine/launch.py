@@ -3,184 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import gc
 import inspect
 import logging
 import os
-import shutil
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import HOOKS, RUNNERS
 from mmengine.runner import Runner
 
-from mmsvf.compat import check_environment, setup_cpu_distributed
 from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
+from mmsvf.engine.cpu_distributed import setup_cpu_distributed
 from mmsvf.engine.exact_resume.seeded import seeded
+from mmsvf.engine.run_config import check_schedule, check_work_dir, prepare, require_file
+from mmsvf.engine.strategies import check_strategy
 from mmsvf.files.work_dir import WorkDirLock, find_latest_checkpoint
-from mmsvf.frameworks import FRAMEWORKS, require
 
 # hooks of every training here, by their key in default_hooks
 SAFEGUARDS = dict(load_report='LoadReportHook', exact_resume='ExactResumeHook', finite='FiniteHook')
-# what launchers other than torchrun call RANK and LOCAL_RANK, and what starts their processes
-RANKS = dict(
-    slurm=('SLURM_PROCID', 'SLURM_LOCALID', 'srun, as in tools/slurm_train.sh'),
-    mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_LOCAL_RANK', 'mpirun of Open MPI'),
-)
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that training and testing share."""
-    parser.add_argument('config', help='config file, or one of an installed framework, as mmaction::recognition/...py')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/CONFIG)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override config values, as model.backbone.arch=small optim_wrapper.optimizer.lr=1e-4 or key="[a,b]"',
-    )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
-    # torch.distributed.launch hands over --local_rank, --local-rank from torch 2.0 on
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-
-
-def config_path(name: str) -> Path:
-    """The file of a config; ``mmaction::recognition/...`` is looked up in the installed framework.
-
-    Raises:
-        FileNotFoundError: no such file; the message has the nearest names.
-        ImportError: the framework is not installed; the message has the pip command.
-        ValueError: an unknown framework before ``::``.
-    """
-    folder, file = Path(), name
-    if '::' in name:
-        scope, file = name.split('::', 1)
-        if scope not in FRAMEWORKS:
-            raise ValueError(f'config {name!r}: unknown framework {scope!r}; choose one of {sorted(FRAMEWORKS)}')
-        require(scope, f'config {name!r}')
-        spec = find_spec(scope)
-        assert spec is not None and spec.submodule_search_locations is not None
-        folder = Path(spec.submodule_search_locations[0]) / '.mim' / 'configs'
-    path = folder / file
-    if not path.is_file():
-        known = [p.relative_to(folder).as_posix() for p in (folder if '::' in name else path.parent).rglob('*.py')]
-        near = difflib.get_close_matches(file, known, 3)
-        raise FileNotFoundError(f'config {name!r} does not exist{f"; did you mean {near}?" if near else ""}')
-    return path
-
-
-def load_config(name: str) -> Config:
-    """Read a config and check that the frameworks it names are installed.
-
-    Raises:
-        FileNotFoundError, ImportError, ValueError: as :func:`config_path`.
-    """
-    path = config_path(name)
-    text = path.read_text(encoding='utf-8')
-    for scope in FRAMEWORKS:
-        if f'{scope}::' in text:
-            require(scope, f'config {name!r}')
-    cfg = Config.fromfile(path)
-    scope = cfg.get('default_scope')
-    if scope in FRAMEWORKS:
-        require(scope, f'config {name!r} (default_scope={scope!r})')
-    return cfg
-
-
-def name_ranks(launcher: str) -> None:
-    """Set RANK and LOCAL_RANK as torchrun does: MMEngine does so too late (slurm), or not at all (mpi).
-
-    Raises:
-        ValueError: the launcher's variables are missing, or the first machine cannot be found out.
-    """
-    if launcher not in RANKS:
-        return
-    *names, starter = RANKS[launcher]
-    for name, own in zip(('RANK', 'LOCAL_RANK'), names, strict=True):
-        if own not in os.environ:
-            raise ValueError(f'--launcher {launcher}: {own} is not set; start the processes with {starter}')
-        os.environ[name] = os.environ[own]
-    if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ and shutil.which('scontrol') is None:
-        raise ValueError(
-            '--launcher slurm asks scontrol for the name of the first machine, and there is no scontrol here (is this '
-            'a container?); set MASTER_ADDR to that name, as MASTER_ADDR=$(scontrol show hostname '
-            '"$SLURM_JOB_NODELIST" | head -n1) in the batch script'
-        )
-
-
-def prepare(args: argparse.Namespace) -> Config:
-    """Config with the common flags merged."""
-    check_environment()
-    name_ranks(args.launcher)
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = load_config(args.config)
-    cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(args.config).stem)
-    return cfg
-
-
-def check_schedule(cfg: Config) -> None:
-    """Compare the training's length with that of schedules which cannot go on beyond theirs.
-
-    Raises:
-        ValueError: a one-cycle schedule ends before the training does.
-    """
-    schedules, loop = cfg.get('param_scheduler') or [], cfg.get('train_cfg') or {}
-    listed = isinstance(schedules, (list, tuple))
-    for i, schedule in enumerate(schedules if listed else [schedules]):
-        unit = 'max_epochs' if schedule.get('by_epoch', True) else 'max_iters'
-        steps, length = schedule.get('total_steps'), loop.get(unit)
-        if steps is not None and length is not None and schedule.get('begin', 0) + steps < length:
-            key = f'param_scheduler.{i}.total_steps' if listed else 'param_scheduler.total_steps'
-            raise ValueError(
-                f'train_cfg.{unit}={length}, but {key}={steps}: the schedule of the learning rate ends before the '
-                f'training; set both, as --cfg-options train_cfg.{unit}={length} '
-                f'{key}={length - schedule.get("begin", 0)}'
-            )
-
-
-def check_strategy(cfg: Config) -> None:
-    """Look at MMEngine's strategy of a FlexibleRunner; FSDP writes whole checkpoints, as every other training.
-
-    Raises:
-        ValueError: a strategy that nothing would use, that has no process group, or that writes checkpoints in parts.
-    """
-    if 'runner_type' in cfg and cfg.get('sync_bn') is not None:
-        raise ValueError(
-            f'sync_bn={cfg.sync_bn!r} is not looked at by runner_type={cfg.runner_type!r}: give it as strategy.sync_bn '
-            'to a DDPStrategy; FSDPStrategy has none'
-        )
-    strategy = cfg.get('strategy')
-    if not isinstance(strategy, dict):
-        return
-    kind = str(strategy.get('type')).split('.')[-1]
-    if 'runner_type' not in cfg:
-        raise ValueError(f"strategy.type={kind!r} is for MMEngine's other runner: set runner_type=FlexibleRunner, too")
-    if kind in ('DDPStrategy', 'FSDPStrategy') and cfg.launcher == 'none':
-        raise ValueError(
-            f'strategy.type={kind!r} divides work among processes: start it with tools/dist_train.sh CONFIG GPUS '
-            '(one GPU will do), or on SLURM with tools/slurm_train.sh'
-        )
-    if kind == 'FSDPStrategy':
-        if strategy.get('sync_bn') is not None:
-            raise ValueError(
-                'strategy.sync_bn: FSDPStrategy does not look at it; DDPStrategy turns BatchNorm into SyncBN'
-            )
-        form = strategy.setdefault('state_dict_cfg', 'full')
-        form = form.get('state_dict_type') if isinstance(form, dict) else form
-        if str(form).split('.')[-1] not in ('full', 'FULL_STATE_DICT'):
-            raise ValueError(
-                f'strategy.state_dict_cfg={strategy["state_dict_cfg"]!r} writes a checkpoint in parts, which neither '
-                "tests nor another number of processes could read: leave it at 'full'"
-            )
 
 
 def run(cfg: Config, method: str) -> Any:
@@ -268,7 +112,7 @@ def train(args: argparse.Namespace) -> None:
     if args.max_unreadable is not None:
         dataset = cfg.train_dataloader.dataset
         cfg.train_dataloader.dataset = dict(type='mmsvf.SkipUnreadable', dataset=dataset, limit=args.max_unreadable)
-    lose_nothing(cfg, unreadable)
+    add_training_safeguards(cfg, unreadable)
     run(cfg, 'train')
     if lock is not None:
         lock.release()
@@ -277,7 +121,7 @@ def train(args: argparse.Namespace) -> None:
         print(f'{count} files could not be read and were skipped; they are listed in {unreadable}')
 
 
-def lose_nothing(cfg: Config, unreadable: Path) -> None:
+def add_training_safeguards(cfg: Config, unreadable: Path) -> None:
     """Have a training resume exactly, stop where it diverges, and list unreadable files in the work-dir."""
     if isinstance(cfg.get('train_dataloader'), dict):
         if str(cfg.train_dataloader.dataset.get('type')).endswith('SkipUnreadable'):
@@ -322,35 +166,6 @@ def test(args: argparse.Namespace) -> dict[str, float]:
     if args.show or args.show_dir is not None:
         show_predictions(cfg, args)
     return run(cfg, 'test')
-
-
-def check_work_dir(folder: str) -> None:
-    """Write and remove a file, before hours of training that could not be kept.
-
-    Raises:
-        OSError: nothing can be written there.
-    """
-    probe = Path(folder, f'.writable-{os.getpid()}')
-    try:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b'1')
-        probe.unlink(missing_ok=True)  # a process on another machine may have the same number
-    except OSError as error:
-        raise OSError(
-            f'nothing can be written to the work-dir {folder!r} ({error}); give another --work-dir'
-        ) from error
-
-
-def require_file(
-    checkpoint: str, name: str = 'checkpoint ', advice: str = 'training writes them in its --work-dir'
-) -> None:
-    """Check that a checkpoint exists, unless it is a URL.
-
-    Raises:
-        FileNotFoundError: no such file; the message has its ``name`` and the ``advice``.
-    """
-    if '://' not in checkpoint and not os.path.exists(checkpoint):
-        raise FileNotFoundError(f'{name}{checkpoint!r} does not exist; {advice}')
 
 
 def show_predictions(cfg: Config, args: argparse.Namespace) -> None:

@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
+from .allowed import CHECKPOINT, resolve
 from .configs import keep_configs
 from .pickles import refuse, unreadable
-from .values import CHECKPOINT, REFUSED, resolve
+from .values import REFUSED
 
 PARTIAL = '.partial'  # of a file that is being written
 

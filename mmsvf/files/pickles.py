@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .values import PICKLE, REFUSED, Array, Dtype, NDArray, resolve
+from .allowed import PICKLE, resolve
+from .values import REFUSED, Array, Dtype, NDArray
 
 __all__ = ['UnpicklingError', 'load', 'load_joblib', 'load_numpy', 'refuse']
 
@@ -35,7 +36,7 @@ class Unpickler(PythonUnpickler):
 def refuse(name: str) -> UnpicklingError:
     """The error for a name that a file may not use."""
     return UnpicklingError(
-        f'{REFUSED}: the file asks for {name}, which is not on the list of harmless names (mmsvf/files/values.py). '
+        f'{REFUSED}: the file asks for {name}, which is not on the list of harmless names (mmsvf/files/allowed.py). '
         'Data and checkpoints of OpenMMLab need none but these; if you trust the file, rewrite what you need of it '
         "with the program that made it: torch.save({'state_dict': ...}, ...) for weights, numpy.savez for arrays"
     )

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import mmsvf.files.checkpoints as files
 from mmsvf.version import __version__
 
 # our name -> the authors', applied in this order
@@ -187,18 +186,16 @@ def official_weights(checkpoint: Any) -> dict[str, Tensor] | None:
     return weights if 'downsample1_1.encode_conv.weight' in weights else None
 
 
-def load_checkpoint(file: Any, map_location: Any = None, **_: Any) -> Any:
-    """Read a checkpoint without running it; a file of the authors comes out under our names.
+def translate(checkpoint: Any) -> Any:
+    """A loaded checkpoint under our names, if it is one of the authors'; any other as it is.
 
-    What MMEngine loads in a process that has imported mmsvf comes through here, so ``load_from``
-    and ``init_cfg=dict(type='Pretrained', prefix='backbone.')`` take the authors' files as they
-    are. Their heads become mmpretrain's.
+    What MMEngine loads in a process that has imported mmsvf comes through here, so ``load_from`` and
+    ``init_cfg=dict(type='Pretrained', prefix='backbone.')`` take the authors' files as they are. Their heads become
+    mmpretrain's.
 
     Raises:
-        UnpicklingError: as :func:`mmsvf.files.checkpoints.load_checkpoint`.
         ValueError: as :func:`from_official`.
     """
-    checkpoint = files.load_checkpoint(file, map_location)
     weights = official_weights(checkpoint)
     return checkpoint if weights is None else convert(weights, 'head')
 

@@ -9,7 +9,7 @@ import mmsvf  # noqa: F401
 from mmsvf.analysis.energy import CONVENTIONS, OperationCounter
 from mmsvf.analysis.inputs import frames_and_steps, guess_shape, random_inputs, video_inputs
 from mmsvf.analysis.models import NOT_COUNTED, build_model, calibrate_batchnorm, run_model, strip_pretrained
-from mmsvf.engine.launch import config_path, load_config
+from mmsvf.engine.run_config import config_path, load_config
 from mmsvf.visualization.video import write_video
 from tests.conftest import ROOT
 

@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from mmsvf.analysis import memory_limit as limit
 from mmsvf.analysis.models import build_model, scores
-from mmsvf.engine.launch import load_config
+from mmsvf.engine.run_config import load_config
 from tests.tools.test_train_and_test import ROOT, tool
 
 CONFIG = 'configs/demo/svf_moving_digits.py'

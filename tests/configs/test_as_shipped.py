@@ -18,7 +18,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmsvf.analysis.models import strip_pretrained
-from mmsvf.engine import launch
+from mmsvf.engine import launch, run_config
 from mmsvf.files.checkpoints import load_checkpoint
 
 from ..conftest import ROOT
@@ -204,7 +204,7 @@ def test_trains_validates_resumes_and_tests(path, data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(CIFAR10, '_check_integrity', lambda self: True)  # of the true archive
     monkeypatch.setattr(launch, 'keep_freed_memory', lambda: None)  # for good, in the process of all tests
-    cfg = launch.load_config(str(path))
+    cfg = run_config.load_config(str(path))
     options = {
         **data_options(cfg, data),
         **size_options(cfg),

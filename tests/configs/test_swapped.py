@@ -13,7 +13,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmsvf.engine.launch import config_path, lose_nothing
+from mmsvf.engine.launch import add_training_safeguards
+from mmsvf.engine.run_config import config_path
 from mmsvf.swapping.swap import swap
 
 from .. import tiny_datasets
@@ -90,7 +91,7 @@ def test_trains_and_tests(name, backbone, options, data, tmp_path):
     cfg = Config.fromfile(config_path(name))
     swapped = swap(cfg, type=backbone, **options).apply(cfg)
     cfg = tiny_datasets.cut_down(swapped, data, tmp_path / re.sub(r'\W+', '_', name))
-    lose_nothing(cfg, tmp_path / 'unreadable.txt')
+    add_training_safeguards(cfg, tmp_path / 'unreadable.txt')
     runner = Runner.from_cfg(cfg)
     before = {k: v.clone() for k, v in runner.model.backbone.named_parameters()}
     runner.train()

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmsvf.engine import launch
+from mmsvf.engine import launch, run_config
 from mmsvf.files.checkpoints import save_checkpoint
 
 from ..conftest import ROOT
@@ -126,7 +126,7 @@ def test_amp_without_a_gpu(configured, monkeypatch):
 def test_wrong_config_names(name, error, message, monkeypatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(error, match=message):
-        launch.load_config(name)
+        run_config.load_config(name)
 
 
 def test_auto_scale_lr_needs_its_base(configured, tmp_path):
@@ -143,9 +143,9 @@ def test_a_schedule_shorter_than_the_training_is_refused_before_it_starts(config
     for good in ((*longer, 'param_scheduler.total_steps=30'), ('--cfg-options', 'train_cfg.max_epochs=2'), ()):
         launch.train(train_args(*good, config=demo))
     several = [dict(type='LinearLR', end=2), dict(type='OneCycleLR', begin=2, total_steps=8, by_epoch=False)]
-    launch.check_schedule(Config(dict(param_scheduler=several, train_cfg=dict(max_iters=10))))
+    run_config.check_schedule(Config(dict(param_scheduler=several, train_cfg=dict(max_iters=10))))
     with pytest.raises(ValueError, match=r'max_iters=11 param_scheduler\.1\.total_steps=9$'):
-        launch.check_schedule(Config(dict(param_scheduler=several, train_cfg=dict(max_iters=11))))
+        run_config.check_schedule(Config(dict(param_scheduler=several, train_cfg=dict(max_iters=11))))
 
 
 def test_args(**overrides):
@@ -188,5 +188,5 @@ def test_wrong_test_flags(configured, overrides, error, message):
 def test_safeguards_are_added_once_and_can_be_switched_off():
     hooks = dict(finite=dict(max_skipped=2), exact_resume=None)  # what --cfg-options KEY=None gives
     cfg = Config(dict(default_hooks=hooks, custom_hooks=[dict(type='mmsvf.LoadReportHook')]))
-    launch.lose_nothing(cfg, Path('unreadable.txt'))
+    launch.add_training_safeguards(cfg, Path('unreadable.txt'))
     assert cfg.default_hooks == dict(finite=dict(type='mmsvf.FiniteHook', max_skipped=2))

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from mmsvf.body.smpl_files import read_smpl
-from mmsvf.files import pickles, values
+from mmsvf.files import allowed, pickles, values
 from mmsvf.files.checkpoints import load_checkpoint
 
 HARMLESS = ('pickle.find_class', 'object.__', 'sys._getframe', 'array.__new__', 'marshal.', 'builtins.id', 'gc.')
@@ -77,7 +77,7 @@ def state() -> dict[str, object]:
         )  # copyreg's
 
     found['statistics'] = dict(HistoryBuffer._statistics_methods)
-    for name, function in values.PICKLE.items():
+    for name, function in allowed.PICKLE.items():
         if isinstance(function, values.Function):
             call = function._call
             found[name] = id(call), getattr(call, '__defaults__', 0), str(getattr(call, '__dict__', 0))
@@ -240,7 +240,7 @@ WORDS += [
     'state',
     '__reduce__',
 ]
-NAMES = [*values.PICKLE, 'os.system', 'builtins.eval', 'builtins.type', 'torch.UntypedStorage', 'torch.Tensor']
+NAMES = [*allowed.PICKLE, 'os.system', 'builtins.eval', 'builtins.type', 'torch.UntypedStorage', 'torch.Tensor']
 NAMES += ['torch.storage.TypedStorage', 'torch._tensor._rebuild_from_type_v2', 'torch._utils._rebuild_parameter']
 NAMES += [
     'torch.FloatStorage',

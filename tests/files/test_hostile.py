@@ -293,7 +293,7 @@ def test_an_import_that_is_tried_again_is_safe_too(command, tmp_path):
         'import importlib; m = importlib.import_module(n); print(type(m.pickle).__name__)'
     )
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
-    assert result.stdout.strip() == '_With', result.stderr
+    assert result.stdout.strip() == 'Overlay', result.stderr
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
@@ -388,3 +388,20 @@ def test_harmless_annotations_are_read(tmp_path):
     content = {'split': {'train': ['a']}, 'annotations': [{'keypoint': np.ones((1, 2), np.float16), 'label': 3}]}
     mmengine.dump(content, tmp_path / 'x.pkl')
     assert mmengine.load(tmp_path / 'x.pkl')['annotations'][0]['keypoint'].tolist() == [[1, 1]]
+
+
+def test_files_may_be_left_to_mmengine():
+    """MMSVF_STOCK_FILES=1: the stand-ins that let packages import stay, MMEngine's readers and writers are its own."""
+    code = (
+        'import mmsvf, mmengine.runner.checkpoint as c, mmengine.hooks.checkpoint_hook as h, mmengine.fileio.io as io\n'
+        'from mmengine.registry import MODELS\n'
+        'assert MODELS.get("mmsvf.SpikeVideoFormer") is not None\n'
+        'print(type(c.torch).__name__, c.save_checkpoint.__module__, io.load.__module__, hasattr(h, "WorkDirLock"))'
+    )
+    printed = {}
+    for value in ('0', '1'):
+        env = {**os.environ, 'MMSVF_STOCK_FILES': value}
+        done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=env, check=True)
+        printed[value] = done.stdout.split()[:3]
+    assert printed['1'] == ['module', 'mmengine.runner.checkpoint', 'mmengine.fileio.io']
+    assert printed['0'] == ['Overlay', 'mmsvf.files.bridges', 'mmsvf.files.bridges']

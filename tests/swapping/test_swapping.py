@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config, DictAction
 
-from mmsvf.engine.launch import config_path
+from mmsvf.engine.run_config import config_path
 from mmsvf.models.backbones.spike_video_former import ARCHS
 from mmsvf.registry import MODELS
 from mmsvf.swapping.rules import PYRAMID, stages_of

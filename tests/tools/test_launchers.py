@@ -11,7 +11,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmsvf.engine.launch import check_strategy, name_ranks
+from mmsvf.engine.environment import name_ranks
+from mmsvf.engine.strategies import check_strategy
 from mmsvf.files.checkpoints import load_checkpoint
 
 from ..conftest import ROOT

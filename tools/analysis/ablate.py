@@ -17,7 +17,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from mmsvf.analysis.ablation import ablate, choose
-from mmsvf.engine.launch import load_config
+from mmsvf.engine.run_config import load_config
 
 
 def parse_args() -> argparse.Namespace:

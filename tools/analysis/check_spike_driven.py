@@ -15,7 +15,7 @@ from mmsvf.analysis.energy import OperationCounter
 from mmsvf.analysis.energy.spike_driven import Finding, find
 from mmsvf.analysis.inputs import guess_shape, random_inputs, video_inputs
 from mmsvf.analysis.models import NOT_COUNTED, build_model, calibrate_batchnorm, run_model
-from mmsvf.engine.launch import add_common_arguments, prepare, require_file
+from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
 
 
 def parse_args() -> argparse.Namespace:

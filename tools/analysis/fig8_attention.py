@@ -18,7 +18,7 @@ import torch
 from mmsvf.analysis.attention_map import attention_reads, attention_row
 from mmsvf.analysis.inputs import guess_shape, loader_inputs, video_inputs
 from mmsvf.analysis.models import build_model, run_model
-from mmsvf.engine.launch import add_common_arguments, prepare, require_file
+from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
 from mmsvf.visualization.video import write_video
 
 

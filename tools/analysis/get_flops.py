@@ -17,7 +17,7 @@ from mmsvf.analysis.energy.conventions import dense_merged_macs
 from mmsvf.analysis.energy.report import stage
 from mmsvf.analysis.inputs import describe, frames_and_steps, guess_shape, random_inputs
 from mmsvf.analysis.models import NOT_COUNTED, build_model, run_model
-from mmsvf.engine.launch import add_common_arguments, prepare
+from mmsvf.engine.run_config import add_common_arguments, prepare
 
 
 def parse_args() -> argparse.Namespace:

@@ -19,7 +19,8 @@ from mmengine.registry import DATASETS, init_default_scope
 
 from mmsvf.datasets.imagenet_c import CORRUPTIONS, NAMES, SEVERITIES
 from mmsvf.datasets.make_imagenet_c import make_imagenet_c
-from mmsvf.engine.launch import add_common_arguments, prepare, require_file, run
+from mmsvf.engine.launch import run
+from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
 
 matplotlib.use('Agg')
 COLOURS = dict(zip(CORRUPTIONS, ('tab:red', 'tab:blue', 'tab:cyan', 'tab:green')))

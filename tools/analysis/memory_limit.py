@@ -17,7 +17,7 @@ import torch
 
 from mmsvf.analysis.inputs import describe, guess_shape
 from mmsvf.analysis.memory_limit import limits, size
-from mmsvf.engine.launch import add_common_arguments, prepare
+from mmsvf.engine.run_config import add_common_arguments, prepare
 
 
 def main() -> None:

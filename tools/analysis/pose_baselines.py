@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from mmengine.utils import ProgressBar, track_iter_progress
 
 from mmsvf.datasets.mmhpsd import MMHPSDDataset
-from mmsvf.engine.launch import add_common_arguments, prepare
+from mmsvf.engine.run_config import add_common_arguments, prepare
 from mmsvf.evaluation.smpl_pose import SMPLPoseMetric
 from mmsvf.registry import DATASETS, MODELS
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
-from mmsvf.engine.launch import config_path, load_config
+from mmsvf.engine.run_config import config_path, load_config
 from mmsvf.swapping.swap import swap
 from mmsvf.swapping.written import check, command_line, config_text
 

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from mmsvf.engine.exact_resume.hook import shared_seed
-from mmsvf.engine.launch import lose_nothing
+from mmsvf.engine.launch import add_training_safeguards
 from mmsvf.files.checkpoints import load_checkpoint, save_checkpoint
 
 READ: list[int] = []
@@ -69,7 +69,7 @@ def train(work_dir, by_epoch, until, resume=False, seed=1, name='', batch=2, opt
         )
     )  # fmt: skip
     cfg.default_hooks.exact_resume = hook or {}
-    lose_nothing(cfg, work_dir / 'unreadable.txt')
+    add_training_safeguards(cfg, work_dir / 'unreadable.txt')
     runner = Runner.from_cfg(cfg)
     runner.train()
     return runner

@@ -13,7 +13,8 @@ from mmengine.runner import Runner
 import mmsvf.files.checkpoints
 from mmsvf.engine import launch
 from mmsvf.engine.hooks.finite_hook import SCALER_STEPS, FiniteHook, gradient_norm
-from mmsvf.engine.launch import check_work_dir, lose_nothing
+from mmsvf.engine.launch import add_training_safeguards
+from mmsvf.engine.run_config import check_work_dir
 from mmsvf.files.checkpoints import PARTIAL, load_checkpoint, save_checkpoint
 from mmsvf.files.work_dir import find_latest_checkpoint
 from tests.conftest import ROOT
@@ -35,7 +36,7 @@ def runner(digits, work_dir, epochs=2, before=None, **changes):
     cfg.work_dir, cfg.experiment_name = str(work_dir), work_dir.name
     cfg.visualizer.vis_backends = []
     cfg.merge_from_dict(before or {})
-    lose_nothing(cfg, work_dir / 'unreadable.txt')
+    add_training_safeguards(cfg, work_dir / 'unreadable.txt')
     cfg.merge_from_dict(changes)
     return Runner.from_cfg(cfg)
 

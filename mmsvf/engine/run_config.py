@@ -1,0 +1,135 @@
+"""Configs and flags of the tools, as they are looked at before a run starts."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from mmsvf.engine.environment import check_environment, name_ranks
+from mmsvf.frameworks import FRAMEWORKS, require
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that training and testing share."""
+    parser.add_argument('config', help='config file, or one of an installed framework, as mmaction::recognition/...py')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/CONFIG)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config values, as model.backbone.arch=small optim_wrapper.optimizer.lr=1e-4 or key="[a,b]"',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    # torch.distributed.launch hands over --local_rank, --local-rank from torch 2.0 on
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def config_path(name: str) -> Path:
+    """The file of a config; ``mmaction::recognition/...`` is looked up in the installed framework.
+
+    Raises:
+        FileNotFoundError: no such file; the message has the nearest names.
+        ImportError: the framework is not installed; the message has the pip command.
+        ValueError: an unknown framework before ``::``.
+    """
+    folder, file = Path(), name
+    if '::' in name:
+        scope, file = name.split('::', 1)
+        if scope not in FRAMEWORKS:
+            raise ValueError(f'config {name!r}: unknown framework {scope!r}; choose one of {sorted(FRAMEWORKS)}')
+        require(scope, f'config {name!r}')
+        spec = find_spec(scope)
+        assert spec is not None and spec.submodule_search_locations is not None
+        folder = Path(spec.submodule_search_locations[0]) / '.mim' / 'configs'
+    path = folder / file
+    if not path.is_file():
+        known = [p.relative_to(folder).as_posix() for p in (folder if '::' in name else path.parent).rglob('*.py')]
+        near = difflib.get_close_matches(file, known, 3)
+        raise FileNotFoundError(f'config {name!r} does not exist{f"; did you mean {near}?" if near else ""}')
+    return path
+
+
+def load_config(name: str) -> Config:
+    """Read a config and check that the frameworks it names are installed.
+
+    Raises:
+        FileNotFoundError, ImportError, ValueError: as :func:`config_path`.
+    """
+    path = config_path(name)
+    text = path.read_text(encoding='utf-8')
+    for scope in FRAMEWORKS:
+        if f'{scope}::' in text:
+            require(scope, f'config {name!r}')
+    cfg = Config.fromfile(path)
+    scope = cfg.get('default_scope')
+    if scope in FRAMEWORKS:
+        require(scope, f'config {name!r} (default_scope={scope!r})')
+    return cfg
+
+
+def prepare(args: argparse.Namespace) -> Config:
+    """Config with the common flags merged."""
+    check_environment()
+    name_ranks(args.launcher)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = load_config(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(args.config).stem)
+    return cfg
+
+
+def check_schedule(cfg: Config) -> None:
+    """Compare the training's length with that of schedules which cannot go on beyond theirs.
+
+    Raises:
+        ValueError: a one-cycle schedule ends before the training does.
+    """
+    schedules, loop = cfg.get('param_scheduler') or [], cfg.get('train_cfg') or {}
+    listed = isinstance(schedules, (list, tuple))
+    for i, schedule in enumerate(schedules if listed else [schedules]):
+        unit = 'max_epochs' if schedule.get('by_epoch', True) else 'max_iters'
+        steps, length = schedule.get('total_steps'), loop.get(unit)
+        if steps is not None and length is not None and schedule.get('begin', 0) + steps < length:
+            key = f'param_scheduler.{i}.total_steps' if listed else 'param_scheduler.total_steps'
+            raise ValueError(
+                f'train_cfg.{unit}={length}, but {key}={steps}: the schedule of the learning rate ends before the '
+                f'training; set both, as --cfg-options train_cfg.{unit}={length} '
+                f'{key}={length - schedule.get("begin", 0)}'
+            )
+
+
+def check_work_dir(folder: str) -> None:
+    """Write and remove a file, before hours of training that could not be kept.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    probe = Path(folder, f'.writable-{os.getpid()}')
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b'1')
+        probe.unlink(missing_ok=True)  # a process on another machine may have the same number
+    except OSError as error:
+        raise OSError(
+            f'nothing can be written to the work-dir {folder!r} ({error}); give another --work-dir'
+        ) from error
+
+
+def require_file(
+    checkpoint: str, name: str = 'checkpoint ', advice: str = 'training writes them in its --work-dir'
+) -> None:
+    """Check that a checkpoint exists, unless it is a URL.
+
+    Raises:
+        FileNotFoundError: no such file; the message has its ``name`` and the ``advice``.
+    """
+    if '://' not in checkpoint and not os.path.exists(checkpoint):
+        raise FileNotFoundError(f'{name}{checkpoint!r} does not exist; {advice}')
