@@ -47,11 +47,12 @@ def choose(path: Path, only: list[str] | None) -> dict[str, dict[str, Any]]:
     return {name: rows[name] for name in only or rows}
 
 
-def variant(config: Config, *options: dict[str, Any] | None) -> Config:
-    """A copy of the config with options merged."""
+def variant(config: Config, seed: int, *options: dict[str, Any] | None) -> Config:
+    """A copy of the config with options merged; ``{seed}`` in a string, such as the file to start from, is the seed."""
     cfg = copy.deepcopy(config)
     for chosen in options:
-        cfg.merge_from_dict(copy.deepcopy(chosen or {}))
+        own = {k: v.replace('{seed}', str(seed)) if isinstance(v, str) else v for k, v in (chosen or {}).items()}
+        cfg.merge_from_dict(copy.deepcopy(own))
     return cfg
 
 
@@ -195,8 +196,8 @@ def ablate(
         Lines of Markdown, and what is not done and why.
     """
     metric = metric or METRICS[config.default_scope]
-    variants = {name: variant(config, options, changed) for name, changed in rows.items()}
-    sizes = {name: parameters(cfg) for name, cfg in variants.items()}
+    variants = {(name, seed): variant(config, seed, options, rows[name]) for seed in seeds for name in rows}
+    sizes = {name: parameters(variants[name, seeds[0]]) for name in rows}
     threads = max(1, (os.cpu_count() or 1) // jobs)
     results: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in rows}
     failed: list[str] = []
@@ -209,8 +210,7 @@ def ablate(
                 name,
                 seed,
             )
-            for seed in seeds
-            for name, cfg in variants.items()
+            for (name, seed), cfg in variants.items()
         }
         for run in as_completed(runs):
             name, seed = runs[run]

@@ -1,5 +1,0 @@
-# Table 6, Space-time attention: joint -> hierarchical; stage 2
-_base_ = ['../svf_cityscapes_vss.py']
-
-load_from = 'work_dirs/svf_cityscapes_hierarchical/epoch_300.pth'
-model = dict(backbone=dict(attention=dict(space_time='hierarchical')))

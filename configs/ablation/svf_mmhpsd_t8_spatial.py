@@ -1,4 +1,0 @@
-# Table 6, Space-time attention: joint -> spatial only
-_base_ = ['../svf_mmhpsd_t8.py']
-
-model = dict(backbone=dict(attention=dict(space_time='spatial')))
