@@ -68,7 +68,7 @@ setup(
     license='Apache-2.0',
     keywords='spiking neural network, video transformer, action recognition, OpenMMLab',
     packages=find_packages(include=['mmsvf', 'mmsvf.*']),
-    package_data={'mmsvf.body': ['*.npz']},
+    package_data={'mmsvf': ['py.typed'], 'mmsvf.body': ['*.npz']},
     cmdclass={'build_py': BuildWithMim},
     python_requires='>=3.9',
     # spikingjelly is not listed: it asks for torchaudio and torchvision, which would replace torch

@@ -36,6 +36,7 @@ def wheel(tmp_path_factory):
 def test_wheel_has_the_package_and_what_mim_looks_for(wheel):
     names = set(wheel.namelist())
     assert {
+        'mmsvf/py.typed',
         'mmsvf/spiking/neuron.py',
         'mmsvf/models/backbones/spike_video_former.py',
         'mmsvf/.mim/model-index.yml',

@@ -1,6 +1,7 @@
 """Errors of 3D joints by frame, in the unit of the joints; shapes (..., J, 3) to (...).
 
-The 24 joints are those of :data:`mmsvf.body.JOINTS`. Source: protocol 1.8 (the authors' evaluation).
+The 24 joints are those of :data:`mmsvf.body.JOINTS`. Source: the authors' evaluation of
+MMHPSD; where it differs from the paper, docs/faithfulness.md (D8).
 """
 
 from __future__ import annotations

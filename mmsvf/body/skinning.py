@@ -2,7 +2,7 @@
 
 Letters: ``V`` vertices, ``J`` = 24 joints, ``S`` shape directions; leading dimensions are free.
 
-Source: Loper et al., SMPL (SIGGRAPH Asia 2015); the steps are numbered as in protocol 2.2.
+Source: Loper et al., SMPL (SIGGRAPH Asia 2015), Eq. 2 to 10.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class SkinnedBody(nn.Module):
 
         buffer('v_template', v_template)
         buffer('shapedirs', shapedirs)
-        # step 2, once: rest joints are linear in the shape
+        # once: rest joints are linear in the shape
         buffer('joint_template', joint_regressor @ v_template)
         buffer('joint_shapedirs', np.einsum('jv,vcs->jcs', joint_regressor, shapedirs))
         buffer('weights', weights)
@@ -128,7 +128,7 @@ class SkinnedBody(nn.Module):
             )
         rest = self.rest_joints(betas)
         rotations, places = [pose[..., 0, :, :]], [rest[..., 0, :]]
-        for joint, parent in enumerate(PARENTS[1:], 1):  # step 5: along the tree
+        for joint, parent in enumerate(PARENTS[1:], 1):  # along the tree
             offset = (rest[..., joint, :] - rest[..., parent, :]).unsqueeze(-1)
             rotations.append(rotations[parent] @ pose[..., joint, :, :])
             places.append(places[parent] + (rotations[parent] @ offset).squeeze(-1))

@@ -1,4 +1,4 @@
-"""MMHPSD: human pose from grey frames or events, in both layouts it is distributed in (protocol 1).
+"""MMHPSD: human pose from grey frames or events, in both layouts it is distributed in.
 
 Frames and annotations come at 15 Hz. A pose is axis-angle (24, 3), a shape (10,), a translation (3,)
 and joints (24, 3) in metres in the camera's coordinates, and joints (24, 2) in pixels of 256 x 256.

@@ -19,7 +19,7 @@ from mmsvf.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class RotateClip(BaseTransform):
-    """Turns a clip about the principal point, with everything that depends on it, in closed form (protocol 1.9).
+    """Turns a clip about the principal point, with everything that depends on it, in closed form.
 
     A turn R of the camera about its axis turns the joints by R, the global orientation by R, the
     pixels about the principal point, and moves the translation t to R (J0 + t) - J0, where J0 + t is

@@ -1,4 +1,4 @@
-"""The recipe of protocol 5.2, read from what the configs build, not from the files."""
+"""The recipe of ImageNet (docs/training.md), read from what the configs build, not from the files."""
 
 import math
 

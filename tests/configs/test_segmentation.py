@@ -1,4 +1,4 @@
-"""The recipes of App. I (protocol 3.4, D13-D20), read from the configs."""
+"""The recipes of App. I (docs/faithfulness.md, D13 to D20), read from the configs."""
 
 import math
 from pathlib import Path

@@ -51,7 +51,7 @@ def frames(packed):
     (7, [0, 3, 5, 7]), (8, [0, 3, 6, 8]), (9, [0, 3, 6, 9]), (12, [3, 6, 9, 12]),
 ])  # fmt: skip
 def test_clips_near_the_start_of_a_video(target, expected):
-    """The table of protocol 3.1."""
+    """Frames of a clip at the start of a video."""
     assert clip_indices(target, (-9, -6, -3)) == expected
     assert clip_indices(target, ()) == [target]
 

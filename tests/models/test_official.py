@@ -119,7 +119,7 @@ def official(arch=None, score='hamming'):
 
 
 def test_names_are_the_authors():
-    """Every name of the authors' key list (protocol 6.3), for either score."""
+    """Every name of the authors' key list for either score."""
     weights = official()
     assert 'ConvBlock2_2.0.Conv.pwconv1.weight' in weights
     assert 'block3.5.attn.q_conv.0.body.1.bn.running_mean' in weights

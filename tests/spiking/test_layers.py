@@ -7,7 +7,7 @@ from mmsvf.spiking import Downsample, RepConv, SpikeConv, unroll
 
 @pytest.mark.usefixtures('device')
 def test_repconv_is_one_3x3_convolution():
-    """In evaluation the padded BatchNorm makes the fold exact, borders included (protocol 6.4)."""
+    """In evaluation the padded BatchNorm makes the fold exact, borders included."""
     conv = RepConv(4, 6).double().eval()
     for norm in (conv.norm1, conv.norm2, conv.norm3):
         nn.init.uniform_(norm.running_mean, -1, 1)
