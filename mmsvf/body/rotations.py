@@ -64,7 +64,8 @@ def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
 def rotation_6d_to_matrix(rotation: Tensor) -> Tensor:
     """Six numbers in the order of the authors' code (D5): the raw x axis, then the raw y axis.
 
-    Columns of the matrix are x, y and z; normalise(x * y_raw), y = z * x. It is not the interleaved (3, 2) layout of SPIN and VIBE.
+    Columns of the matrix are x, y and z: z = normalise(x * y_raw), y = z * x. It is not the interleaved (3, 2) layout
+    of SPIN and VIBE.
     """
     x = F.normalize(rotation[..., :3], dim=-1, eps=1e-8)
     z = F.normalize(torch.linalg.cross(x, rotation[..., 3:], dim=-1), dim=-1, eps=1e-8)
