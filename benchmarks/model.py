@@ -40,12 +40,13 @@ import mmsvf
 from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
 from mmsvf.models.backbones import clip_backbone
 from mmsvf.models.backbones import spike_video_former as backbone
-from mmsvf.spiking import numba_kernels  # noqa: F401  (imported before memory is looked at)
 from mmsvf.spiking.fusion import compile_blocks
 from mmsvf.spiking.neuron import LIF, FromRest
 
 VARIANTS = {'forward': ['plain', 'default', 'fused', 'merged'], 'training': ['plain', 'default', 'with_cp']}
-if GPU:
+if not GPU:
+    from mmsvf.spiking import numba_kernels  # noqa: F401  (imported before memory is looked at)
+else:
     VARIANTS['forward'] += ['spikingjelly', 'channels last', 'CUDA graph']
     VARIANTS['training'] += ['spikingjelly', 'channels last']
 
