@@ -9,8 +9,8 @@ with a limit of its own, and can be asked for alone, by its name or by the first
 
 right    what must be equal: the tests marked gpu (golden outputs, fp64 against the CPU, kernels against explicit steps,
          gradients, recomputation, mixed and half precision, fused, compiled, CUDA graphs)
+learns   the three demos by the launcher for several GPUs, with one process; beside ``right``
 fast     neurons, whole models, attention and long clips against plainly written ones in the same run
-learns   the three demos by the launcher for several GPUs, with one process
 table6   not by itself: rows of Table 6 on wider models and longer clips over seeds, for a slot of its own
 
 The report is written anew after each part, so that a stop loses nothing; a part that runs out of time shows what it
@@ -27,13 +27,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from report import Bar, Report
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = 'tests/spiking tests/models tests/test_precision.py tests/models/test_official.py'
+TESTS = 'tests/spiking tests/models tests/test_precision.py'
+# most of the tests' time is Triton's compiler
+WORKERS = '$(python -c "import os, xdist; print(\'-n\', min(6, os.cpu_count()))" 2> /dev/null)'
 ROWS = 'base dot hierarchical factorized neuron spatial s_1_2d s_1_8 s_1_64 s_1_512 s_1_2048'
 ABLATE = 'python tools/analysis/ablate.py configs/demo/svf_moving_digits.py configs/ablation/table6.yml'
 DIGITS, SCENES, BODY = (f'python tools/dataset_converters/moving_{what}.py' for what in ('digits', 'scenes', 'body'))
@@ -52,16 +55,19 @@ class Part:
     minutes: float
     command: str
     tiny: str
-    beside: bool = False  # beside the next ones of its kind, which alone do not fill a GPU
+    beside: bool = False  # together with all others of which this is true, which do not fill a GPU
     shows: str = ''  # a pattern of the lines that the report shows; by default the tables
     env: dict[str, str] = field(default_factory=dict)
 
 
 PARTS = {
+    # beside the demos: neither is timed, and both wait for the CPU more than for the GPU
     'right': Part(
-        2.5,
-        f'python -m pytest -q -m gpu {TESTS} --junitxml={{out}}/right.xml -p no:cacheprovider --durations=0',
-        'python -m pytest -q tests/spiking/test_layers.py --junitxml={out}/right.xml -p no:cacheprovider',
+        3,
+        f'python -m pytest {WORKERS} -q -m gpu {TESTS} --junitxml={{out}}/right.xml -p no:cacheprovider '
+        '--continue-on-collection-errors',
+        f'python -m pytest {WORKERS} -q tests/spiking/test_layers.py --junitxml={{out}}/right.xml -p no:cacheprovider',
+        beside=True,
     ),
     'fast.neurons': Part(
         1.5,
@@ -71,13 +77,8 @@ PARTS = {
     'fast.long': Part(
         1.5,
         'python benchmarks/model.py --arch large --steps 32 --batch 2 --dtype bf16 --largest-batch --rounds 3 '
-        '--mode training forward --json {out}/{name}.json',
+        '--mode training --json {out}/{name}.json',
         f'{TINY_MODEL} --steps 4 --dtype bf16 --largest-batch --mode training --json {{out}}/{{name}}.json',
-    ),
-    'fast.models': Part(
-        2,
-        'python benchmarks/model.py --arch small large --steps 8 1 32 --batch 4 --dtype bf16 fp32 --rounds 3',
-        f'{TINY_MODEL} --steps 1 --mode training',
     ),
     'fast.attention': Part(
         0.7,
@@ -92,9 +93,15 @@ PARTS = {
         'python benchmarks/long_clips.py --steps 1 2 --size 32 --rounds 1 --configs svf_mmhpsd_t8_small '
         '--json {out}/{name}.json',
     ),
+    'fast.models': Part(
+        2,
+        'python benchmarks/model.py --arch small large --steps 8 32 1 --batch 4 --dtype bf16 fp32 --rounds 3',
+        f'{TINY_MODEL} --steps 1 --mode training',
+    ),
     'fast.compiled': Part(
         1.5,
-        'python benchmarks/model.py --arch small --steps 8 --batch 4 --dtype bf16 --compile --rounds 3',
+        'python benchmarks/model.py --arch small --steps 8 --batch 4 --dtype bf16 --compile --rounds 3 '
+        '--variants plain default fused compiled',
         f'{TINY_MODEL} --steps 1 --mode forward',
     ),
     # one process sees what two of the CPU's demos see together
@@ -117,7 +124,7 @@ PARTS = {
     ),
     'learns.body': Part(
         4,
-        'bash tools/demo_pose.sh --cfg-options train_dataloader.batch_size=8',
+        'MODALITIES=events bash tools/demo_pose.sh --cfg-options train_dataloader.batch_size=8',
         f'{BODY} data/moving_body --train 1 --test 1 --frames 40 --workers 1 && touch data/moving_body/.complete && '
         'MODALITIES=events bash tools/demo_pose.sh',
         beside=True,
@@ -185,16 +192,21 @@ def start(name: str, command: str, part: Part, out: Path, folder: Path, env: dic
 
 
 def wait(process: subprocess.Popen, until: float) -> int | None:
-    """Its exit status; None where it had to be stopped, with all that it started."""
+    """Its exit status; None where it had to be stopped, with all that it started.
+
+    As by Ctrl-C first, after which pytest still writes what it has found.
+    """
     try:
         return process.wait(max(0.1, until - time.monotonic()))
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
+        for number, grace in ((signal.SIGINT, 15), (signal.SIGTERM, 5)):
+            os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(grace)
+                break
+        with suppress(ProcessLookupError):  # what the first process did not wait for would slow the next part
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait()
         return None
 
 
@@ -226,8 +238,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / 'gpu', help='folder of report.md and logs')
     parser.add_argument('--tiny', action='store_true', help='a rehearsal on a CPU')
     args = parser.parse_args()
-    names, until = choose(args.parts), time.monotonic() + args.minutes * 60
-    out = args.out.resolve()
+    names, out = choose(args.parts), args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     for name in names:
         for suffix in ('json', 'log'):
@@ -235,6 +246,7 @@ def main() -> None:
     (out / 'right.xml').unlink(missing_ok=True)
     env, folder, report = environment(out, args.wheels), workplace(out, args.tiny), Report(out, BARS, args.tiny)
     report.write()
+    until = time.monotonic() + args.minutes * 60
     while names:
         together = [name for name in names if PARTS[name].beside] if PARTS[names[0]].beside else names[:1]
         names = [name for name in names if name not in together]

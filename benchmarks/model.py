@@ -15,12 +15,13 @@ spikingjelly, channels last, CUDA graph (on a GPU)    the plain one with spiking
 
 Times are medians of rounds in which the variants take turns. Memory is the peak resident size of a process of its own,
 less what it had before the model was built, or on a GPU the peak that torch allocated. --largest-batch has the largest
-batch that fits into the GPU's memory and, by the memory of one and two clips, into 80 GB.
+batch of a training step that fits into the GPU's memory and, by the memory of one and two clips, into 80 GB.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import subprocess
 import sys
@@ -39,12 +40,13 @@ import mmsvf
 from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
 from mmsvf.models.backbones import clip_backbone
 from mmsvf.models.backbones import spike_video_former as backbone
-from mmsvf.spiking import numba_kernels  # noqa: F401  (imported before memory is looked at)
 from mmsvf.spiking.fusion import compile_blocks
 from mmsvf.spiking.neuron import LIF, FromRest
 
 VARIANTS = {'forward': ['plain', 'default', 'fused', 'merged'], 'training': ['plain', 'default', 'with_cp']}
-if GPU:
+if not GPU:
+    from mmsvf.spiking import numba_kernels  # noqa: F401  (imported before memory is looked at)
+else:
     VARIANTS['forward'] += ['spikingjelly', 'channels last', 'CUDA graph']
     VARIANTS['training'] += ['spikingjelly', 'channels last']
 
@@ -123,26 +125,36 @@ def runner(args: argparse.Namespace, variant: str, mode: str, batch: int | None 
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             once()
-        return graph.replay
+        # kept: a replay reads the model and the clip where they were
+        return lambda kept=once: graph.replay()
     return plainly if variant in PLAIN else once
+
+
+# how PyTorch and Triton, cuDNN and cuBLAS say so
+NO_MEMORY = 'out of memory', 'unable to find an engine', 'ALLOC_FAILED'
 
 
 def fits(args: argparse.Namespace, variant: str, mode: str, batch: int) -> float:
     """MB that a batch takes, or infinity where the GPU has less."""
     try:
+        if variant == 'CUDA graph':  # a replay allocates nothing: its memory is taken when it is captured
+            return gpu_peak(lambda: runner(args, variant, mode, batch))
         return gpu_peak(runner(args, variant, mode, batch))
-    except torch.OutOfMemoryError:
-        return float('inf')
+    except RuntimeError as error:
+        if not any(text in str(error) for text in NO_MEMORY):
+            raise
     finally:
+        gc.collect()  # of what refers to itself, too
         torch.cuda.empty_cache()
+    return float('inf')
 
 
 def largest_batch(args: argparse.Namespace, variant: str, mode: str) -> tuple[int, int, float]:
     """Clips that fit into this GPU, tried, and into 80 GB, by what one and two take; MB of a clip."""
     one, two = (fits(args, variant, mode, batch) for batch in (1, 2))
     a_clip = max(two - one, 1.0)
-    total = torch.cuda.get_device_properties(0).total_memory / 2**20
-    batch = int((total - one) / a_clip) + 1
+    total = (torch.cuda.mem_get_info()[0] + torch.cuda.memory_allocated()) / 2**20
+    batch = max(1, int((total - one) / a_clip) + 1)
     while batch > 1 and fits(args, variant, mode, batch) == float('inf'):
         batch = int(batch * 0.94)
     return batch, int((80e9 / 2**20 - one) / a_clip) + 1, a_clip
@@ -185,6 +197,7 @@ def first_call(args: argparse.Namespace) -> None:
 
 def measure(args: argparse.Namespace, mode: str) -> None:
     """Print the table of a mode."""
+    torch.compiler.reset()  # the graphs of another mode count, too, and torch stops at eight of a layer
     variants = [*VARIANTS[mode], *['compiled'] * args.compile]
     if args.variants:
         variants = [variant for variant in variants if variant in args.variants]
@@ -192,27 +205,27 @@ def measure(args: argparse.Namespace, mode: str) -> None:
     if not GPU and mode == 'forward':
         keep_freed_memory()  # as tools/test.py does
     runs = {variant: runner(args, variant, mode) for variant in variants if peaks[variant] < float('inf')}
-    for run in runs.values():
-        run()
+    for variant in runs:
+        runs[variant]()
     times = medians(runs, args.rounds)
-    head = f'| {mode} | seconds | x plain | clips a second | peak MB | x plain |'
-    if largest := args.largest_batch and GPU:
-        head += ' MB a clip | largest batch here | in 80 GB |'
-        runs.clear()
-    print(f'\n{head}\n|' + '---|' * (head.count('|') - 1))
-    batches: dict[str, int] = {}
-    plain = times.get('plain', float('nan'))  # does not fit into the GPU
+    runs.clear()  # which hold memory
+    print(f'\n| {mode} | seconds | x plain | clips a second | peak MB | x plain |\n|' + '---|' * 6)
+    plain = times.get('plain', float('inf'))  # does not fit into the GPU
     for variant in times:
         cells = [f'{times[variant]:.4f}', f'{times[variant] / plain:.2f}', f'{args.batch / times[variant]:.1f}']
         cells += [f'{peaks[variant]:.0f}', f'{peaks[variant] / peaks["plain"]:.2f}']
-        if largest:
-            batches[variant], in_80, a_clip = largest_batch(args, variant, mode)
-            cells += [f'{a_clip:.0f}', str(batches[variant]), str(in_80)]
         print(f'| {variant} | {" | ".join(cells)} |', flush=True)
-    fastest = min(times[variant] for variant in times if variant != 'plain')
-    record(args.json, **{f'{mode}_against_plain': plain / fastest})
-    if largest:
-        record(args.json, **{f'{mode}_batch_against_plain': max(batches.values()) / batches.get('plain', 1)})
+    own = [variant for variant in times if variant not in PLAIN]
+    record(args.json, **{f'{mode}_against_plain': plain / min(times[variant] for variant in own)})
+    if not (args.largest_batch and GPU and mode == 'training'):
+        return
+    print(f'\n| {mode} | MB a clip | largest batch here | in 80 GB |\n|' + '---|' * 4)
+    batches: dict[str, int] = {}
+    for variant in times:
+        batches[variant], in_80, a_clip = largest_batch(args, variant, mode)
+        print(f'| {variant} | {a_clip:.0f} | {batches[variant]} | {in_80} |', flush=True)
+        if largest := [batches[name] for name in own if name in batches]:
+            record(args.json, **{f'{mode}_batch_against_plain': max(largest) / batches.get('plain', 1)})
 
 
 def run(args: argparse.Namespace) -> None:
@@ -244,7 +257,7 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--compile', action='store_true')
     parser.add_argument('--variants', nargs='+', help='only these, plain first')
-    parser.add_argument('--largest-batch', action='store_true', help='also the largest batch of each variant (GPU)')
+    parser.add_argument('--largest-batch', action='store_true', help='also the largest batch of training (GPU)')
     parser.add_argument('--json', type=Path, help='write the figures that must hold')
     parser.add_argument('--return-memory', action='store_true', help='the allocator of tools/train.py under with_cp')
     parser.add_argument('--memory', help=argparse.SUPPRESS)  # of a process of its own
@@ -252,7 +265,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.return_memory:
         return_freed_memory()
-    for arch, steps, dtype in product(given.arch, given.steps, given.dtype):
+    for dtype, arch, steps in product(given.dtype, given.arch, given.steps):
         run(argparse.Namespace(**{**vars(given), 'arch': arch, 'steps': steps, 'dtype': dtype}))
 
 

@@ -7,8 +7,10 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -41,12 +43,14 @@ class Report:
         self.head = f'# {"A rehearsal on a CPU, at sizes that say nothing" if tiny else "On a GPU"}\n\n{machine()}\n'
         self.sections: dict[str, str] = {}
         self.failed: list[str] = []
+        self.unfinished: set[str] = set()
 
     def add(self, name: str, command: str, output: str, seconds: float, code: int | None, shows: str) -> None:
         """A part's section; ``code`` is None where it ran out of time."""
         end = 'out of time' if code is None else f'exit status {code}' if code else 'done'
         if code != 0:
             self.failed.append(f'{name}: {end}')
+            self.unfinished.add(name)
         shown = '\n'.join(re.findall(shows, output, re.M)) if shows else ''
         body = f'```\n{shown}\n```\n' if shown else tables(output)
         body = junit(self.out / 'right.xml') if name == 'right' else body
@@ -56,11 +60,13 @@ class Report:
         self.write()
 
     def figure(self, bar: Bar) -> float | None:
-        """The value of a bar's figure, if it has been measured."""
+        """The value of a bar's figure, if it has been measured; the last of a log counts of a part that ended alone."""
         file = self.out / f'{bar.part}.json'
         found = json.loads(file.read_text()) if file.is_file() else {}
         if bar.figure in found:
             return float(found[bar.figure])
+        if bar.part in self.unfinished:  # what it learnt in its first epochs
+            return None
         log = self.out / f'{bar.part}.log'
         matches = re.findall(bar.figure, log.read_text(errors='replace')) if log.is_file() else []
         return float(matches[-1]) if matches else None
@@ -93,7 +99,17 @@ def machine() -> str:
     commit = ['git', '-C', str(ROOT), 'describe', '--always', '--dirty']
     found = [ask(shlex.split(smi)) or 'no GPU', f'torch {ask(torch)}', f'Python {platform.python_version()}']
     found += [f'{os.cpu_count()} CPU cores ({platform.machine()})', f'mmsvf {ask(commit) or "unknown commit"}']
+    found.append(compiler())
     return ', '.join([*found, time.strftime('%Y-%m-%d')]) + f'\n\n`{shlex.join(["python", *sys.argv])}`'
+
+
+def compiler() -> str:
+    """What Triton compiles its launchers with, as it looks for it; without it no kernel of it runs."""
+    found = os.environ.get('CC') or shutil.which('gcc') or shutil.which('clang')
+    header = Path(sysconfig.get_paths()['include'], 'Python.h')
+    if not found or not header.is_file():
+        return f'NO KERNEL OF TRITON CAN RUN HERE: {f"no {header}" if found else "no C compiler"}'
+    return ask([found, '--version'])
 
 
 def ask(command: list[str]) -> str:

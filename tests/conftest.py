@@ -6,13 +6,16 @@ import os
 import runpy
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # two OpenMP threads on a busy machine wait for each other
 
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(os.environ.get('MMSVF_GOLDEN', ROOT.parent / 'shared' / 'golden'))
@@ -37,15 +40,42 @@ def seeded() -> None:
     np.random.seed(0)  # noqa: NPY002  (what OpenMMLab's transforms draw from)
 
 
+class SameNumbers(TorchFunctionMode):
+    """Random numbers are drawn on the CPU and moved: on a GPU a test has the numbers that it has on a CPU.
+
+    What a test asks of its numbers, such as a gradient for each parameter, does not hold of all numbers.
+    """
+
+    DRAWN = 'rand', 'randn', 'randint'
+    FILLED = 'uniform_', 'normal_', 'bernoulli_', 'kaiming_uniform_', 'kaiming_normal_'
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.device = device
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name, kwargs = getattr(func, '__name__', ''), dict(kwargs or {})
+        if name in self.DRAWN:
+            device, grad = kwargs.pop('device', None), kwargs.pop('requires_grad', False)
+            return func(*args, **kwargs, device='cpu').to(device or self.device).requires_grad_(grad)
+        if name in ('rand_like', 'randn_like'):
+            return func(args[0].detach().cpu(), *args[1:], **kwargs).to(args[0].device)
+        if name in self.FILLED:  # torch.nn.init's, which names its argument, and the tensor's own
+            tensor, args = (args[0], args[1:]) if args else (kwargs.pop('tensor'), ())
+            with torch.no_grad():
+                return tensor.copy_(func(tensor.detach().cpu(), *args, **kwargs))
+        return func(*args, **kwargs)
+
+
 @pytest.fixture(params=['cpu', *[pytest.param('cuda', marks=pytest.mark.gpu)] * torch.cuda.is_available()])
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Where tensors and modules are made: a test that has this runs on the GPU as well, where there is one.
 
-    In fp32 as it is, without TF32, and with algorithms that give the same sums each time.
+    In fp32 as it is, without TF32, with algorithms that give the same sums each time, and the CPU's random numbers.
     """
     monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
     monkeypatch.setattr(torch.backends.cudnn, 'deterministic', True)
-    with torch.device(request.param):
+    with torch.device(request.param), SameNumbers(request.param) if request.param != 'cpu' else nullcontext():
         yield request.param
 
 

@@ -78,7 +78,9 @@ def test_half_precision(spec, dtype):
     (spikes, grad_x, parts), (half, half_grad_x, half_parts) = outputs
     assert half.dtype == dtype and torch.equal(half.float(), spikes)
     torch.testing.assert_close(half_grad_x.float(), grad_x, rtol=1e-2, atol=1e-6)  # a last bit: Triton on CPU truncates
-    assert parts is None or (torch.equal(parts, half_parts) and parts.abs().sum() > 0)
+    if parts is not None:  # summed in an order that Triton chooses for a type
+        torch.testing.assert_close(half_parts, parts)
+        assert parts.abs().sum() > 0
 
 
 def test_in_place_and_layouts():

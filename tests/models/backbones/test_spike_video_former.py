@@ -110,10 +110,11 @@ def test_spatial_design_sees_single_frames():
 
 @pytest.mark.usefixtures('device')
 def test_neuron_design_is_causal():
-    backbone = calibrated(tiny(attention=dict(space_time='neuron')))
-    x = video(steps=4)
+    """In fp64: cuDNN sums in another order for another number of images, and a spike may hang on that."""
+    backbone = calibrated(tiny(attention=dict(space_time='neuron'))).double()
+    x = video(steps=4).double()
     torch.testing.assert_close(backbone(x[:, :, :2]), backbone(x)[:, :, :2])
-    joint = calibrated(tiny())
+    joint = calibrated(tiny()).double()
     assert not torch.allclose(joint(x[:, :, :2]), joint(x)[:, :, :2])
 
 

@@ -1,5 +1,7 @@
 """The video segmentor: parameters, stages, inference."""
 
+import copy
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -112,25 +114,21 @@ def test_train_memory_only_needs_a_memory():
         MODELS.build(config('svf_cityscapes', train_memory_only=True))
 
 
-@pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('size', [(60, 107), (64, 128), (480, 853), (512, 1024)])
-def test_whole_and_slide_inference(stages, size):
+def test_whole_and_slide_inference(stages, size, device):
     """A window as large as the clip is the whole, also for sizes that the strides do not divide."""
-    _, model = stages
+    model = copy.deepcopy(stages[1]).to(device)  # the fixture of the module is made before there is a device
     clip = torch.randn(1, 3, 4, *size) * 2
-    try:
-        model.test_cfg = Config(dict(mode='whole'))
-        whole = model.predict(clip)[0]
-        assert whole.seg_logits.data.shape == (19, *size) and whole.pred_sem_seg.data.shape == (1, *size)
-        model.test_cfg = Config(dict(mode='slide', crop_size=size, stride=size))
-        torch.testing.assert_close(model.predict(clip)[0].seg_logits.data, whole.seg_logits.data)
-        crop = size[0] * 3 // 4, size[1] * 2 // 3
-        model.test_cfg = Config(dict(mode='slide', crop_size=crop, stride=(crop[0] - 5, crop[1] - 9)))
-        slid = model.predict(clip)[0]
-        assert slid.pred_sem_seg.data.shape == (1, *size) and slid.seg_logits.data.std() > 0
-        assert model._clip_length is None
-    finally:
-        model.test_cfg = Config(dict(mode='whole'))
+    model.test_cfg = Config(dict(mode='whole'))
+    whole = model.predict(clip)[0]
+    assert whole.seg_logits.data.shape == (19, *size) and whole.pred_sem_seg.data.shape == (1, *size)
+    model.test_cfg = Config(dict(mode='slide', crop_size=size, stride=size))
+    torch.testing.assert_close(model.predict(clip)[0].seg_logits.data, whole.seg_logits.data)
+    crop = size[0] * 3 // 4, size[1] * 2 // 3
+    model.test_cfg = Config(dict(mode='slide', crop_size=crop, stride=(crop[0] - 5, crop[1] - 9)))
+    slid = model.predict(clip)[0]
+    assert slid.pred_sem_seg.data.shape == (1, *size) and slid.seg_logits.data.std() > 0
+    assert model._clip_length is None
 
 
 def test_slide_inference_of_a_clip_is_that_of_its_windows(stages):
