@@ -1,4 +1,5 @@
-# Each command does its own set-up in .venv: make demo, make demo-seg, make demo-pose, make test, make lint.
+# Each command does its own set-up in .venv: make demo, make demo-seg, make demo-pose, make test,
+# make test-quick, make lint.
 # make gpu proves and measures everything on a GPU with the Python and torch that are there; WHEELS=FOLDER has what is
 # missing there, where there is no network (benchmarks/wheels.py collects it).
 # With Python 3.11 under another name: make test PYTHON=/path/to/python3.11
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 TARGETS := .targets
 
-.PHONY: demo demo-seg demo-pose gpu test lint clean
+.PHONY: demo demo-seg demo-pose gpu test test-quick lint clean
 
 demo: $(VENV)/.ready
 	@BIN=$(BIN) bash tools/demo.sh
@@ -22,6 +23,14 @@ demo-pose: $(VENV)/.ready
 
 gpu:
 	$(GPU_PYTHON) benchmarks/gpu.py $(if $(WHEELS),--wheels $(WHEELS))
+
+# the promises: the authors' outputs, linear = quadratic, fused = plain, kernels = steps, a model of each task, safety, the house
+QUICK := tests/test_house.py tests/models/test_official.py tests/spiking/test_hamming.py tests/spiking/test_attention.py \
+         tests/spiking/test_fusion.py tests/spiking/test_clip_ops.py tests/test_precision.py tests/models/recognizers \
+         tests/files/test_values.py tests/files/test_hostile.py
+test-quick: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(QUICK) \
+	    -k "not tools_load_nothing and not mutations and not left_to_mmengine and not development_mode and not one_graph"
 
 # two processes of one thread each; what a file shares is made once
 # the kernels for GPU run on CPU, interpreted;
