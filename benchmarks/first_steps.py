@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 
 from mmsvf.engine.hooks.finite_hook import gradient_norm
 from mmsvf.engine.run_config import load_config
-from mmsvf.spiking.attention_read import AttentionRead
+from mmsvf.spiking.attention import AttentionRead
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = dict(mmaction='moving_digits', mmseg='moving_scenes/vspw', mmpose='moving_body')

@@ -26,7 +26,7 @@ from timing import DEVICE, machine, record, seconds, synchronize
 from mmsvf.analysis.models import build_model
 from mmsvf.engine.allocator import keep_freed_memory
 from mmsvf.models.necks.frame_fusion import FrameGRU, SpaceTimeTransformer
-from mmsvf.spiking.attention_read import AttentionRead
+from mmsvf.spiking.attention import AttentionRead
 
 CONFIGS = ('compared/glot_mmhpsd_t8', 'compared/vibe_mmhpsd_t8', 'svf_mmhpsd_t8_small', 'svf_mmhpsd_t8')
 JOINS = (FrameGRU, SpaceTimeTransformer, AttentionRead)

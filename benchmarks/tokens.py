@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mmsvf.models.backbones.spike_video_former import OUT_STRIDES, SpikeVideoFormer
 from mmsvf.models.necks.memory_read_fuse import MemoryReadFuse
-from mmsvf.spiking.attention_read import AttentionRead
+from mmsvf.spiking.attention import AttentionRead
 
 SCALES = (0, 1, 2, 4)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmsvf.spiking.attention_read import AttentionRead, split_heads
+from mmsvf.spiking.attention import AttentionRead, split_heads
 from mmsvf.spiking.hamming import hamming_similarity_bilinear
 
 

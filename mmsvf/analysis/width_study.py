@@ -19,8 +19,7 @@ from mmengine.utils import track_iter_progress
 from scipy import stats
 from torch import Tensor
 
-from mmsvf.spiking.attention import SpikeProjection
-from mmsvf.spiking.attention_read import split_heads
+from mmsvf.spiking.attention import SpikeProjection, split_heads
 from mmsvf.spiking.hamming import hamming_similarity_bilinear
 
 from .ablation import differences, spread

@@ -22,7 +22,7 @@ SURROGATES = 'Sigmoid', 'ATan', 'Rect'  # spikingjelly's, by their names there
 HALF = torch.bfloat16, torch.float16
 
 
-def has_kernel(x: Tensor) -> bool:
+def takes(x: Tensor) -> bool:
     """Whether there are kernels for this clip: (T, ...) in fp32 or half precision, whose membranes are fp32 as well."""
     device = x.device.type
     there = TRITON if device == 'cuda' else NUMBA and device in ('cpu', 'meta')
@@ -35,7 +35,7 @@ def kernels(x: Tensor) -> Any:
 
 
 class KernelError(RuntimeError):
-    """numba's kernels cannot be compiled on this machine: further clips have none, by :func:`has_kernel`."""
+    """numba's kernels cannot be compiled on this machine: :func:`takes` leaves all further clips to explicit steps."""
 
 
 def run(kernel: str, x: Tensor, *arguments: Any) -> Any:

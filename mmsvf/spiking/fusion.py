@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Union
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, cat, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .attention import SpikeProjection, _FactorizedUnit, _Unit
-from .attention_read import AttentionRead
+from .attention import AttentionRead, SpikeProjection, _FactorizedUnit, _Unit
 from .blocks import SpikeConvBlock, SpikeTransformerBlock
-from .folding import DenseRepConv, Folded, FoldedRepConv, Form, affine, fold, folded
 from .layers import (
     ChannelConv,
     ChannelMLP,
@@ -33,152 +32,182 @@ from .layers import (
     RepConv,
     SepConv,
     SpikeConv,
+    over_images,
 )
 from .memory import MemoryRead
-from .neuron import LIF, FromRest, IntegerLIF, LearnableLIF
+
+FOLDING = (Downsample, PatchSplit, SepConv, ChannelConv, ChannelMLP, SpikeConv)
+JOINING = (_Unit, _FactorizedUnit, MemoryRead)
 
 
-class InPlace(FromRest):
-    """A neuron whose spikes take the place of its input where no gradient is wanted."""
+def affine(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """Scale and shift of a BatchNorm in evaluation, one a channel.
 
-    def run_kernel(self, kernel: str, x_seq: Tensor, *arguments: Any) -> Tensor:
-        if torch.is_grad_enabled():
-            return super().run_kernel(kernel, x_seq, *arguments)
-        done = super().run_kernel(f'{kernel}_', x_seq, *arguments)
-        return x_seq if done is None else done
-
-
-class InPlaceLIF(InPlace, LIF):
-    """See :class:`InPlace`."""
-
-
-class InPlaceLearnableLIF(InPlace, LearnableLIF):
-    """See :class:`InPlace`."""
+    Raises:
+        ValueError: it keeps no running statistics.
+    """
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError('a BatchNorm without running statistics (track_running_stats=False) cannot be folded')
+    scale = torch.rsqrt(norm.running_var + norm.eps)
+    scale = scale if norm.weight is None else scale * norm.weight
+    return scale, (0 if norm.bias is None else norm.bias) - norm.running_mean * scale
 
 
-class InPlaceIntegerLIF(InPlace, IntegerLIF):
-    """See :class:`InPlace`."""
+def fold(conv: nn.Conv2d, *norms: _BatchNorm) -> nn.Conv2d:
+    """The convolution with the BatchNorms that follow it."""
+    fused = copy.deepcopy(conv)
+    for norm in norms:
+        scale, shift = affine(norm)
+        fused.weight = nn.Parameter(fused.weight * scale.view(-1, 1, 1, 1))
+        fused.bias = nn.Parameter(shift if fused.bias is None else fused.bias * scale + shift)
+    return fused
 
 
-IN_PLACE: dict[type, type] = {LIF: InPlaceLIF, LearnableLIF: InPlaceLearnableLIF, IntegerLIF: InPlaceIntegerLIF}
+class Folded(nn.Module):
+    """Convolutions that hold the BatchNorms behind them; one that saw constants in training multiplied by up to 316."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        super()._apply(fn, recurse)
+        for name, weight in self.named_parameters():
+            if weight.dtype == torch.float16 and not weight.is_meta and not weight.isfinite().all():
+                raise OverflowError(
+                    f'{type(self).__name__}.{name} has BatchNorms of all but constant channels folded into it and '
+                    'leaves the range of float16: use bfloat16()'
+                )
+        return self
 
 
-def in_place(neuron: Any) -> Any:
-    """A neuron of the same state that writes over its input; a user's own class stays as it is."""
-    neuron.__class__ = IN_PLACE.get(type(neuron), type(neuron))
-    return neuron
+class FoldedRepConv(Folded):
+    """RepConv in evaluation: 1x1 -> depth-wise 3x3 with zero padding -> 1x1 with a bias.
+
+    Args:
+        convs: RepConvs of the same input, whose outputs are concatenated.
+    """
+
+    def __init__(self, convs: Sequence[RepConv]) -> None:
+        super().__init__()
+        parts = [self._parts(conv) for conv in convs]
+        first, depthwise, last, bias = (cat(tensors).detach().clone() for tensors in zip(*parts))
+        (out, inner), hidden = last.shape[:2], len(first)
+        self.pointwise1 = nn.Conv2d(first.shape[1], hidden, 1, bias=False)
+        self.depthwise = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden, bias=False)
+        self.pointwise2 = nn.Conv2d(hidden, out, 1, groups=hidden // inner)
+        self.pointwise1.weight, self.depthwise.weight = nn.Parameter(first), nn.Parameter(depthwise)
+        self.pointwise2.weight, self.pointwise2.bias = nn.Parameter(last), nn.Parameter(bias)
+
+    @staticmethod
+    def _parts(conv: RepConv) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weights of the three convolutions, and the last bias."""
+        scale, shift = affine(conv.norm1)
+        last = fold(conv.pointwise2, conv.norm2, conv.norm3)
+        assert last.bias is not None
+        # the shift is the same at every pixel, the border too: the depth-wise convolution makes a constant of it
+        constant = shift * conv.depthwise.weight.sum((1, 2, 3))
+        bias = last.bias + last.weight[:, :, 0, 0] @ constant
+        return conv.pointwise1.weight * scale.view(-1, 1, 1, 1), conv.depthwise.weight, last.weight, bias
+
+    def merged(self) -> nn.Conv2d:
+        """The same as one dense 3x3 convolution, on spikes: 1.5 times the multiply-adds, and what spikes drive."""
+        groups = self.pointwise2.groups
+        first, depthwise = self.pointwise1.weight[:, :, 0, 0], self.depthwise.weight[:, 0]
+        weights = [
+            torch.einsum('oh,hyx,hi->oiyx', last[:, :, 0, 0], middle, start)
+            for last, middle, start in zip(
+                self.pointwise2.weight.chunk(groups), depthwise.chunk(groups), first.chunk(groups)
+            )
+        ]
+        conv = nn.Conv2d(first.shape[1], self.pointwise2.out_channels, 3, padding=1)
+        conv.weight, conv.bias = nn.Parameter(cat(weights)), self.pointwise2.bias
+        return conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        return over_images(lambda i: self.pointwise2(self.depthwise(self.pointwise1(i))), x)
+
+
+class DenseRepConv(Folded):
+    """RepConv in evaluation as one dense 3x3 convolution."""
+
+    def __init__(self, convs: Sequence[RepConv]) -> None:
+        super().__init__()
+        self.conv = FoldedRepConv(convs).merged()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return over_images(self.conv, x)
+
+
+class FoldedPointwise(Folded):
+    """1x1 convolutions of the same input in evaluation, as one with a bias."""
+
+    def __init__(self, convs: Sequence[PointwiseConv]) -> None:
+        super().__init__()
+        parts = [fold(conv.conv, conv.norm) for conv in convs]
+        self.conv = nn.Conv2d(parts[0].in_channels, sum(part.out_channels for part in parts), 1)
+        self.conv.weight = nn.Parameter(cat([part.weight for part in parts]))
+        self.conv.bias = nn.Parameter(cat([part.bias for part in parts if part.bias is not None]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return over_images(self.conv, x)
+
+
+Form = Union[type[FoldedRepConv], type[DenseRepConv]]
+
+
+def folded(convs: Sequence[Any], form: Form) -> nn.Module:
+    """Convolutions of the same input as one; ``form`` is that of RepConvs."""
+    return FoldedPointwise(convs) if isinstance(convs[0], PointwiseConv) else form(convs)
 
 
 class JointProjection(nn.Module):
     """Spikes of several projections of the same input, by one product and one neuron."""
 
-    def __init__(self, projections: Sequence[Any], form: Form) -> None:
+    def __init__(self, projections: Sequence[SpikeProjection], form: Form) -> None:
         super().__init__()
         self.conv = folded([projection.conv for projection in projections], form)
-        self.lif = in_place(projections[0].lif)
+        self.lif = projections[0].lif
+        setattr(self.lif, 'inplace', True)  # noqa: B010  (not a tensor, which mypy takes it for)
         self.parts = len(projections)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return self.lif(self.conv(x)).chunk(self.parts, dim=2)
 
 
-class Affine(nn.Module):
-    """A BatchNorm in evaluation that is behind no convolution: a scale and a shift a channel."""
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, norm: _BatchNorm) -> None:
-        super().__init__()
-        for name, value in zip(('scale', 'shift'), affine(norm)):
-            self.register_buffer(name, value.detach().view(-1, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.shift, x, self.scale)
-
-
-class FusedUnit(_Unit):
-    """An attention unit whose projections are one."""
-
-    def __init__(self, unit: _Unit, form: Form) -> None:
-        nn.Module.__init__(self)
-        self.lif, self.pool, self.read = unit.lif, unit.pool, unit.read
-        self.joint = JointProjection([unit.q, unit.k, unit.v], form)
-        self.proj = folded([unit.proj], form)
-
-    def project(self, x: Tensor) -> Sequence[Tensor]:
-        return self.joint(x)
-
-
-class FusedFactorizedUnit(_FactorizedUnit):
-    """A factorized unit whose projections are one."""
-
-    def __init__(self, unit: _FactorizedUnit, form: Form) -> None:
-        nn.Module.__init__(self)
-        self.lif, self.reads = unit.lif, unit.reads
-        self.joint = JointProjection([unit.q, *unit.k, *unit.v], form)
-        self.proj = folded([unit.proj], form)
-
-    def project(self, x: Tensor) -> Sequence[Tensor]:
-        return self.joint(x)
-
-
-class FusedMemoryRead(MemoryRead):
-    """A memory read whose keys and values are one product."""
-
-    def __init__(self, memory: MemoryRead, form: Form) -> None:
-        nn.Module.__init__(self)
-        self.lif, self.read, self.q = memory.lif, memory.read, memory.q
-        self.q.conv, self.q.lif = form([memory.q.conv]), in_place(memory.q.lif)
-        self.joint = JointProjection([memory.k, memory.v], form)
-        self.proj: nn.Module = form([memory.proj])  # type: ignore[assignment]
-
-    def project(self, memory: Tensor) -> Sequence[Tensor]:
-        return self.joint(memory)
-
-
-def _fold_norms(layer: Any, form: Form) -> nn.Module:
+def _fold_norms(layer: Any) -> None:
     """The BatchNorms of a layer as part of its convolutions."""
     for conv, norm in layer.folds:
         if isinstance(getattr(layer, norm), _BatchNorm):
             setattr(layer, conv, fold(getattr(layer, conv), getattr(layer, norm)))
             setattr(layer, norm, nn.Identity())
-    for name in layer.behind_convolutions:  # nobody else reads what they see
-        if getattr(layer, name) is not None:
-            in_place(getattr(layer, name))
-    return layer
+    for name in ('lif2', *(('lif',) if isinstance(layer, PatchSplit) else ())):  # they see what a convolution just made
+        if getattr(layer, name, None) is not None:
+            getattr(layer, name).inplace = True
 
 
-def _fold_read(read: Any, form: Form) -> nn.Module:
-    """The BatchNorm of an attention read as a scale and a shift."""
-    in_place(read.lif)
-    if read.norm is not None:
-        read.norm = Affine(read.norm)
-    return read
+def _fold_read(read: Any) -> None:
+    """Scale and BatchNorm of an attention read as one scale and one bias a channel."""
+    read.lif.inplace = True
+    if read.norm is None:
+        return
+    scale, shift = affine(read.norm)
+    scale, read.norm = scale * read.scale, None
+    del read.scale, read.shift
+    for name, value in (('scale', scale), ('shift', shift)):
+        read.register_buffer(name, value.detach().view(read.heads, 1, -1))
 
 
-# how a layer is fused, by its class; a subclass is, too, if it computes the same
-FORMS: dict[type, Any] = {
-    **dict.fromkeys((Downsample, PatchSplit, SepConv, ChannelConv, ChannelMLP, SpikeConv), _fold_norms),
-    AttentionRead: _fold_read,
-    _Unit: FusedUnit,
-    _FactorizedUnit: FusedFactorizedUnit,
-    MemoryRead: FusedMemoryRead,
-}
-FUSED = (Folded, JointProjection, Affine)
-INSIDE = (SpikeProjection, RepConv, PointwiseConv)  # what a fused unit takes apart
-
-
-def _form_of(module: nn.Module) -> Any:
-    """How a layer is fused, or None."""
-    return next((FORMS[kind] for kind in type(module).__mro__ if kind in FORMS), None)
-
-
-def _own_methods(module: nn.Module, known: Sequence[type]) -> list[str]:
-    """Methods by which a subclass of mmsvf's layer computes something else."""
-    base = next((kind for kind in type(module).__mro__ if kind in known), None)
-    names = ('forward', 'project', '_images', 'zero_border')
-    return [n for n in names if base and getattr(type(module), n, None) is not getattr(base, n, None)]
+def _join(unit: Any, form: Form) -> None:
+    """One product for the projections of the same spikes."""
+    kind = type(unit)
+    if kind is MemoryRead:
+        unit.joint = JointProjection([unit.k, unit.v], form)
+        unit.q.conv, unit.q.lif.inplace = form([unit.q.conv]), True
+        del unit.k, unit.v
+    elif kind is _FactorizedUnit:
+        unit.joint = JointProjection([unit.q, *unit.k, *unit.v], form)
+        del unit.q, unit.k, unit.v
+    else:
+        unit.joint = JointProjection([unit.q, unit.k, unit.v], form)
+        del unit.q, unit.k, unit.v
+    unit.proj = folded([unit.proj], form)
 
 
 def _check_plain(model: nn.Module, layers: Sequence[nn.Module]) -> None:
@@ -223,41 +252,22 @@ def fuse(model: nn.Module, merge: bool = False) -> nn.Module:
         ValueError: there is nothing to fuse, a BatchNorm has no running statistics, or a weight is computed anew in
             each forward pass (torch.nn.utils: weight_norm, spectral_norm, parametrize, prune).
     """
-    if any(isinstance(module, FUSED) for module in model.modules()):
+    if any(getattr(module, 'joint', None) is not None for module in model.modules()):
         raise ValueError(f'{type(model).__name__} is fused already')
-    form: Form = DenseRepConv if merge else FoldedRepConv
-    chosen, left = _choose(model)
+    form = DenseRepConv if merge else FoldedRepConv
+    handlers: dict[type, Any] = {
+        **dict.fromkeys(FOLDING, _fold_norms),
+        **dict.fromkeys(JOINING, partial(_join, form=form)),
+    }
+    handlers[AttentionRead] = _fold_read
+    chosen = [module for module in model.modules() if type(module) in handlers]
     if not chosen:
         raise ValueError(f'{type(model).__name__} has no layer of mmsvf.spiking that could be fused')
-    if left:
-        warnings.warn(
-            f'fuse() leaves {left} as they are: these are subclasses with a computation of their own, which folding '
-            'would leave out',
-            stacklevel=3,  # past the decorator
-        )
-    _check_plain(model, [model.get_submodule(name) for name in chosen])
+    _check_plain(model, chosen)
     model = copy.deepcopy(model).eval().requires_grad_(False)
-    for name in reversed(chosen):  # what is inside a unit first
-        layer = model.get_submodule(name)
-        new = _form_of(layer)(layer, form)
-        if not name:
-            model = new
-        elif new is not layer:
-            model.set_submodule(name, new)
+    for module in [module for module in model.modules() if type(module) in handlers]:
+        handlers[type(module)](module)
     return model.requires_grad_(False)
-
-
-def _choose(model: nn.Module) -> tuple[list[str], list[str]]:
-    """Names of the layers to fuse, from outside inwards, and of those that compute something of their own."""
-    chosen: list[str] = []
-    left: list[str] = []
-    for name, module in model.named_modules():
-        if _form_of(module) is None or any(name.startswith(f'{outer}.') for outer in left):
-            continue
-        parts = [module, *(part for part in module.modules() if isinstance(part, INSIDE))]
-        own = any(_own_methods(part, [*FORMS, *INSIDE]) for part in parts)
-        (left if own else chosen).append(name)
-    return chosen, left
 
 
 def compile_blocks(model: nn.Module) -> nn.Module:

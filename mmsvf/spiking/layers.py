@@ -33,7 +33,6 @@ class Downsample(nn.Module):
     """[LIF] -> convolution -> BatchNorm. ``neuron=None`` for the first one, on real-valued input."""
 
     folds = (('conv', 'norm'),)
-    behind_convolutions: tuple[str, ...] = ()
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int, neuron: NeuronSpec | None
@@ -52,7 +51,6 @@ class SepConv(nn.Module):
     """Separable convolution (Eq. 1): LIF -> 1x1 -> BN -> LIF -> depth-wise 7x7 -> 1x1 -> BN."""
 
     folds = (('pointwise1', 'norm1'), ('pointwise2', 'norm2'))
-    behind_convolutions: tuple[str, ...] = ('lif2',)
 
     def __init__(self, channels: int, expansion: int = 2, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
@@ -75,7 +73,6 @@ class ChannelConv(nn.Module):
     """Channel convolution (Eq. 1): LIF -> 3x3 -> BN -> LIF -> 3x3 -> BN, with ``ratio`` times the width between."""
 
     folds = (('conv1', 'norm1'), ('conv2', 'norm2'))
-    behind_convolutions: tuple[str, ...] = ('lif2',)
 
     def __init__(self, channels: int, ratio: int = 4, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
@@ -97,7 +94,6 @@ class ChannelMLP(nn.Module):
     """Channel MLP (Eq. 2): LIF -> linear -> BN -> LIF -> linear -> BN on every token."""
 
     folds = (('fc1', 'norm1'), ('fc2', 'norm2'))
-    behind_convolutions: tuple[str, ...] = ('lif2',)
 
     def __init__(self, channels: int, ratio: float = 4, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
@@ -181,7 +177,6 @@ class PatchSplit(nn.Module):
     """3x3 without bias -> BN -> [LIF] -> [3x3 max-pooling of stride 2]: a stage of a convolutional patch splitting."""
 
     folds = (('conv', 'norm'),)
-    behind_convolutions: tuple[str, ...] = ('lif',)
 
     def __init__(self, in_channels: int, out_channels: int, pool: bool, neuron: NeuronSpec | None) -> None:
         super().__init__()
@@ -224,7 +219,6 @@ class SpikeConv(nn.Module):
     """
 
     folds = (('conv', 'norm'),)
-    behind_convolutions: tuple[str, ...] = ()
 
     def __init__(self, conv: nn.Conv2d, norm: nn.Module | None = None, neuron: NeuronSpec = 'official') -> None:
         super().__init__()

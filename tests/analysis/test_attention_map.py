@@ -5,7 +5,7 @@ import torch
 
 from mmsvf.analysis.attention_map import attention_reads, attention_row
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
-from mmsvf.spiking.attention_read import split_heads
+from mmsvf.spiking.attention import split_heads
 from mmsvf.spiking.hamming import hamming_similarity
 
 

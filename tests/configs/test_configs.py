@@ -13,7 +13,7 @@ from torch import nn
 import mmsvf  # noqa: F401
 from mmsvf.analysis import model_zoo as make_zoo
 from mmsvf.analysis.models import build_without_memory, scores
-from mmsvf.spiking.attention_read import AttentionRead
+from mmsvf.spiking.attention import AttentionRead
 from mmsvf.spiking.layers import RepConv
 
 from ..conftest import ROOT

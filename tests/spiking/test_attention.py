@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmsvf.spiking import SpikeAttention, SpikeTransformerBlock
-from mmsvf.spiking.attention_read import SPACE_TIME, AttentionRead, count_keys, merge_heads, split_heads
+from mmsvf.spiking.attention import SPACE_TIME, AttentionRead, count_keys, merge_heads, split_heads
 from mmsvf.spiking.neuron import build_neuron
 
 DESIGNS = ['joint', 'hierarchical', 'factorized', 'neuron', 'spatial', 'temporal', 'block']

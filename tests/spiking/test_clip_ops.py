@@ -5,8 +5,8 @@ import pytest
 import torch
 from spikingjelly.activation_based import surrogate
 
-from mmsvf.spiking import clip_ops, from_rest
-from mmsvf.spiking.fusion import in_place
+from mmsvf.spiking import clip_ops
+from mmsvf.spiking import neuron as neurons
 from mmsvf.spiking.neuron import FromRest, build_neuron
 
 SPECS = [
@@ -103,7 +103,7 @@ def test_half_precision(spec, dtype):
 def test_in_place_without_a_gradient_only(spec):
     neuron, x = build_neuron(spec), torch.randn(SHAPE) * 2
     expected = neuron(x)
-    in_place(neuron)
+    neuron.inplace = True
     assert torch.equal(neuron(x.clone().requires_grad_()), expected), 'with a gradient the input is kept'
     with torch.no_grad():
         for layout in (
@@ -156,7 +156,7 @@ def test_what_has_no_kernel_takes_the_steps(monkeypatch):
         ('official', x.double()),
     ):
         assert torch.equal(build_neuron(spec)(clip).float(), expected)
-    monkeypatch.setattr(from_rest, 'clip_ops', None)
+    monkeypatch.setattr(neurons, 'clip_ops', None)
     assert torch.equal(build_neuron('official')(x), expected)
 
 

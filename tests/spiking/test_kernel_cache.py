@@ -13,11 +13,9 @@ from numba.core.caching import IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 
 from mmsvf.spiking import clip_ops
-from mmsvf.spiking.fusion import in_place
 from mmsvf.spiking.neuron import FromRest, build_neuron
 
 NAME = 'mmsvf.spiking.numba_kernels'
-CACHE = 'mmsvf.spiking.numba_cache'  # warns once a process
 
 
 @pytest.fixture
@@ -27,8 +25,7 @@ def begin(monkeypatch):
     def begin(folder):
         monkeypatch.setattr(numba.config, 'CACHE_DIR', str(folder))
         monkeypatch.setattr(numba.config, 'CACHE_LOCATOR_CLASSES', 'UserProvidedCacheLocator')
-        for name in (NAME, CACHE):
-            monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.delitem(sys.modules, NAME, raising=False)
         monkeypatch.setattr(clip_ops, 'NUMBA', True)
         monkeypatch.setitem(sys.modules, NAME, importlib.import_module(NAME))
         return sys.modules[NAME]
@@ -48,8 +45,7 @@ def compare(spec, messages):
     neuron, x = build_neuron(spec), torch.randn(5, 2, 3, 7) * 2
     expected = outcome(lambda leaf: FromRest.multi_step_forward(neuron, leaf), x)
     with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter('ignore')  # what the collector of garbage may say of other tests
-        warnings.simplefilter('always', UserWarning)
+        warnings.simplefilter('always')
         for _ in range(2):
             found = outcome(neuron, x)
             assert torch.equal(found[0], expected[0])
@@ -65,12 +61,10 @@ def kept(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(numba.config, 'CACHE_DIR', str(folder))
         patch.setattr(numba.config, 'CACHE_LOCATOR_CLASSES', 'UserProvidedCacheLocator')
-        for name in (NAME, CACHE):
-            patch.delitem(sys.modules, name, raising=False)
+        patch.delitem(sys.modules, NAME, raising=False)
         importlib.import_module(NAME)
         compare('IntegerLIF', messages=0)
-        for name in (NAME, CACHE):
-            patch.delitem(sys.modules, name)
+        patch.delitem(sys.modules, NAME)
     return folder
 
 
@@ -160,7 +154,7 @@ def test_compiler_that_fails_in_place(tmp_path, begin, monkeypatch):
     monkeypatch.setattr(Dispatcher, 'compile', lambda *_: 1 / 0)
     neuron, x = build_neuron('official'), torch.randn(5, 2, 7) * 2
     expected = FromRest.multi_step_forward(neuron, x)
-    in_place(neuron)
+    neuron.inplace = True
     with torch.no_grad(), pytest.warns(UserWarning, match='ZeroDivisionError'):
         assert torch.equal(neuron(x), expected)
 

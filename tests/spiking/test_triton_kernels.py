@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from mmsvf.spiking import clip_ops
-from mmsvf.spiking.fusion import in_place
 from mmsvf.spiking.neuron import FromRest, build_neuron
 
 from .test_clip_ops import SPECS, results
@@ -87,7 +86,7 @@ def test_in_place_and_layouts():
     neuron, x = build_neuron('official'), torch.randn(5, 2, 8, 6, 7, device=DEVICE) * 2
     expected = FromRest.multi_step_forward(neuron, x)
     last = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (5, 2))
-    in_place(neuron)
+    neuron.inplace = True
     with torch.no_grad():
         for clip in (x.clone(), last.clone(), torch.cat([x, x], -1)[..., :7]):
             assert torch.equal(neuron(clip), expected) and torch.equal(clip, expected)

@@ -6,7 +6,7 @@ from torch import nn
 
 from mmsvf.models.backbones import clip_backbone
 from mmsvf.models.backbones.spike_video_former import ARCHS, SpikeVideoFormer
-from mmsvf.spiking.attention_read import AttentionRead
+from mmsvf.spiking.attention import AttentionRead
 from mmsvf.spiking.neuron import FromRest
 
 TINY = dict(embed_dims=(8, 16, 16, 24, 32), depths=(1, 1, 1, 2, 1))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmsvf.models.necks.memory_read_fuse import MemoryReadFuse
-from mmsvf.spiking.attention_read import AttentionRead
+from mmsvf.spiking.attention import AttentionRead
 
 
 def reads(**options):
