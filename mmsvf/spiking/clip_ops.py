@@ -1,14 +1,14 @@
 """The neurons' kernels as torch operators with a gradient, which torch.compile takes as they are.
 
 On CPU the kernels are numba's, on GPU Triton's; the two modules have the same functions and are imported with the first
-clip. Importing this needs torch 2.4. Without it, or where the kernels cannot be compiled, neurons run their explicit
-steps.
+clip. Where they cannot be compiled, neurons run their explicit steps.
 """
 
 # no postponed annotations: older torch reads the operators' types as they stand
 import importlib
 import importlib.util
 import warnings
+from functools import partial
 from typing import Any, Optional
 
 import numpy as np
@@ -18,11 +18,10 @@ from torch import Tensor
 NUMBA = importlib.util.find_spec('numba') is not None
 # Triton 3.3 or later, which torch 2.7 or later brings along on GPU
 TRITON = importlib.util.find_spec('triton') is not None and tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 7)
-SURROGATES = 'Sigmoid', 'ATan', 'Rect'  # spikingjelly's, by their names there
 HALF = torch.bfloat16, torch.float16
 
 
-def takes(x: Tensor) -> bool:
+def has_kernel(x: Tensor) -> bool:
     """Whether there are kernels for this clip: (T, ...) in fp32 or half precision, whose membranes are fp32 as well."""
     device = x.device.type
     there = TRITON if device == 'cuda' else NUMBA and device in ('cpu', 'meta')
@@ -35,7 +34,7 @@ def kernels(x: Tensor) -> Any:
 
 
 class KernelError(RuntimeError):
-    """numba's kernels cannot be compiled on this machine: :func:`takes` leaves all further clips to explicit steps."""
+    """numba's kernels cannot be compiled here: :func:`has_kernel` leaves all further clips to explicit steps."""
 
 
 def run(kernel: str, x: Tensor, *arguments: Any) -> Any:
@@ -84,22 +83,22 @@ def _reset(v_threshold: float, v_reset: Optional[float], strict: bool) -> tuple[
 @torch.library.custom_op('mmsvf::lif', mutates_args=())
 def lif(
     x: Tensor, leak: Tensor, decay_input: bool, v_threshold: float, v_reset: Optional[float], detach_reset: bool,
-    strict: bool, surrogate: str, alpha: float,
+    strict: bool, surrogate: int, alpha: float,
 ) -> Tensor:  # fmt: skip
     """Spikes (T, ...) of a LIF from rest; the equations are those of :class:`mmsvf.spiking.LIF`.
 
-    ``leak`` is 1/tau, of no dimension, on the clip's device; ``surrogate`` is one of :data:`SURROGATES`.
+    ``leak`` is 1/tau, of no dimension, on the clip's device; ``surrogate`` is a number of :mod:`.surrogates`.
     """
     dense = _dense(x)
     spikes = torch.empty_like(dense)
     run('lif', x, dense, spikes, leak, decay_input, v_reset or 0.0, _reset(v_threshold, v_reset, strict))
-    return _as(spikes, x)
+    return spikes if dense is x else _as(spikes, x)
 
 
 @torch.library.custom_op('mmsvf::lif_', mutates_args={'x'})
 def lif_(
     x: Tensor, leak: Tensor, decay_input: bool, v_threshold: float, v_reset: Optional[float], detach_reset: bool,
-    strict: bool, surrogate: str, alpha: float,
+    strict: bool, surrogate: int, alpha: float,
 ) -> None:  # fmt: skip
     """As :func:`lif`, with the spikes in place of the clip and without a gradient."""
     dense = _dense(x)
@@ -111,7 +110,7 @@ def lif_(
 @torch.library.custom_op('mmsvf::lif_backward', mutates_args=())
 def lif_backward(
     grad: Tensor, x: Tensor, leak: Tensor, decay_input: bool, v_threshold: float, v_reset: Optional[float],
-    detach_reset: bool, strict: bool, surrogate: str, alpha: float, learn: bool,
+    detach_reset: bool, strict: bool, surrogate: int, alpha: float, learn: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Gradients of the input and, if the leak is learnt, of the leak."""
     dense = _dense(x)
@@ -129,7 +128,7 @@ def integer_lif(x: Tensor, decay: float, v_threshold: float, max_value: int) -> 
     dense = _dense(x)
     spikes = torch.empty_like(dense)
     run('integer_lif', x, dense, spikes, decay, v_threshold, max_value)
-    return _as(spikes, x)
+    return spikes if dense is x else _as(spikes, x)
 
 
 @torch.library.custom_op('mmsvf::integer_lif_', mutates_args={'x'})
@@ -156,11 +155,10 @@ integer_lif.register_fake(lambda x, *_: torch.empty_like(x))
 integer_lif_backward.register_fake(lambda grad, x, *_: torch.empty_like(x))
 
 
-def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
+def _keep(ctx: Any, inputs: tuple, output: Tensor, operator: str) -> None:
     x = inputs[0]
     if type(x) is Tensor:  # a backward pass that cannot be compiled is to fail here, where there are explicit steps
-        surrogate = [value for value in inputs if isinstance(value, str)]
-        run('compile_backward', x, x.numel(), *surrogate)
+        run('compile_backward', x, x.numel(), operator)
     tensors = [value for value in inputs if isinstance(value, Tensor)]
     ctx.save_for_backward(*tensors)
     ctx.constants = inputs[len(tensors) :]
@@ -176,5 +174,20 @@ def _integer_lif_gradients(ctx: Any, grad: Tensor) -> tuple[Optional[Tensor], ..
     return (integer_lif_backward(grad, *ctx.saved_tensors, *ctx.constants), None, None, None)
 
 
-lif.register_autograd(_lif_gradients, setup_context=_keep)
-integer_lif.register_autograd(_integer_lif_gradients, setup_context=_keep)
+lif.register_autograd(_lif_gradients, setup_context=partial(_keep, operator='lif'))
+integer_lif.register_autograd(_integer_lif_gradients, setup_context=partial(_keep, operator='integer_lif'))
+
+
+def _overwriting(operator: Any, in_place: Any) -> Any:
+    """An operator whose spikes take the place of the clip where no gradient is wanted."""
+
+    def overwrite(x: Tensor, *constants: Any) -> Tensor:
+        if torch.is_grad_enabled():
+            return operator(x, *constants)
+        in_place(x, *constants)
+        return x
+
+    return overwrite
+
+
+lif_overwriting, integer_lif_overwriting = _overwriting(lif, lif_), _overwriting(integer_lif, integer_lif_)

@@ -90,7 +90,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, scale: float | Tensor, order: st
         if signed:
             q, k = 2 * q - 1, 2 * k - 1
         product = (q @ k.transpose(-2, -1)) @ v if order == 'quadratic' else q @ (k.transpose(-2, -1) @ v)
-        return product * scale
+        return product if not isinstance(scale, Tensor) and scale == 1 else product * scale
 
 
 def _check_spikes(name: str, x: Tensor) -> None:

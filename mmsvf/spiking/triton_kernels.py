@@ -20,6 +20,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from . import surrogates
+
+SIGMOID, ATAN, RECT = (tl.constexpr(kernel) for kernel in (surrogates.SIGMOID, surrogates.ATAN, surrogates.RECT))
 BLOCK = 256  # neurons of a program
 CHUNK = 8  # steps whose membranes stay in registers: 64 to 96 of them, and a second to compile
 # no multiply-adds, in which a product is not rounded: spikes depend on every bit
@@ -44,14 +47,14 @@ def _read(clip, step, steps, size, i):
 @triton.jit
 def _surrogate(u, alpha, SURROGATE: tl.constexpr):
     """Surrogate of the spike's derivative, ``u`` above the threshold."""
-    if SURROGATE == 'Sigmoid':
+    if SURROGATE == SIGMOID:
         e = tl.exp(-tl.abs(u) * alpha)
         derivative = alpha * e / ((1.0 + e) * (1.0 + e))
-    elif SURROGATE == 'ATan':
+    elif SURROGATE == ATAN:
         u = 1.5707963267948966 * alpha * u
         derivative = 0.5 * alpha / (1.0 + u * u)
     else:
-        tl.static_assert(SURROGATE == 'Rect')
+        tl.static_assert(SURROGATE == RECT)
         derivative = tl.where(tl.abs(u) < 0.5 / alpha, alpha, 0.0)
     return derivative
 
@@ -195,7 +198,7 @@ def lif(x: Tensor, spikes: Tensor, leak: Tensor, decay_input: bool, rest: float,
 
 def lif_backward(
     grad: Tensor, x: Tensor, grad_x: Tensor, leak: Tensor, learn: bool, decay_input: bool, rest: float, theta: float,
-    surrogate: str, alpha: float, reset: Any, through_reset: bool,
+    surrogate: int, alpha: float, reset: Any, through_reset: bool,
 ) -> Tensor:  # fmt: skip
     """Writes the gradient of the clip; returns that of the leak, block by block, if it learns."""
     (steps, size, grid), (chunk, starts) = _sizes(x), _chunked(x)
@@ -220,5 +223,5 @@ def integer_lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, decay: float, 
         _integer_lif_backward[grid](x, grad, grad_x, starts, steps, size, decay, theta, float(most), chunk, **OPTIONS)
 
 
-def compile_backward(size: int, surrogate: str | None = None) -> None:
+def compile_backward(size: int, operator: str) -> None:
     """Nothing: Triton compiles when a kernel runs."""
