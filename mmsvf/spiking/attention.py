@@ -110,20 +110,18 @@ class SpikeAttention(nn.Module):
         channels: Width C, a multiple of ``heads``.
         heads: Attention heads M.
         score: 'hamming' (SDHA, Eq. 9) or 'dot' (Meta-SpikeFormer's, Eq. 3).
-        space_time: Which tokens meet (App. C). 'joint': all of a clip. 'hierarchical': those of
-            a frame, then those of a location over time, each with its own projections.
-            'factorized': both at once, with a shared query, concatenated. 'neuron': those of a
-            frame; only membranes carry time. 'spatial': those of a frame, and membranes
-            restart at each step, so nothing carries time. 'temporal': those of a location over
-            time. 'block' (STAtten): those of ``block_steps`` consecutive frames; with as many as
-            there are it is 'joint'. A backbone also takes a list of designs, in turn for its blocks.
+        space_time: Which tokens meet (App. C). 'joint': all of a clip. 'hierarchical': those of a frame, then those of
+            a location over time, each with its own projections. 'factorized': both at once, with a shared query,
+            concatenated. 'neuron': those of a frame; only membranes carry time. 'spatial': those of a frame, and
+            membranes restart at each step, so nothing carries time. 'temporal': those of a location over time. 'block'
+            (STAtten): those of ``block_steps`` consecutive frames; with as many as there are it is 'joint'. A backbone
+            also takes a list of designs, in turn for its blocks.
         scale: Factor of the score: a number, 'width' for 1/(2C), 'head' for 1/(2D), or STAtten's
             'height' for 1/H and 'volume' for 1/(H^2 block_steps), H being the height of the
             feature map. None is the authors' choice: 1/(2C) for 'hamming', 0.125 for 'dot'.
-        norm: BatchNorm between score and neuron. None is the authors' choice: with 'hamming',
-            not with 'dot'. False gives the paper's equation; since a LIF at rest 0 that sees
-            ``scale * x`` with threshold u fires as one that sees ``x`` with threshold
-            u / scale, the scale is then part of the threshold.
+        norm: BatchNorm between score and neuron. None is the authors' choice: with 'hamming', not with 'dot'. False
+            gives the paper's equation; since a LIF at rest 0 that sees ``scale * x`` with threshold u fires as one that
+            sees ``x`` with threshold u / scale, the scale is then part of the threshold.
         threshold: Threshold of the neuron after the score. None: 1.0 for 'hamming', 0.5 for 'dot'.
         block_steps: Time steps of a block; they divide the number of steps. For 'block' alone.
         projection: Convolutions of queries, keys, values and output: 'rep' (:class:`RepConv`) or 'pointwise' (1x1, as

@@ -4,12 +4,12 @@ On CPU the kernels are numba's, on GPU Triton's; the two modules have the same f
 clip. Where they cannot be compiled, neurons run their explicit steps.
 """
 
-# no postponed annotations: older torch reads the operators' types as they stand
+from __future__ import annotations
+
 import importlib
 import importlib.util
 import warnings
-from functools import partial
-from typing import Any, Optional
+from typing import Any, Callable
 
 import numpy as np
 import torch
@@ -74,120 +74,83 @@ def _as(x: Tensor, like: Tensor) -> Tensor:
     return x if x.stride() == promised.stride() and x.dtype == promised.dtype else promised.copy_(x)
 
 
-def _reset(v_threshold: float, v_reset: Optional[float], strict: bool) -> tuple[float, float, float]:
-    """(fires_at, keep, after): above the threshold is at the next number; a spike leaves ``keep * h + after``."""
-    fires_at = float(np.nextafter(np.float32(v_threshold), np.float32(np.inf))) if strict else v_threshold
-    return (fires_at, 1.0, -v_threshold) if v_reset is None else (fires_at, 0.0, v_reset)
+def _operators(name: str, constants: str, prepare: Callable[..., tuple[Any, ...]]) -> tuple[Any, Any, Any]:
+    """A neuron's operators: spikes (T, ...) of a clip; the same in place; in place where no gradient is wanted.
 
-
-@torch.library.custom_op('mmsvf::lif', mutates_args=())
-def lif(
-    x: Tensor, leak: Tensor, decay_input: bool, v_threshold: float, v_reset: Optional[float], detach_reset: bool,
-    strict: bool, surrogate: int, alpha: float,
-) -> Tensor:  # fmt: skip
-    """Spikes (T, ...) of a LIF from rest; the equations are those of :class:`mmsvf.spiking.LIF`.
-
-    ``leak`` is 1/tau, of no dimension, on the clip's device; ``surrogate`` is a number of :mod:`.surrogates`.
+    ``constants`` are the types of what they take behind the clip; ``prepare`` makes of these what kernels take.
     """
-    dense = _dense(x)
-    spikes = torch.empty_like(dense)
-    run('lif', x, dense, spikes, leak, decay_input, v_reset or 0.0, _reset(v_threshold, v_reset, strict))
-    return spikes if dense is x else _as(spikes, x)
 
+    def forward(x: Tensor, *constants: Any) -> Tensor:
+        dense = _dense(x)
+        spikes = torch.empty_like(dense)
+        run(name, x, dense, spikes, *prepare(*constants))
+        return spikes if dense is x else _as(spikes, x)
 
-@torch.library.custom_op('mmsvf::lif_', mutates_args={'x'})
-def lif_(
-    x: Tensor, leak: Tensor, decay_input: bool, v_threshold: float, v_reset: Optional[float], detach_reset: bool,
-    strict: bool, surrogate: int, alpha: float,
-) -> None:  # fmt: skip
-    """As :func:`lif`, with the spikes in place of the clip and without a gradient."""
-    dense = _dense(x)
-    run('lif', x, dense, dense, leak, decay_input, v_reset or 0.0, _reset(v_threshold, v_reset, strict))
-    if dense is not x:
-        x.copy_(dense)
+    def forward_in_place(x: Tensor, *constants: Any) -> None:
+        dense = _dense(x)
+        run(name, x, dense, dense, *prepare(*constants))
+        if dense is not x:
+            x.copy_(dense)
 
+    def backward(grad: Tensor, x: Tensor, learn: bool, *constants: Any) -> tuple[Tensor, Tensor]:
+        """Gradients of the clip and, where it is to learn, of the leak."""
+        dense = _dense(x)
+        grad_x = torch.empty_like(dense)
+        leak_parts = run(f'{name}_backward', x, _as(grad, dense), dense, grad_x, learn, *prepare(*constants))
+        return _as(grad_x, x), leak_parts.sum(dtype=torch.float64)
 
-@torch.library.custom_op('mmsvf::lif_backward', mutates_args=())
-def lif_backward(
-    grad: Tensor, x: Tensor, leak: Tensor, decay_input: bool, v_threshold: float, v_reset: Optional[float],
-    detach_reset: bool, strict: bool, surrogate: int, alpha: float, learn: bool,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Gradients of the input and, if the leak is learnt, of the leak."""
-    dense = _dense(x)
-    grad_x = torch.empty_like(dense)
-    leak_parts = run(
-        'lif_backward', x, _as(grad, dense), dense, grad_x, leak, learn, decay_input, v_reset or 0.0, v_threshold,
-        surrogate, alpha, _reset(v_threshold, v_reset, strict), not detach_reset,
-    )  # fmt: skip
-    return _as(grad_x, x), leak_parts.sum(dtype=torch.float64).to(leak)
+    def define(suffix: str, function: Any, schema: str, mutates: Any = ()) -> Any:
+        return torch.library.custom_op(f'mmsvf::{name}{suffix}', function, mutates_args=mutates, schema=schema)
 
+    operator = define('', forward, f'(Tensor x, {constants}) -> Tensor')
+    in_place = define('_', forward_in_place, f'(Tensor(a!) x, {constants}) -> ()', {'x'})
+    derive = define('_backward', backward, f'(Tensor grad, Tensor x, bool learn, {constants}) -> (Tensor, Tensor)')
+    operator.register_fake(lambda x, *_: torch.empty_like(x))
+    derive.register_fake(lambda grad, x, *_: (torch.empty_like(x), x.new_empty((), dtype=torch.float64)))
 
-@torch.library.custom_op('mmsvf::integer_lif', mutates_args=())
-def integer_lif(x: Tensor, decay: float, v_threshold: float, max_value: int) -> Tensor:
-    """Integer spikes (T, ...) from rest; the equations are those of :class:`mmsvf.spiking.IntegerLIF`."""
-    dense = _dense(x)
-    spikes = torch.empty_like(dense)
-    run('integer_lif', x, dense, spikes, decay, v_threshold, max_value)
-    return spikes if dense is x else _as(spikes, x)
+    def keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        x = inputs[0]
+        if type(x) is Tensor:  # a backward pass that cannot be compiled is to fail here, where there are explicit steps
+            run('compile_backward', x, x.numel(), name)
+        tensors = [value for value in inputs if isinstance(value, Tensor)]
+        ctx.save_for_backward(*tensors)
+        ctx.constants = inputs[len(tensors) :]
 
+    def gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, *leak = ctx.saved_tensors
+        learn = ctx.needs_input_grad[1]
+        grad_x, grad_leak = derive(grad, x, learn, *leak, *ctx.constants)
+        return (grad_x, grad_leak.to(leak[0]) if learn else None, *[None] * (len(ctx.needs_input_grad) - 2))
 
-@torch.library.custom_op('mmsvf::integer_lif_', mutates_args={'x'})
-def integer_lif_(x: Tensor, decay: float, v_threshold: float, max_value: int) -> None:
-    """As :func:`integer_lif`, with the spikes in place of the clip and without a gradient."""
-    dense = _dense(x)
-    run('integer_lif', x, dense, dense, decay, v_threshold, max_value)
-    if dense is not x:
-        x.copy_(dense)
+    operator.register_autograd(gradients, setup_context=keep)
 
-
-@torch.library.custom_op('mmsvf::integer_lif_backward', mutates_args=())
-def integer_lif_backward(grad: Tensor, x: Tensor, decay: float, v_threshold: float, max_value: int) -> Tensor:
-    """Gradient of the input."""
-    dense = _dense(x)
-    grad_x = torch.empty_like(dense)
-    run('integer_lif_backward', x, _as(grad, dense), dense, grad_x, decay, v_threshold, max_value)
-    return _as(grad_x, x)
-
-
-lif.register_fake(lambda x, leak, *_: torch.empty_like(x))
-lif_backward.register_fake(lambda grad, x, leak, *_: (torch.empty_like(x), torch.empty_like(leak)))
-integer_lif.register_fake(lambda x, *_: torch.empty_like(x))
-integer_lif_backward.register_fake(lambda grad, x, *_: torch.empty_like(x))
-
-
-def _keep(ctx: Any, inputs: tuple, output: Tensor, operator: str) -> None:
-    x = inputs[0]
-    if type(x) is Tensor:  # a backward pass that cannot be compiled is to fail here, where there are explicit steps
-        run('compile_backward', x, x.numel(), operator)
-    tensors = [value for value in inputs if isinstance(value, Tensor)]
-    ctx.save_for_backward(*tensors)
-    ctx.constants = inputs[len(tensors) :]
-
-
-def _lif_gradients(ctx: Any, grad: Tensor) -> tuple[Optional[Tensor], ...]:
-    learn = ctx.needs_input_grad[1]
-    grad_x, grad_leak = lif_backward(grad, *ctx.saved_tensors, *ctx.constants, learn)
-    return (grad_x, grad_leak if learn else None, *[None] * 7)
-
-
-def _integer_lif_gradients(ctx: Any, grad: Tensor) -> tuple[Optional[Tensor], ...]:
-    return (integer_lif_backward(grad, *ctx.saved_tensors, *ctx.constants), None, None, None)
-
-
-lif.register_autograd(_lif_gradients, setup_context=partial(_keep, operator='lif'))
-integer_lif.register_autograd(_integer_lif_gradients, setup_context=partial(_keep, operator='integer_lif'))
-
-
-def _overwriting(operator: Any, in_place: Any) -> Any:
-    """An operator whose spikes take the place of the clip where no gradient is wanted."""
-
-    def overwrite(x: Tensor, *constants: Any) -> Tensor:
+    def overwriting(x: Tensor, *constants: Any) -> Tensor:
         if torch.is_grad_enabled():
             return operator(x, *constants)
         in_place(x, *constants)
         return x
 
-    return overwrite
+    return operator, in_place, overwriting
 
 
-lif_overwriting, integer_lif_overwriting = _overwriting(lif, lif_), _overwriting(integer_lif, integer_lif_)
+def _lif_constants(
+    leak: Tensor, decay_input: bool, v_threshold: float, v_reset: float | None, detach_reset: bool, strict: bool,
+    surrogate: int, alpha: float,
+) -> tuple[Any, ...]:  # fmt: skip
+    """Above the threshold is at the next number; a spike leaves the membrane ``keep * h + after``."""
+    fires_at = float(np.nextafter(np.float32(v_threshold), np.float32(np.inf))) if strict else v_threshold
+    keep, after = (1.0, -v_threshold) if v_reset is None else (0.0, v_reset)
+    rest, through_reset = v_reset or 0.0, not detach_reset
+    return leak, decay_input, rest, fires_at, keep, after, v_threshold, through_reset, surrogate, alpha
+
+
+# the equations are those of mmsvf.spiking.LIF and IntegerLIF; the leak, 1/tau, has no dimension
+lif, lif_, lif_overwriting = _operators(
+    'lif',
+    'Tensor leak, bool decay_input, float v_threshold, float? v_reset, bool detach_reset, bool strict, int surrogate, '
+    'float alpha',
+    _lif_constants,
+)
+integer_lif, integer_lif_ = _operators(
+    'integer_lif', 'float decay, float v_threshold, int max_value', lambda *constants: constants
+)

@@ -1,10 +1,9 @@
 """What all neurons share: spikingjelly nodes that start every clip from rest.
 
-With ``step_mode='m'`` (the default here) the input is a whole clip, time first: the membrane
-starts at rest and nothing is left behind, so no caller ever needs ``reset_net``. With
-``step_mode='s'`` the input is one time step and the membrane is carried to the next call, as
-in spikingjelly; ``spikingjelly.activation_based.functional.reset_net`` clears it, which another
-shape of the input needs.
+With ``step_mode='m'`` (the default here) the input is a whole clip, time first: the membrane starts at rest and nothing
+is left behind, so no caller ever needs ``reset_net``. With ``step_mode='s'`` the input is one time step and the
+membrane is carried to the next call, as in spikingjelly; ``spikingjelly.activation_based.functional.reset_net`` clears
+it, which another shape of the input needs.
 
 Surrogate gradients are those of backward mode; forward mode (``torch.func.jvp``) is refused.
 """
@@ -32,8 +31,7 @@ def check_threshold(v_threshold: float) -> None:
 class FromRest(sj.BaseNode, ABC):
     """One explicit step, looped over a clip from rest, and an operator that is the same in one pass over memory.
 
-    A subclass gives ``charge``, ``fire`` and ``discharge``; the membrane is an argument, not
-    hidden state.
+    A subclass gives ``charge``, ``fire`` and ``discharge``; the membrane is an argument, not hidden state.
 
     Attributes:
         operator: Name of the operator in :mod:`mmsvf.spiking.clip_ops`, whose arguments are ``constants``.

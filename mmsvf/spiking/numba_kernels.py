@@ -56,27 +56,17 @@ def _exp_minus(distance: Any) -> Any:
 
 
 @exact
-def _charge(x: Any, v: Any, leak: Any, rest: Any) -> Any:
-    return v + ((rest - v) + x) * leak
-
-
-@exact
-def _charge_undecayed(x: Any, v: Any, leak: Any, rest: Any) -> Any:
-    return v + (rest - v) * leak + x
-
-
-@exact
 def _membranes(
     x: Any, v: Any, h: Any, leak: Any, rest: Any, decay_input: Any, fires_at: Any, keep: Any, after: Any
 ) -> None:
     """Membranes of a step: ``h`` before the spike, ``v`` after it, ``keep * h + after`` where there is one."""
     if decay_input:  # two loops, since a condition inside would not be vectorised
         for i in range(len(x)):
-            h[i] = _charge(x[i], v[i], leak, rest)
+            h[i] = v[i] + ((rest - v[i]) + x[i]) * leak
             v[i] = h[i] * keep + after if h[i] >= fires_at else h[i]
     else:
         for i in range(len(x)):
-            h[i] = _charge_undecayed(x[i], v[i], leak, rest)
+            h[i] = v[i] + (rest - v[i]) * leak + x[i]
             v[i] = h[i] * keep + after if h[i] >= fires_at else h[i]
 
 
@@ -86,7 +76,7 @@ def _fire(h: Any, s: Any, fires_at: Any) -> None:
         s[i] = F(1.0) if h[i] >= fires_at else F(0.0)
 
 
-def _lif(x: Any, s: Any, leak: Any, rest: Any, decay_input: Any, fires_at: Any, keep: Any, after: Any) -> None:
+def _lif(x: Any, s: Any, leak: Any, decay_input: Any, rest: Any, fires_at: Any, keep: Any, after: Any) -> None:
     leak, rest, fires_at, keep, after = F(leak), F(rest), F(fires_at), F(keep), F(after)
     size = x.shape[1]
     for k in prange((size + BLOCK - 1) // BLOCK):
@@ -161,8 +151,8 @@ def _leak_gradient(
 
 
 def _lif_backward(
-    x: Any, g: Any, gx: Any, leak: Any, rest: Any, decay_input: Any, theta: Any, surrogate: Any, alpha: Any,
-    fires_at: Any, keep: Any, after: Any, through_reset: Any, leak_parts: Any,
+    x: Any, g: Any, gx: Any, leak: Any, decay_input: Any, rest: Any, fires_at: Any, keep: Any, after: Any,
+    theta: Any, through_reset: Any, surrogate: Any, alpha: Any, leak_parts: Any,
 ) -> None:  # fmt: skip
     leak, rest, theta, alpha = F(leak), F(rest), F(theta), F(alpha)
     fires_at, keep, after = F(fires_at), F(keep), F(after)
@@ -259,41 +249,38 @@ def _matrix(x: Tensor) -> np.ndarray:
     return x.detach().as_strided((steps, size), (size, 1)).numpy()
 
 
-def lif(x: Tensor, spikes: Tensor, leak: Tensor, decay_input: bool, rest: float, reset: Any) -> None:
-    """Spikes of a clip; ``reset`` is (fires_at, keep, after): the membrane after a spike is ``keep * h + after``."""
-    _run(LIF, _matrix(x), _matrix(spikes), leak.item(), rest, decay_input, *reset)
+def lif(x: Tensor, spikes: Tensor, leak: Tensor, *constants: Any) -> None:
+    """Spikes of a clip; the constants are those that :mod:`mmsvf.spiking.clip_ops` prepares."""
+    _run(LIF, _matrix(x), _matrix(spikes), leak.item(), *constants[:5])
 
 
-def lif_backward(
-    grad: Tensor, x: Tensor, grad_x: Tensor, leak: Tensor, learn: bool, decay_input: bool, rest: float, theta: float,
-    surrogate: int, alpha: float, reset: Any, through_reset: bool,
-) -> Tensor:  # fmt: skip
+def lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, leak: Tensor, *constants: Any) -> Tensor:
     """Writes the gradient of the clip; returns that of the leak, block by block, if it learns."""
     arrays = _matrix(x), _matrix(grad), _matrix(grad_x)
     leak_parts = np.zeros(math.ceil(arrays[0].shape[1] / BLOCK) if learn else 0)
-    constants = leak.item(), rest, decay_input, theta, surrogate, alpha, *reset, through_reset
-    _run(LIF_BACKWARD, *arrays, *constants, leak_parts)
+    _run(LIF_BACKWARD, *arrays, leak.item(), *constants, leak_parts)
     return torch.from_numpy(leak_parts)
 
 
-def integer_lif(x: Tensor, spikes: Tensor, decay: float, theta: float, most: int) -> None:
+def integer_lif(x: Tensor, spikes: Tensor, *constants: Any) -> None:
     """Integer spikes of a clip."""
-    _run(INTEGER_LIF, _matrix(x), _matrix(spikes), decay, theta, most)
+    _run(INTEGER_LIF, _matrix(x), _matrix(spikes), *constants)
 
 
-def integer_lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, decay: float, theta: float, most: int) -> None:
-    """Writes the gradient of the clip."""
-    _run(INTEGER_LIF_BACKWARD, _matrix(x), _matrix(grad), _matrix(grad_x), decay, theta, most)
+def integer_lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, *constants: Any) -> Tensor:
+    """Writes the gradient of the clip; nothing learns."""
+    _run(INTEGER_LIF_BACKWARD, _matrix(x), _matrix(grad), _matrix(grad_x), *constants)
+    return torch.zeros(0)
 
 
 def compile_backward(size: int, operator: str) -> None:
     """Compile an operator's backward pass for a clip of ``size`` values."""
     clip, number, count, switch = F[:, ::1], numba.float64, numba.int64, numba.boolean
-    constants: dict[str, tuple[Any, list[Any]]] = {
-        'lif': (LIF_BACKWARD, [number, number, switch, number, count, *[number] * 4, switch, number[::1]]),
-        'integer_lif': (INTEGER_LIF_BACKWARD, [number, number, count]),
-    }
-    pair, signature = constants[operator]
+    constants: tuple[Any, ...] = (number, number, count)
+    pair = INTEGER_LIF_BACKWARD
+    if operator == 'lif':
+        pair = LIF_BACKWARD
+        constants = (number, switch, number, number, number, number, number, switch, count, number, number[::1])
     kernel = pair[_threads(size) > 1]
     if not kernel.signatures:
-        kernel.compile((clip, clip, clip, *signature))
+        kernel.compile((clip, clip, clip, *constants))

@@ -189,21 +189,21 @@ def _chunked(x: Tensor) -> tuple[int, Tensor]:
     return math.ceil(len(x) / chunks), torch.empty(max(chunks - 1, 1), *x.shape[1:], device=x.device)
 
 
-def lif(x: Tensor, spikes: Tensor, leak: Tensor, decay_input: bool, rest: float, reset: Any) -> None:
-    """Spikes of a clip; ``reset`` is (fires_at, keep, after): the membrane after a spike is ``keep * h + after``."""
+def lif(x: Tensor, spikes: Tensor, leak: Tensor, decay_input: bool, *constants: Any) -> None:
+    """Spikes of a clip; the constants are those that :mod:`mmsvf.spiking.clip_ops` prepares."""
     steps, size, grid = _sizes(x)
     with torch.cuda.device_of(x):
-        _lif[grid](x, spikes, leak, steps, size, rest, *reset, decay_input, **OPTIONS)
+        _lif[grid](x, spikes, leak, steps, size, *constants[:4], decay_input, **OPTIONS)
 
 
 def lif_backward(
-    grad: Tensor, x: Tensor, grad_x: Tensor, leak: Tensor, learn: bool, decay_input: bool, rest: float, theta: float,
-    surrogate: int, alpha: float, reset: Any, through_reset: bool,
+    grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, leak: Tensor, decay_input: bool, rest: float,
+    fires_at: float, keep: float, after: float, theta: float, through_reset: bool, surrogate: int, alpha: float,
 ) -> Tensor:  # fmt: skip
     """Writes the gradient of the clip; returns that of the leak, block by block, if it learns."""
     (steps, size, grid), (chunk, starts) = _sizes(x), _chunked(x)
     leak_parts = torch.zeros(grid if learn else 1, device=x.device)
-    constants = rest, theta, alpha, *reset, surrogate, through_reset, learn, decay_input, chunk
+    constants = rest, theta, alpha, fires_at, keep, after, surrogate, through_reset, learn, decay_input, chunk
     with torch.cuda.device_of(x):
         _lif_backward[grid](x, grad, grad_x, starts, leak_parts, leak, steps, size, *constants, **OPTIONS)
     return leak_parts
@@ -216,11 +216,14 @@ def integer_lif(x: Tensor, spikes: Tensor, decay: float, theta: float, most: int
         _integer_lif[grid](x, spikes, steps, size, decay, theta, float(most), **OPTIONS)
 
 
-def integer_lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, decay: float, theta: float, most: int) -> None:
-    """Writes the gradient of the clip."""
+def integer_lif_backward(
+    grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, decay: float, theta: float, most: int
+) -> Tensor:
+    """Writes the gradient of the clip; nothing learns."""
     (steps, size, grid), (chunk, starts) = _sizes(x), _chunked(x)
     with torch.cuda.device_of(x):
         _integer_lif_backward[grid](x, grad, grad_x, starts, steps, size, decay, theta, float(most), chunk, **OPTIONS)
+    return torch.zeros(0, device=x.device)
 
 
 def compile_backward(size: int, operator: str) -> None:

@@ -56,13 +56,11 @@ def test_half_precision(spec, dtype):
         spikes, grad_x, parts = torch.empty_like(x), torch.empty_like(x), None
         if leak is None:
             triton_kernels.integer_lif(x, spikes, 0.25, 1.0, 4)
-            triton_kernels.integer_lif_backward(grad.to(x), x, grad_x, 0.25, 1.0, 4)
+            triton_kernels.integer_lif_backward(grad.to(x), x, grad_x, False, 0.25, 1.0, 4)
         else:
-            reset = 1.0, 0.0, 0.0
-            triton_kernels.lif(x, spikes, leak, True, 0.0, reset)
-            parts = triton_kernels.lif_backward(
-                grad.to(x), x, grad_x, leak, True, True, 0.0, 1.0, surrogates.SIGMOID, 4.0, reset, False
-            )
+            constants = clip_ops._lif_constants(leak, True, 1.0, 0.0, True, False, surrogates.SIGMOID, 4.0)
+            triton_kernels.lif(x, spikes, *constants)
+            parts = triton_kernels.lif_backward(grad.to(x), x, grad_x, True, *constants)
         outputs.append((spikes, grad_x, parts))
     (spikes, grad_x, parts), (half, half_grad_x, half_parts) = outputs
     assert half.dtype == dtype and torch.equal(half.float(), spikes)
