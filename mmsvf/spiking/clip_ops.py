@@ -151,6 +151,6 @@ lif, lif_, lif_overwriting = _operators(
     'float alpha',
     _lif_constants,
 )
-integer_lif, integer_lif_ = _operators(
+integer_lif, integer_lif_, integer_lif_overwriting = _operators(
     'integer_lif', 'float decay, float v_threshold, int max_value', lambda *constants: constants
 )

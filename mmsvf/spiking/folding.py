@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any, Union
+from typing import Any
 
 import torch
 from torch import Tensor, cat, nn
@@ -101,26 +101,12 @@ class FoldedRepConv(Folded):
         return over_images(lambda i: self.pointwise2(self.depthwise(self.pointwise1(i))), x)
 
 
-class DenseRepConv(Folded):
-    """RepConv in evaluation as one dense 3x3 convolution."""
+class FoldedConv(Folded):
+    """One convolution in place of several layers."""
 
-    def __init__(self, convs: Sequence[RepConv]) -> None:
+    def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.conv = FoldedRepConv(convs).merged()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return over_images(self.conv, x)
-
-
-class FoldedPointwise(Folded):
-    """1x1 convolutions of the same input in evaluation, as one with a bias."""
-
-    def __init__(self, convs: Sequence[PointwiseConv]) -> None:
-        super().__init__()
-        parts = [fold(conv.conv, conv.norm) for conv in convs]
-        self.conv = nn.Conv2d(parts[0].in_channels, sum(part.out_channels for part in parts), 1)
-        self.conv.weight = nn.Parameter(cat([part.weight for part in parts]))
-        self.conv.bias = nn.Parameter(cat([part.bias for part in parts if part.bias is not None]))
+        self.conv = conv
 
     def forward(self, x: Tensor) -> Tensor:
         return over_images(self.conv, x)
@@ -141,9 +127,13 @@ class ChannelAffine(nn.Module):
         return x.mul_(self.scale).add_(self.shift)
 
 
-Form = Union[type[FoldedRepConv], type[DenseRepConv]]
-
-
-def folded(convs: Sequence[Any], form: Form) -> nn.Module:
-    """Convolutions of the same input as one; ``form`` is that of RepConvs."""
-    return FoldedPointwise(convs) if isinstance(convs[0], PointwiseConv) else form(convs)
+def folded(convs: Sequence[Any], merge: bool) -> Folded:
+    """Convolutions of the same input as one; ``merge`` has RepConvs as a dense 3x3 one."""
+    if not isinstance(convs[0], PointwiseConv):
+        factored = FoldedRepConv(convs)
+        return FoldedConv(factored.merged()) if merge else factored
+    parts = [fold(conv.conv, conv.norm) for conv in convs]
+    conv = nn.Conv2d(parts[0].in_channels, sum(part.out_channels for part in parts), 1)
+    conv.weight = nn.Parameter(cat([part.weight for part in parts]))
+    conv.bias = nn.Parameter(cat([part.bias for part in parts if part.bias is not None]))
+    return FoldedConv(conv)

@@ -24,7 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .attention import SpikeProjection, _FactorizedUnit, _Unit
 from .attention_reads import AttentionRead
 from .blocks import SpikeConvBlock, SpikeTransformerBlock
-from .folding import ChannelAffine, DenseRepConv, Folded, FoldedRepConv, Form, affine, fold, folded
+from .folding import ChannelAffine, Folded, FoldedRepConv, affine, fold, folded  # noqa: F401
 from .from_rest import FromRest
 from .layers import Downsample, PointwiseConv, RepConv
 from .memory import MemoryRead
@@ -41,9 +41,9 @@ def overwrite(neuron: Any) -> None:
 class JointProjection(nn.Module):
     """Spikes of several projections of the same input: by one product, and by one neuron if theirs are alike."""
 
-    def __init__(self, projections: Sequence[Any], form: Form) -> None:
+    def __init__(self, projections: Sequence[Any], merge: bool) -> None:
         super().__init__()
-        self.conv = folded([projection.conv for projection in projections], form)
+        self.conv = folded([projection.conv for projection in projections], merge)
         neurons = [projection.lif for projection in projections]
         alike = len(set(map(repr, neurons))) == 1 and not list(neurons[0].parameters())
         self.lifs = nn.ModuleList(neurons[:1] if alike else neurons)
@@ -53,9 +53,9 @@ class JointProjection(nn.Module):
 
     def forward(self, x: Tensor) -> Sequence[Tensor]:
         x = self.conv(x)
-        if len(self.lifs) == 1:
-            return self.lifs[0](x).chunk(self.parts, dim=2)
-        return [lif(part) for lif, part in zip(self.lifs, x.chunk(self.parts, dim=2))]
+        n = len(self.lifs)
+        spikes = [lif(part) for lif, part in zip(self.lifs, x.chunk(n, dim=2))]
+        return [part for several in spikes for part in several.chunk(self.parts // n, dim=2)]
 
 
 class Joined(nn.Module):
@@ -63,12 +63,12 @@ class Joined(nn.Module):
 
     joins: tuple[str, ...] = ('q', 'k', 'v')
 
-    def __init__(self, unit: nn.Module, form: Form) -> None:
+    def __init__(self, unit: nn.Module, merge: bool) -> None:
         nn.Module.__init__(self)
         parts = [p for name in self.joins for p in getattr(unit, name).modules() if isinstance(p, SpikeProjection)]
         others = {name: part for name, part in unit._modules.items() if name not in self.joins}
         self.__dict__.update(vars(unit), _modules=others)
-        self.joint = JointProjection(parts, form)
+        self.joint = JointProjection(parts, merge)
 
     def project(self, x: Tensor) -> Sequence[Tensor]:
         return self.joint(x)
@@ -89,7 +89,7 @@ class JoinedMemoryRead(Joined, MemoryRead):
         return (self.q(spikes[-1:]), *self.joint(spikes[:-1]))
 
 
-def _fold_norms(layer: Any, form: Form) -> nn.Module:
+def _fold_norms(layer: Any, merge: bool) -> nn.Module:
     """What a layer lists in ``folds``."""
     for conv, norm, neuron in layer.folds:
         if norm and isinstance(getattr(layer, norm), _BatchNorm):
@@ -99,7 +99,7 @@ def _fold_norms(layer: Any, form: Form) -> nn.Module:
     return layer
 
 
-def _fold_read(read: Any, form: Form) -> nn.Module:
+def _fold_read(read: Any, merge: bool) -> nn.Module:
     """Scale and BatchNorm of an attention read as one scale and one shift a channel."""
     overwrite(read.lif)
     if read.norm is not None:
@@ -109,8 +109,8 @@ def _fold_read(read: Any, form: Form) -> nn.Module:
 
 
 # what makes the form of a layer whose class does not list ``folds``
-FORMS: dict[type, Callable[[Any, Form], nn.Module]] = {
-    **dict.fromkeys((RepConv, PointwiseConv), lambda conv, form: folded([conv], form)),
+FORMS: dict[type, Callable[[Any, bool], nn.Module]] = {
+    **dict.fromkeys((RepConv, PointwiseConv), lambda conv, merge: folded([conv], merge)),
     AttentionRead: _fold_read,
     _Unit: JoinedUnit,
     _FactorizedUnit: JoinedFactorizedUnit,
@@ -163,15 +163,15 @@ def _check_plain(model: nn.Module, layers: Sequence[nn.Module]) -> None:
         )
 
 
-def _replace(module: nn.Module, form: Form, done: dict[nn.Module, nn.Module]) -> nn.Module:
+def _replace(module: nn.Module, merge: bool, done: dict[nn.Module, nn.Module]) -> nn.Module:
     """The form of a module, and of those in it that are not part of that; ``done`` has one of each so far."""
     if module not in done:
         done[module] = module
         if _folds(module):
-            done[module] = FORMS.get(_kind(module), _fold_norms)(module, form)
+            done[module] = FORMS.get(_kind(module), _fold_norms)(module, merge)
         if _as_written(module):
             for part, child in done[module].named_children():
-                setattr(done[module], part, _replace(child, form, done))
+                setattr(done[module], part, _replace(child, merge, done))
     return done[module]
 
 
@@ -200,7 +200,7 @@ def fuse(model: nn.Module, merge: bool = False) -> nn.Module:
     _check_plain(model, chosen)
     own = {n: m for n, m in model.named_modules() if _kind(m) not in PARTS and not _as_written(m)}
     model = copy.deepcopy(model).eval().requires_grad_(False)
-    model = _replace(model, DenseRepConv if merge else FoldedRepConv, {})
+    model = _replace(model, merge, {})
     norms = {
         name: module
         for name, module in model.named_modules()

@@ -88,37 +88,19 @@ def _lif(x: Any, s: Any, leak: Any, decay_input: Any, rest: Any, fires_at: Any, 
 
 
 @contracted
-def _sigmoid(h: Any, theta: Any, alpha: Any) -> Any:
-    """Derivative of sigmoid(alpha * (h - theta)), a surrogate of the spike's."""
-    e = _exp_minus(abs(h - theta) * alpha)
-    return alpha * e / ((F(1.0) + e) * (F(1.0) + e))
-
-
-@contracted
-def _atan(h: Any, theta: Any, alpha: Any) -> Any:
-    """Derivative of atan(pi / 2 * alpha * (h - theta)) / pi."""
-    u = F(np.pi / 2) * alpha * (h - theta)
-    return F(0.5) * alpha / (F(1.0) + u * u)
-
-
-@contracted
-def _rect(h: Any, theta: Any, alpha: Any) -> Any:
-    """A window of width 1 / alpha and area 1."""
-    return alpha if abs(h - theta) < F(0.5) / alpha else F(0.0)
-
-
-@contracted
 def _derivatives(h: Any, d: Any, theta: Any, alpha: Any, surrogate: Any) -> None:
-    """What stands for the derivative of the spike."""
-    if surrogate == SIGMOID:
+    """What stands for the derivative of the spike, by the membrane's distance from the threshold."""
+    if surrogate == SIGMOID:  # the derivative of sigmoid(alpha * u)
         for i in range(len(h)):
-            d[i] = _sigmoid(h[i], theta, alpha)
-    elif surrogate == ATAN:
+            e = _exp_minus(abs(h[i] - theta) * alpha)
+            d[i] = alpha * e / ((F(1.0) + e) * (F(1.0) + e))
+    elif surrogate == ATAN:  # of atan(pi / 2 * alpha * u) / pi
         for i in range(len(h)):
-            d[i] = _atan(h[i], theta, alpha)
-    else:
+            u = F(np.pi / 2) * alpha * (h[i] - theta)
+            d[i] = F(0.5) * alpha / (F(1.0) + u * u)
+    else:  # a window of width 1 / alpha and area 1
         for i in range(len(h)):
-            d[i] = _rect(h[i], theta, alpha)
+            d[i] = alpha if abs(h[i] - theta) < F(0.5) / alpha else F(0.0)
 
 
 @contracted
