@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from mmsvf.engine.allocator import keep_freed_memory
 from mmsvf.spiking import clip_ops
-from mmsvf.spiking.neuron import FromRest, build_neuron
+from mmsvf.spiking.neuron import build_neuron
 
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16, fp16=torch.float16)
 # spikingjelly's nodes with the same arguments
@@ -47,11 +47,12 @@ def backward(forward: Callable[[Tensor], Tensor], inputs: list[Tensor], grad: Te
 
 def compare(name: str, x: Tensor, rounds: int) -> dict[str, float]:
     """Seconds of the first use, of a copy, and of each variant's passes."""
-    spec = dict(type='LIF', surrogate_function=dict(type=name)) if name in clip_ops.SURROGATES else name
-    neuron, grad, leaf = build_neuron(spec).to(x.device), torch.randn_like(x), x.clone().requires_grad_()
+    spec = dict(type='LIF', surrogate_function=dict(type=name)) if hasattr(surrogate, name) else name
+    neuron: Any = build_neuron(spec).to(x.device)
+    grad, leaf = torch.randn_like(x), x.clone().requires_grad_()
     variants: dict[str, tuple[Callable[[Tensor], Tensor], nn.Module]] = {
         'one pass': (neuron, neuron),
-        'steps': (partial(FromRest.multi_step_forward, neuron), neuron),
+        'steps': (neuron.explicit_steps, neuron),
     }
     if name in NODES:
         node: Any = NODES[name]().to(x.device)

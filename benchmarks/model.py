@@ -59,7 +59,7 @@ def spikingjelly(self: LIF, x_seq: torch.Tensor) -> torch.Tensor:
     return spikes
 
 
-PLAIN = {'plain': FromRest.multi_step_forward if GPU else spikingjelly, 'spikingjelly': spikingjelly}
+PLAIN = {'plain': FromRest.explicit_steps if GPU else spikingjelly, 'spikingjelly': spikingjelly}
 
 
 @contextmanager

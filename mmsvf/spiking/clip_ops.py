@@ -1,15 +1,15 @@
 """The neurons' kernels as torch operators with a gradient, which torch.compile takes as they are.
 
 On CPU the kernels are numba's, on GPU Triton's; the two modules have the same functions and are imported with the first
-clip. Importing this needs torch 2.4. Without it, or where the kernels cannot be compiled, neurons run their explicit
-steps.
+clip. Where they cannot be compiled, neurons run their explicit steps.
 """
 
-# no postponed annotations: older torch reads the operators' types as they stand
+from __future__ import annotations
+
 import importlib
 import importlib.util
 import warnings
-from typing import Any, Optional
+from typing import Any, Callable
 
 import numpy as np
 import torch
@@ -18,11 +18,10 @@ from torch import Tensor
 NUMBA = importlib.util.find_spec('numba') is not None
 # Triton 3.3 or later, which torch 2.7 or later brings along on GPU
 TRITON = importlib.util.find_spec('triton') is not None and tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 7)
-SURROGATES = 'Sigmoid', 'ATan', 'Rect'  # spikingjelly's, by their names there
 HALF = torch.bfloat16, torch.float16
 
 
-def takes(x: Tensor) -> bool:
+def has_kernel(x: Tensor) -> bool:
     """Whether there are kernels for this clip: (T, ...) in fp32 or half precision, whose membranes are fp32 as well."""
     device = x.device.type
     there = TRITON if device == 'cuda' else NUMBA and device in ('cpu', 'meta')
@@ -35,7 +34,7 @@ def kernels(x: Tensor) -> Any:
 
 
 class KernelError(RuntimeError):
-    """numba's kernels cannot be compiled on this machine: :func:`takes` leaves all further clips to explicit steps."""
+    """numba's kernels cannot be compiled here: :func:`has_kernel` leaves all further clips to explicit steps."""
 
 
 def run(kernel: str, x: Tensor, *arguments: Any) -> Any:
@@ -75,106 +74,83 @@ def _as(x: Tensor, like: Tensor) -> Tensor:
     return x if x.stride() == promised.stride() and x.dtype == promised.dtype else promised.copy_(x)
 
 
-def _reset(v_threshold: float, v_reset: Optional[float], strict: bool) -> tuple[float, float, float]:
-    """(fires_at, keep, after): above the threshold is at the next number; a spike leaves ``keep * h + after``."""
-    fires_at = float(np.nextafter(np.float32(v_threshold), np.float32(np.inf))) if strict else v_threshold
-    return (fires_at, 1.0, -v_threshold) if v_reset is None else (fires_at, 0.0, v_reset)
+def _operators(name: str, constants: str, prepare: Callable[..., tuple[Any, ...]]) -> tuple[Any, Any, Any]:
+    """A neuron's operators: spikes (T, ...) of a clip; the same in place; in place where no gradient is wanted.
 
-
-@torch.library.custom_op('mmsvf::lif', mutates_args=())
-def lif(
-    x: Tensor, leak: Tensor, decay_input: bool, v_threshold: float, v_reset: Optional[float], detach_reset: bool,
-    strict: bool, surrogate: str, alpha: float,
-) -> Tensor:  # fmt: skip
-    """Spikes (T, ...) of a LIF from rest; the equations are those of :class:`mmsvf.spiking.LIF`.
-
-    ``leak`` is 1/tau, of no dimension, on the clip's device; ``surrogate`` is one of :data:`SURROGATES`.
+    ``constants`` are the types of what they take behind the clip; ``prepare`` makes of these what kernels take.
     """
-    dense = _dense(x)
-    spikes = torch.empty_like(dense)
-    run('lif', x, dense, spikes, leak, decay_input, v_reset or 0.0, _reset(v_threshold, v_reset, strict))
-    return _as(spikes, x)
+
+    def forward(x: Tensor, *constants: Any) -> Tensor:
+        dense = _dense(x)
+        spikes = torch.empty_like(dense)
+        run(name, x, dense, spikes, *prepare(*constants))
+        return spikes if dense is x else _as(spikes, x)
+
+    def forward_in_place(x: Tensor, *constants: Any) -> None:
+        dense = _dense(x)
+        run(name, x, dense, dense, *prepare(*constants))
+        if dense is not x:
+            x.copy_(dense)
+
+    def backward(grad: Tensor, x: Tensor, learn: bool, *constants: Any) -> tuple[Tensor, Tensor]:
+        """Gradients of the clip and, where it is to learn, of the leak."""
+        dense = _dense(x)
+        grad_x = torch.empty_like(dense)
+        leak_parts = run(f'{name}_backward', x, _as(grad, dense), dense, grad_x, learn, *prepare(*constants))
+        return _as(grad_x, x), leak_parts.sum(dtype=torch.float64)
+
+    def define(suffix: str, function: Any, schema: str, mutates: Any = ()) -> Any:
+        return torch.library.custom_op(f'mmsvf::{name}{suffix}', function, mutates_args=mutates, schema=schema)
+
+    operator = define('', forward, f'(Tensor x, {constants}) -> Tensor')
+    in_place = define('_', forward_in_place, f'(Tensor(a!) x, {constants}) -> ()', {'x'})
+    derive = define('_backward', backward, f'(Tensor grad, Tensor x, bool learn, {constants}) -> (Tensor, Tensor)')
+    operator.register_fake(lambda x, *_: torch.empty_like(x))
+    derive.register_fake(lambda grad, x, *_: (torch.empty_like(x), x.new_empty((), dtype=torch.float64)))
+
+    def keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        x = inputs[0]
+        if type(x) is Tensor:  # a backward pass that cannot be compiled is to fail here, where there are explicit steps
+            run('compile_backward', x, x.numel(), name)
+        tensors = [value for value in inputs if isinstance(value, Tensor)]
+        ctx.save_for_backward(*tensors)
+        ctx.constants = inputs[len(tensors) :]
+
+    def gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, *leak = ctx.saved_tensors
+        learn = ctx.needs_input_grad[1]
+        grad_x, grad_leak = derive(grad, x, learn, *leak, *ctx.constants)
+        return (grad_x, grad_leak.to(leak[0]) if learn else None, *[None] * (len(ctx.needs_input_grad) - 2))
+
+    operator.register_autograd(gradients, setup_context=keep)
+
+    def overwriting(x: Tensor, *constants: Any) -> Tensor:
+        if torch.is_grad_enabled():
+            return operator(x, *constants)
+        in_place(x, *constants)
+        return x
+
+    return operator, in_place, overwriting
 
 
-@torch.library.custom_op('mmsvf::lif_', mutates_args={'x'})
-def lif_(
-    x: Tensor, leak: Tensor, decay_input: bool, v_threshold: float, v_reset: Optional[float], detach_reset: bool,
-    strict: bool, surrogate: str, alpha: float,
-) -> None:  # fmt: skip
-    """As :func:`lif`, with the spikes in place of the clip and without a gradient."""
-    dense = _dense(x)
-    run('lif', x, dense, dense, leak, decay_input, v_reset or 0.0, _reset(v_threshold, v_reset, strict))
-    if dense is not x:
-        x.copy_(dense)
+def _lif_constants(
+    leak: Tensor, decay_input: bool, v_threshold: float, v_reset: float | None, detach_reset: bool, strict: bool,
+    surrogate: int, alpha: float,
+) -> tuple[Any, ...]:  # fmt: skip
+    """Above the threshold is at the next number; a spike leaves the membrane ``keep * h + after``."""
+    fires_at = float(np.nextafter(np.float32(v_threshold), np.float32(np.inf))) if strict else v_threshold
+    keep, after = (1.0, -v_threshold) if v_reset is None else (0.0, v_reset)
+    rest, through_reset = v_reset or 0.0, not detach_reset
+    return leak, decay_input, rest, fires_at, keep, after, v_threshold, through_reset, surrogate, alpha
 
 
-@torch.library.custom_op('mmsvf::lif_backward', mutates_args=())
-def lif_backward(
-    grad: Tensor, x: Tensor, leak: Tensor, decay_input: bool, v_threshold: float, v_reset: Optional[float],
-    detach_reset: bool, strict: bool, surrogate: str, alpha: float, learn: bool,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Gradients of the input and, if the leak is learnt, of the leak."""
-    dense = _dense(x)
-    grad_x = torch.empty_like(dense)
-    leak_parts = run(
-        'lif_backward', x, _as(grad, dense), dense, grad_x, leak, learn, decay_input, v_reset or 0.0, v_threshold,
-        surrogate, alpha, _reset(v_threshold, v_reset, strict), not detach_reset,
-    )  # fmt: skip
-    return _as(grad_x, x), leak_parts.sum(dtype=torch.float64).to(leak)
-
-
-@torch.library.custom_op('mmsvf::integer_lif', mutates_args=())
-def integer_lif(x: Tensor, decay: float, v_threshold: float, max_value: int) -> Tensor:
-    """Integer spikes (T, ...) from rest; the equations are those of :class:`mmsvf.spiking.IntegerLIF`."""
-    dense = _dense(x)
-    spikes = torch.empty_like(dense)
-    run('integer_lif', x, dense, spikes, decay, v_threshold, max_value)
-    return _as(spikes, x)
-
-
-@torch.library.custom_op('mmsvf::integer_lif_', mutates_args={'x'})
-def integer_lif_(x: Tensor, decay: float, v_threshold: float, max_value: int) -> None:
-    """As :func:`integer_lif`, with the spikes in place of the clip and without a gradient."""
-    dense = _dense(x)
-    run('integer_lif', x, dense, dense, decay, v_threshold, max_value)
-    if dense is not x:
-        x.copy_(dense)
-
-
-@torch.library.custom_op('mmsvf::integer_lif_backward', mutates_args=())
-def integer_lif_backward(grad: Tensor, x: Tensor, decay: float, v_threshold: float, max_value: int) -> Tensor:
-    """Gradient of the input."""
-    dense = _dense(x)
-    grad_x = torch.empty_like(dense)
-    run('integer_lif_backward', x, _as(grad, dense), dense, grad_x, decay, v_threshold, max_value)
-    return _as(grad_x, x)
-
-
-lif.register_fake(lambda x, leak, *_: torch.empty_like(x))
-lif_backward.register_fake(lambda grad, x, leak, *_: (torch.empty_like(x), torch.empty_like(leak)))
-integer_lif.register_fake(lambda x, *_: torch.empty_like(x))
-integer_lif_backward.register_fake(lambda grad, x, *_: torch.empty_like(x))
-
-
-def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    x = inputs[0]
-    if type(x) is Tensor:  # a backward pass that cannot be compiled is to fail here, where there are explicit steps
-        surrogate = [value for value in inputs if isinstance(value, str)]
-        run('compile_backward', x, x.numel(), *surrogate)
-    tensors = [value for value in inputs if isinstance(value, Tensor)]
-    ctx.save_for_backward(*tensors)
-    ctx.constants = inputs[len(tensors) :]
-
-
-def _lif_gradients(ctx: Any, grad: Tensor) -> tuple[Optional[Tensor], ...]:
-    learn = ctx.needs_input_grad[1]
-    grad_x, grad_leak = lif_backward(grad, *ctx.saved_tensors, *ctx.constants, learn)
-    return (grad_x, grad_leak if learn else None, *[None] * 7)
-
-
-def _integer_lif_gradients(ctx: Any, grad: Tensor) -> tuple[Optional[Tensor], ...]:
-    return (integer_lif_backward(grad, *ctx.saved_tensors, *ctx.constants), None, None, None)
-
-
-lif.register_autograd(_lif_gradients, setup_context=_keep)
-integer_lif.register_autograd(_integer_lif_gradients, setup_context=_keep)
+# the equations are those of mmsvf.spiking.LIF and IntegerLIF; the leak, 1/tau, has no dimension
+lif, lif_, lif_overwriting = _operators(
+    'lif',
+    'Tensor leak, bool decay_input, float v_threshold, float? v_reset, bool detach_reset, bool strict, int surrogate, '
+    'float alpha',
+    _lif_constants,
+)
+integer_lif, integer_lif_, integer_lif_overwriting = _operators(
+    'integer_lif', 'float decay, float v_threshold, int max_value', lambda *constants: constants
+)

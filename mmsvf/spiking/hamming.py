@@ -44,18 +44,16 @@ def hamming_attention(
         k: Key spikes ``(..., Nk, D)``.
         v: Value spikes ``(..., Nk, Dv)``.
         scale: Factor of the result, or factors that broadcast to it; None is Eq. 9's ``1 / (2D)``.
-        order: 'linear' multiplies keys with values first (linear in the tokens, Eq. 10),
-            'quadratic' queries with keys first (Eq. 9), 'auto' whichever multiplies less.
-            The products are sums of small integers, exact in fp32, so the orders agree bit
-            for bit; they are computed in fp32 also under autocast.
+        order: 'linear' multiplies keys with values first (linear in the tokens, Eq. 10), 'quadratic' queries with keys
+            first (Eq. 9), 'auto' whichever multiplies less. The products are sums of small integers, exact in fp32, so
+            the orders agree bit for bit; they are computed in fp32 also under autocast.
 
     Returns:
         ``(..., Nq, Dv)``, fp32 (fp64 for fp64 spikes).
 
     Raises:
-        ValueError: a wrong shape or order, or so many tokens that the integers would leave
-            the range that the floating-point type holds exactly; in Python's development mode also values that are
-            not 0 or 1.
+        ValueError: a wrong shape or order, or so many tokens that the integers would leave the range that the
+            floating-point type holds exactly; in Python's development mode also values that are not 0 or 1.
     """
     scale = 1.0 / (2 * q.shape[-1]) if scale is None else scale
     return _attention(q, k, v, scale, order, signed=True)
@@ -90,7 +88,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, scale: float | Tensor, order: st
         if signed:
             q, k = 2 * q - 1, 2 * k - 1
         product = (q @ k.transpose(-2, -1)) @ v if order == 'quadratic' else q @ (k.transpose(-2, -1) @ v)
-        return product * scale
+        return product if not isinstance(scale, Tensor) and scale == 1 else product * scale
 
 
 def _check_spikes(name: str, x: Tensor) -> None:

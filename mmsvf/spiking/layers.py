@@ -3,6 +3,9 @@
 Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space. Convolutions and norms see
 ``T * B`` images; only neurons (and joint attention) see time.
 
+``folds`` lists what :func:`mmsvf.fuse` makes one of: a convolution, the norm behind it, and the neuron that alone reads
+the result. It holds for subclasses that leave the methods as they are; others list their own.
+
 Source: SpikeVideoFormer Eq. 1 and 2, Table 7; the graph of the authors' model.
 """
 
@@ -32,7 +35,7 @@ def pointwise(in_channels: int, out_channels: int, bias: bool = False) -> nn.Con
 class Downsample(nn.Module):
     """[LIF] -> convolution -> BatchNorm. ``neuron=None`` for the first one, on real-valued input."""
 
-    folds = (('conv', 'norm'),)
+    folds = (('conv', 'norm', None),)
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int, neuron: NeuronSpec | None
@@ -50,7 +53,7 @@ class Downsample(nn.Module):
 class SepConv(nn.Module):
     """Separable convolution (Eq. 1): LIF -> 1x1 -> BN -> LIF -> depth-wise 7x7 -> 1x1 -> BN."""
 
-    folds = (('pointwise1', 'norm1'), ('pointwise2', 'norm2'))
+    folds = (('pointwise1', 'norm1', 'lif2'), ('pointwise2', 'norm2', None))
 
     def __init__(self, channels: int, expansion: int = 2, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
@@ -72,7 +75,7 @@ class SepConv(nn.Module):
 class ChannelConv(nn.Module):
     """Channel convolution (Eq. 1): LIF -> 3x3 -> BN -> LIF -> 3x3 -> BN, with ``ratio`` times the width between."""
 
-    folds = (('conv1', 'norm1'), ('conv2', 'norm2'))
+    folds = (('conv1', 'norm1', 'lif2'), ('conv2', 'norm2', None))
 
     def __init__(self, channels: int, ratio: int = 4, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
@@ -93,7 +96,7 @@ class ChannelConv(nn.Module):
 class ChannelMLP(nn.Module):
     """Channel MLP (Eq. 2): LIF -> linear -> BN -> LIF -> linear -> BN on every token."""
 
-    folds = (('fc1', 'norm1'), ('fc2', 'norm2'))
+    folds = (('fc1', 'norm1', 'lif2'), ('fc2', 'norm2', None))
 
     def __init__(self, channels: int, ratio: float = 4, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
@@ -176,7 +179,7 @@ class PointwiseConv(nn.Module):
 class PatchSplit(nn.Module):
     """3x3 without bias -> BN -> [LIF] -> [3x3 max-pooling of stride 2]: a stage of a convolutional patch splitting."""
 
-    folds = (('conv', 'norm'),)
+    folds = (('conv', 'norm', 'lif'),)
 
     def __init__(self, in_channels: int, out_channels: int, pool: bool, neuron: NeuronSpec | None) -> None:
         super().__init__()
@@ -218,7 +221,7 @@ class SpikeConv(nn.Module):
         unrolled: Whether integer spikes are handed on as binary sub-steps; the result is the same.
     """
 
-    folds = (('conv', 'norm'),)
+    folds = (('conv', 'norm', None),)
 
     def __init__(self, conv: nn.Conv2d, norm: nn.Module | None = None, neuron: NeuronSpec = 'official') -> None:
         super().__init__()

@@ -1,7 +1,6 @@
 """Reading the memory of earlier frames into the last one, by spike-driven cross-attention.
 
-Letters as in :mod:`mmsvf.spiking.layers`. Source: SpikeVideoFormer App. I; what it leaves open is
-decided in D15.
+Letters as in :mod:`mmsvf.spiking.layers`. Source: SpikeVideoFormer App. I; what it leaves open is decided in D15.
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from .arguments import check_filled
-from .attention import AttentionRead, SpikeProjection, count_keys
+from .attention import SpikeProjection
+from .attention_reads import AttentionRead, count_keys
 from .layers import RepConv
 from .neuron import NeuronSpec, build_neuron
 
@@ -52,7 +52,6 @@ class MemoryRead(nn.Module):
         super().__init__()
         self.lif = build_neuron(neuron)
         self.q, self.k, self.v = (SpikeProjection(channels, neuron) for _ in range(3))
-        self.joint: nn.Module | None = None  # k and v of a fused model
         reference = None if reference_size is None else count_keys('memory', reference_size)
         self.read = AttentionRead(
             channels, heads, 'clip', score, scale, norm, threshold, neuron, reference_tokens=reference
@@ -65,13 +64,15 @@ class MemoryRead(nn.Module):
         nn.init.zeros_(self.proj.norm3.weight)
         nn.init.zeros_(self.proj.norm3.bias)
 
+    def project(self, spikes: Tensor) -> Sequence[Tensor]:
+        """Queries of the last frame, keys and values of the earlier ones."""
+        memory = spikes[:-1]
+        return self.q(spikes[-1:]), self.k(memory), self.v(memory)
+
     def forward(self, x: Tensor) -> Tensor:
         """Membranes TBCHW to the last frame's, 1BCHW. Without an earlier frame it passes through."""
         check_filled('MemoryRead', x, 'time, batch, channels, height, width')
         last = x[-1:]
         if len(x) == 1:
             return last
-        spikes = self.lif(x)
-        memory = spikes[:-1]
-        k, v = (self.k(memory), self.v(memory)) if self.joint is None else self.joint(memory)
-        return last + self.proj(self.read(self.q(spikes[-1:]), k, v))
+        return last + self.proj(self.read(*self.project(self.lif(x))))

@@ -20,6 +20,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from . import surrogates
+
+SIGMOID, ATAN, RECT = (tl.constexpr(kernel) for kernel in (surrogates.SIGMOID, surrogates.ATAN, surrogates.RECT))
 BLOCK = 256  # neurons of a program
 CHUNK = 8  # steps whose membranes stay in registers: 64 to 96 of them, and a second to compile
 # no multiply-adds, in which a product is not rounded: spikes depend on every bit
@@ -44,14 +47,14 @@ def _read(clip, step, steps, size, i):
 @triton.jit
 def _surrogate(u, alpha, SURROGATE: tl.constexpr):
     """Surrogate of the spike's derivative, ``u`` above the threshold."""
-    if SURROGATE == 'Sigmoid':
+    if SURROGATE == SIGMOID:
         e = tl.exp(-tl.abs(u) * alpha)
         derivative = alpha * e / ((1.0 + e) * (1.0 + e))
-    elif SURROGATE == 'ATan':
+    elif SURROGATE == ATAN:
         u = 1.5707963267948966 * alpha * u
         derivative = 0.5 * alpha / (1.0 + u * u)
     else:
-        tl.static_assert(SURROGATE == 'Rect')
+        tl.static_assert(SURROGATE == RECT)
         derivative = tl.where(tl.abs(u) < 0.5 / alpha, alpha, 0.0)
     return derivative
 
@@ -186,21 +189,21 @@ def _chunked(x: Tensor) -> tuple[int, Tensor]:
     return math.ceil(len(x) / chunks), torch.empty(max(chunks - 1, 1), *x.shape[1:], device=x.device)
 
 
-def lif(x: Tensor, spikes: Tensor, leak: Tensor, decay_input: bool, rest: float, reset: Any) -> None:
-    """Spikes of a clip; ``reset`` is (fires_at, keep, after): the membrane after a spike is ``keep * h + after``."""
+def lif(x: Tensor, spikes: Tensor, leak: Tensor, decay_input: bool, *constants: Any) -> None:
+    """Spikes of a clip; the constants are those that :mod:`mmsvf.spiking.clip_ops` prepares."""
     steps, size, grid = _sizes(x)
     with torch.cuda.device_of(x):
-        _lif[grid](x, spikes, leak, steps, size, rest, *reset, decay_input, **OPTIONS)
+        _lif[grid](x, spikes, leak, steps, size, *constants[:4], decay_input, **OPTIONS)
 
 
 def lif_backward(
-    grad: Tensor, x: Tensor, grad_x: Tensor, leak: Tensor, learn: bool, decay_input: bool, rest: float, theta: float,
-    surrogate: str, alpha: float, reset: Any, through_reset: bool,
+    grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, leak: Tensor, decay_input: bool, rest: float,
+    fires_at: float, keep: float, after: float, theta: float, through_reset: bool, surrogate: int, alpha: float,
 ) -> Tensor:  # fmt: skip
     """Writes the gradient of the clip; returns that of the leak, block by block, if it learns."""
     (steps, size, grid), (chunk, starts) = _sizes(x), _chunked(x)
     leak_parts = torch.zeros(grid if learn else 1, device=x.device)
-    constants = rest, theta, alpha, *reset, surrogate, through_reset, learn, decay_input, chunk
+    constants = rest, theta, alpha, fires_at, keep, after, surrogate, through_reset, learn, decay_input, chunk
     with torch.cuda.device_of(x):
         _lif_backward[grid](x, grad, grad_x, starts, leak_parts, leak, steps, size, *constants, **OPTIONS)
     return leak_parts
@@ -213,12 +216,15 @@ def integer_lif(x: Tensor, spikes: Tensor, decay: float, theta: float, most: int
         _integer_lif[grid](x, spikes, steps, size, decay, theta, float(most), **OPTIONS)
 
 
-def integer_lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, decay: float, theta: float, most: int) -> None:
-    """Writes the gradient of the clip."""
+def integer_lif_backward(
+    grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, decay: float, theta: float, most: int
+) -> Tensor:
+    """Writes the gradient of the clip; nothing learns."""
     (steps, size, grid), (chunk, starts) = _sizes(x), _chunked(x)
     with torch.cuda.device_of(x):
         _integer_lif_backward[grid](x, grad, grad_x, starts, steps, size, decay, theta, float(most), chunk, **OPTIONS)
+    return torch.zeros(0, device=x.device)
 
 
-def compile_backward(size: int, surrogate: str | None = None) -> None:
+def compile_backward(size: int, operator: str) -> None:
     """Nothing: Triton compiles when a kernel runs."""

@@ -1,5 +1,6 @@
 """mmsvf.fuse: the same function with fewer layers."""
 
+import re
 import warnings
 
 import pytest
@@ -11,9 +12,10 @@ import mmsvf
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.models.necks.memory_read_fuse import MemoryReadFuse
 from mmsvf.models.necks.spike_fpn import SpikeFPN
-from mmsvf.spiking import build_neuron
+from mmsvf.spiking import SpikeAttention, build_neuron
+from mmsvf.spiking.attention import AttentionRead, SpikeProjection, _Unit
 from mmsvf.spiking.fusion import FoldedRepConv, compile_blocks, fold
-from mmsvf.spiking.layers import RepConv
+from mmsvf.spiking.layers import RepConv, SepConv
 
 TINY = dict(embed_dims=(8, 16, 24, 32, 40), depths=(1, 1, 1, 2, 1))
 ATTENTIONS = [
@@ -178,7 +180,7 @@ def test_one_graph():
         compiled = torch.compile(form, fullgraph=True, backend='eager')
         with torch.no_grad():
             torch.testing.assert_close(compiled(x), form(x))
-    assert build_neuron().inplace is False
+    assert build_neuron().operator == 'lif'
 
 
 COMPUTED = {
@@ -226,3 +228,84 @@ def test_hooks():
         fused(torch.randn(1, 3, 2, 32, 32))
     kept, cloned = seen
     assert set(kept.unique().tolist()) <= {0.0, 1.0} and cloned.unique().numel() > 2
+
+
+class Louder(SepConv):
+    """A subclass whose methods are those of its base."""
+
+
+class Doubled(SepConv):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Listed(SepConv):
+    """Another forward, of which it says that its base's list holds."""
+
+    folds = SepConv.folds
+
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+class OtherRead(AttentionRead):
+    def forward(self, q, k, v):
+        return super().forward(q, k, v) * v
+
+
+class OtherProjection(SpikeProjection):
+    def forward(self, x):
+        return 1 - super().forward(x)
+
+
+class OtherUnit(_Unit):
+    def project(self, x):
+        return super().project(x)[::-1]
+
+
+class OtherConv(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(x.flip(-1))
+
+
+SEP, UNIT = 'stages.0.blocks.0.sep_conv', 'stages.3.blocks.0.attn.units.0'
+SUBCLASSES = {
+    'inherits': (SEP, Louder, '', 0),
+    'overrides': (SEP, Doubled, rf'{SEP} \(Doubled\)', 2),
+    'says how': (SEP, Listed, '', 0),
+    'read': (f'{UNIT}.read', OtherRead, rf'{UNIT}.read \(OtherRead\)', 1),
+    'projection': (f'{UNIT}.k', OtherProjection, rf'{UNIT}.k \(OtherProjection\)', 3),
+    'unit': (UNIT, OtherUnit, rf'{UNIT} \(OtherUnit\)', 13),
+    'part': (f'{SEP}.pointwise1', OtherConv, rf'{SEP}.norm1 \(BatchNorm2d\), {SEP}.norm2', 2),
+}
+
+
+@pytest.mark.parametrize('case', SUBCLASSES)
+def test_a_subclass_is_folded_or_named(case, caplog):
+    """What does something else than the class that says how it folds stays plain; the result is right either way."""
+    name, kind, logged, norms = SUBCLASSES[case]
+    model, x = SpikeVideoFormer(TINY), torch.randn(2, 3, 4, 32, 32)
+    model.get_submodule(name).__class__ = kind
+    shaken(model, x)
+    fused = mmsvf.fuse(model)
+    assert re.search(logged, caplog.text) if logged else not caplog.text
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in fused.modules()) == norms
+    with torch.no_grad():
+        torch.testing.assert_close(fused(x.double()), model(x.double()), rtol=1e-7, atol=1e-9)
+
+
+def test_other_batch_norms_are_named(caplog):
+    model = nn.Sequential(RepConv(4, 4), nn.Conv3d(4, 4, 1), nn.BatchNorm3d(4))
+    fused = mmsvf.fuse(model)
+    assert isinstance(fused[0], FoldedRepConv) and caplog.messages[0].endswith('BatchNorms: 2 (BatchNorm3d)')
+
+
+def test_neurons_that_learn_stay_several():
+    """Queries, keys and values come from one product, and each from its own leak."""
+    model, x = SpikeAttention(16, 4, neuron='LearnableLIF'), torch.randn(3, 2, 16, 4, 4) * 3
+    unit = model.units[0]
+    for projection, leak in ((unit.q, -2.0), (unit.k, 0.0), (unit.v, 2.0)):
+        nn.init.constant_(projection.lif.w, leak)
+    shaken(model, x)
+    with torch.no_grad():
+        torch.testing.assert_close(mmsvf.fuse(model)(x.double()), model(x.double()), rtol=1e-7, atol=1e-9)

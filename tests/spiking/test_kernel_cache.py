@@ -13,9 +13,10 @@ from numba.core.caching import IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 
 from mmsvf.spiking import clip_ops
-from mmsvf.spiking.neuron import FromRest, build_neuron
+from mmsvf.spiking.fusion import overwrite
+from mmsvf.spiking.neuron import build_neuron
 
-NAME = 'mmsvf.spiking.numba_kernels'
+NAME, CACHE = 'mmsvf.spiking.numba_kernels', 'mmsvf.spiking.kernel_cache'
 
 
 @pytest.fixture
@@ -25,7 +26,8 @@ def begin(monkeypatch):
     def begin(folder):
         monkeypatch.setattr(numba.config, 'CACHE_DIR', str(folder))
         monkeypatch.setattr(numba.config, 'CACHE_LOCATOR_CLASSES', 'UserProvidedCacheLocator')
-        monkeypatch.delitem(sys.modules, NAME, raising=False)
+        for name in (NAME, CACHE):
+            monkeypatch.delitem(sys.modules, name, raising=False)
         monkeypatch.setattr(clip_ops, 'NUMBA', True)
         monkeypatch.setitem(sys.modules, NAME, importlib.import_module(NAME))
         return sys.modules[NAME]
@@ -43,7 +45,7 @@ def outcome(forward, x):
 def compare(spec, messages):
     """A neuron's spikes and gradient are those of its steps, twice; returns the warnings, and expects so many."""
     neuron, x = build_neuron(spec), torch.randn(5, 2, 3, 7) * 2
-    expected = outcome(lambda leaf: FromRest.multi_step_forward(neuron, leaf), x)
+    expected = outcome(lambda leaf: neuron.explicit_steps(leaf), x)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter('always')
         for _ in range(2):
@@ -153,8 +155,8 @@ def test_compiler_that_fails_in_place(tmp_path, begin, monkeypatch):
     begin(tmp_path)
     monkeypatch.setattr(Dispatcher, 'compile', lambda *_: 1 / 0)
     neuron, x = build_neuron('official'), torch.randn(5, 2, 7) * 2
-    expected = FromRest.multi_step_forward(neuron, x)
-    neuron.inplace = True
+    expected = neuron.explicit_steps(x)
+    overwrite(neuron)
     with torch.no_grad(), pytest.warns(UserWarning, match='ZeroDivisionError'):
         assert torch.equal(neuron(x), expected)
 

@@ -7,7 +7,6 @@ from spikingjelly.activation_based import neuron as sj
 
 from mmsvf.spiking.neuron import (
     LIF,
-    FromRest,
     IntegerLIF,
     LearnableLIF,
     build_neuron,
@@ -60,7 +59,7 @@ def test_step_by_step_equals_all_at_once(spec):
 def test_kernel_equals_explicit_loop_with_gradient(spec):
     neuron, x = build_neuron(spec), clip()
     grads = []
-    for forward in (neuron, lambda x: FromRest.multi_step_forward(neuron, x)):
+    for forward in (neuron, lambda x: neuron.explicit_steps(x)):
         leaf = x.clone().requires_grad_()
         spikes = forward(leaf)
         (spikes * torch.arange(spikes.numel()).view_as(spikes).sin()).sum().backward()
@@ -193,7 +192,7 @@ def test_surrogates_differ_in_their_gradient_alone():
     """Without a gradient the one pass over memory serves them all; with one each has its own."""
     x = clip()
     sigmoid, arctan = build_neuron('IF'), build_neuron(dict(type='IF', surrogate_function=dict(type='ATan')))
-    steps = FromRest.multi_step_forward(arctan, x)
+    steps = arctan.explicit_steps(x)
     assert torch.equal(arctan(x), steps) and torch.equal(sigmoid(x), steps) and steps.any()
     grads = []
     for neuron in (sigmoid, arctan):

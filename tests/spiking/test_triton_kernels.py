@@ -10,8 +10,9 @@ import sys
 import pytest
 import torch
 
-from mmsvf.spiking import clip_ops
-from mmsvf.spiking.neuron import FromRest, build_neuron
+from mmsvf.spiking import clip_ops, surrogates
+from mmsvf.spiking.fusion import overwrite
+from mmsvf.spiking.neuron import build_neuron
 
 from .test_clip_ops import SPECS, results
 
@@ -46,7 +47,7 @@ def test_equals_the_steps(spec, steps):
     """Spikes bit for bit; gradients to rounding; in one chunk and in several, the last of them not full."""
     assert triton_kernels.CHUNK < 19
     neuron, x = build_neuron(spec).to(DEVICE), torch.randn(steps, 2, 3, 7, 13, device=DEVICE) * 2
-    expected = results(lambda leaf: FromRest.multi_step_forward(neuron, leaf), neuron, x)
+    expected = results(lambda leaf: neuron.explicit_steps(leaf), neuron, x)
     found = results(neuron, neuron, x)
     assert torch.equal(found[0], expected[0]) and 0.01 < found[0].mean() < 2
     torch.testing.assert_close(found[1], expected[1], rtol=1e-5, atol=1e-6)
@@ -66,13 +67,11 @@ def test_half_precision(spec, dtype):
         spikes, grad_x, parts = torch.empty_like(x), torch.empty_like(x), None
         if leak is None:
             triton_kernels.integer_lif(x, spikes, 0.25, 1.0, 4)
-            triton_kernels.integer_lif_backward(grad.to(x), x, grad_x, 0.25, 1.0, 4)
+            triton_kernels.integer_lif_backward(grad.to(x), x, grad_x, False, 0.25, 1.0, 4)
         else:
-            reset = 1.0, 0.0, 0.0
-            triton_kernels.lif(x, spikes, leak, True, 0.0, reset)
-            parts = triton_kernels.lif_backward(
-                grad.to(x), x, grad_x, leak, True, True, 0.0, 1.0, 'Sigmoid', 4.0, reset, False
-            )
+            constants = clip_ops._lif_constants(leak, True, 1.0, 0.0, True, False, surrogates.SIGMOID, 4.0)
+            triton_kernels.lif(x, spikes, *constants)
+            parts = triton_kernels.lif_backward(grad.to(x), x, grad_x, True, *constants)
         outputs.append((spikes, grad_x, parts))
     (spikes, grad_x, parts), (half, half_grad_x, half_parts) = outputs
     assert half.dtype == dtype and torch.equal(half.float(), spikes)
@@ -84,9 +83,9 @@ def test_half_precision(spec, dtype):
 
 def test_in_place_and_layouts():
     neuron, x = build_neuron('official'), torch.randn(5, 2, 8, 6, 7, device=DEVICE) * 2
-    expected = FromRest.multi_step_forward(neuron, x)
+    expected = neuron.explicit_steps(x)
     last = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (5, 2))
-    neuron.inplace = True
+    overwrite(neuron)
     with torch.no_grad():
         for clip in (x.clone(), last.clone(), torch.cat([x, x], -1)[..., :7]):
             assert torch.equal(neuron(clip), expected) and torch.equal(clip, expected)
@@ -98,6 +97,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from mmsvf.spiking import triton_kernels as k
+from mmsvf.spiking.surrogates import ATAN, RECT, SIGMOID
 
 def compiled(kernel, capability, types, **constants):
     signature = {**dict(zip(kernel.arg_names, types.split())), **dict.fromkeys(constants, 'constexpr')}
@@ -112,7 +112,7 @@ for clip, capability in (('*fp32', 80), ('*bf16', 90)):
     lif = f'{clip} {clip} *fp32 i32 i32 fp32 fp32 fp32 fp32'
     count += compiled(k._lif, capability, lif, DECAY_INPUT=True)
     back = f'{clip} {clip} {clip} *fp32 *fp32 *fp32 i32 i32 fp32 fp32 fp32 fp32 fp32 fp32'
-    for surrogate, flag in (('Sigmoid', True), ('ATan', False), ('Rect', False)):
+    for surrogate, flag in ((SIGMOID, True), (ATAN, False), (RECT, False)):
         flags = dict(SURROGATE=surrogate, THROUGH_RESET=flag, LEARN=flag, DECAY_INPUT=flag, CHUNK=k.CHUNK)
         count += compiled(k._lif_backward, capability, back, **flags)
     count += compiled(k._integer_lif, capability, f'{clip} {clip} i32 i32 fp32 fp32 fp32')

@@ -1,0 +1,149 @@
+"""What an attention reads: which tokens meet, by which score, and the neuron that fires at it.
+
+Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space, ``M`` heads, ``N`` tokens,
+``D`` channels of a head (C = M * D).
+
+Source: SpikeVideoFormer Sec. 3.3, App. C; defaults from the authors' code. ``block`` is STAtten's (arXiv 2409.19764).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from mmsvf.precision import FullPrecision
+
+from .arguments import check_heads
+from .hamming import dot_attention, hamming_attention
+from .layers import over_images
+from .neuron import NeuronSpec, build_neuron
+
+
+class Score(NamedTuple):
+    """The authors' defaults of a score function: scale, BatchNorm after it, threshold of its neuron."""
+
+    attend: Any
+    scale: float | None  # None: 1 / (2 * C), C being the full width, not the head's
+    norm: bool
+    threshold: float
+
+
+SCORES = {
+    'hamming': Score(hamming_attention, scale=None, norm=True, threshold=1.0),
+    'dot': Score(dot_attention, scale=0.125, norm=False, threshold=0.5),
+}
+
+# STAtten's, by the height H of the feature map and the steps b of a block: 1/H for pictures, 1/(H^2 b) for events
+SIZE_SCALES: dict[Any, Callable[[int, int], float]] = {'height': lambda h, b: h, 'volume': lambda h, b: h * h * b}
+
+
+def split_heads(x: Tensor, tokens: str, heads: int, steps: int = 1) -> Tensor:
+    """Spikes TBCHW as tokens: clip BM(TN)D, frame TBMND, location B(HW)MTD, blocks of steps (T/steps)BM(steps N)D."""
+    x = x.permute(0, 1, 3, 4, 2).flatten(2, 3).unflatten(3, (heads, -1))  # T B N M D
+    if tokens == 'clip':
+        return x.permute(1, 3, 0, 2, 4).flatten(2, 3)
+    if tokens == 'block':
+        return x.unflatten(0, (-1, steps)).permute(0, 2, 4, 1, 3, 5).flatten(3, 4)
+    return x.transpose(2, 3) if tokens == 'frame' else x.permute(1, 2, 3, 0, 4)
+
+
+def merge_heads(x: Tensor, tokens: str, shape: tuple[int, int, int, int]) -> Tensor:
+    """The inverse of :func:`split_heads`, with channels last in memory; ``shape`` is (T, B, H, W)."""
+    t, b, h, w = shape
+    if tokens == 'clip':
+        x = x.unflatten(2, (t, h * w)).permute(2, 0, 3, 1, 4)
+    elif tokens == 'block':  # blocks B M (steps N) D
+        x = x.unflatten(3, (-1, h * w)).permute(0, 3, 1, 4, 2, 5).flatten(0, 1)
+    else:
+        x = x.transpose(2, 3) if tokens == 'frame' else x.permute(3, 0, 1, 2, 4)
+    return x.reshape(t, b, h, w, -1).permute(0, 1, 4, 2, 3)
+
+
+def count_keys(tokens: str, size: Sequence[int], steps: int = 1) -> int:
+    """How many keys a query meets in a clip of ``size`` (T, H, W), with ``steps`` time steps a block.
+
+    Raises:
+        ValueError: ``size`` is not three positive integers, or one frame where a memory reads those before.
+    """
+    whole = isinstance(size, Sequence) and len(size) == 3 and all(type(n) is int and n > 0 for n in size)
+    if not whole or (tokens == 'memory' and size[0] < 2):
+        raise ValueError(
+            f'reference_size={size!r}; (T, H, W) of the feature map, T of a memory 2 or more, such as (4, 30, 30)'
+        )
+    t, h, w = size
+    return {'clip': t * h * w, 'frame': h * w, 'location': t, 'block': steps * h * w, 'memory': (t - 1) * h * w}[tokens]
+
+
+class AttentionRead(FullPrecision):
+    """Score -> scale -> [BN] -> LIF over one kind of token; options as in :class:`SpikeAttention`.
+
+    Scores are fp32, and so are scale, BatchNorm and membranes behind them, in a model of half precision, too; spikes
+    come in the type of the queries.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        tokens: str,
+        score: str = 'hamming',
+        scale: float | str | None = None,
+        norm: bool | None = None,
+        threshold: float | None = None,
+        neuron: NeuronSpec = 'official',
+        block_steps: int = 1,
+        reference_tokens: int | None = None,
+    ) -> None:
+        super().__init__()
+        if score not in SCORES:
+            raise ValueError(f'score={score!r}; choose one of {sorted(SCORES)}')
+        check_heads(heads, channels)
+        default = SCORES[score]
+        scale = default.scale if scale is None else scale
+        self.block_steps = block_steps
+        self.shrinks: str | None = None  # the scale's part that depends on the size of the feature map
+        if scale in SIZE_SCALES:
+            self.shrinks, scale = str(scale), 1.0
+        elif scale is None or scale == 'width':
+            scale = 1.0 / (2 * channels)
+        elif scale == 'head':
+            scale = 1.0 / (2 * (channels // heads))
+        elif isinstance(scale, str) or not 0 < scale < math.inf:
+            raise ValueError(
+                f"scale={scale!r}; a number above 0, 'width' for 1/(2C), 'head' for 1/(2D), 'height' for 1/H or "
+                "'volume' for 1/(H^2 block_steps)"
+            )
+        if self.shrinks and reference_tokens:
+            raise ValueError(f'scale={self.shrinks!r} follows the size of the feature map already: no reference_size')
+        self.reference_tokens = reference_tokens
+        self.heads, self.tokens, self.score = heads, tokens, score
+        self.scale = float(scale)
+        self.norm = nn.BatchNorm2d(channels) if (default.norm if norm is None else norm) else None
+        self.lif = build_neuron(neuron, v_threshold=default.threshold if threshold is None else threshold)
+        if self.norm is not None and neuron is not None:  # without one the projections refuse
+            node: Any = self.lif
+            # A score above its mean fires. From a bias of zero no neuron does while queries are sparse: the score is
+            # largest where the query is silent, so its distribution ends shortly above the mean. The BatchNorms of the
+            # convolution that follows then see constants, and each multiplies the gradient by up to 316 (D55).
+            nn.init.constant_(self.norm.bias, node.firing_input())
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        t, b, _, h, w = q.shape
+        if self.tokens == 'block' and t % self.block_steps:
+            raise ValueError(
+                f'block_steps={self.block_steps} does not divide the {t} time steps; choose a divisor of {t}'
+            )
+        tokens = [split_heads(x, self.tokens, self.heads, self.block_steps) for x in (q, k, v)]
+        scale = self.scale if self.shrinks is None else self.scale / SIZE_SCALES[self.shrinks](h, self.block_steps)
+        if self.reference_tokens is not None:  # a factor of exactly 1 at the reference size
+            scale = scale * (self.reference_tokens / tokens[1].shape[-2])
+        x = SCORES[self.score].attend(*tokens, scale=scale)
+        x = merge_heads(x, self.tokens, (t, b, h, w))
+        return self.lif(x if self.norm is None else over_images(self.norm, x)).to(q.dtype)
+
+    def extra_repr(self) -> str:
+        reference = '' if self.reference_tokens is None else f', reference_tokens={self.reference_tokens}'
+        return f'heads={self.heads}, tokens={self.tokens!r}, score={self.score!r}, scale={self.scale:.6g}{reference}'

@@ -1,0 +1,127 @@
+"""What all neurons share: spikingjelly nodes that start every clip from rest.
+
+With ``step_mode='m'`` (the default here) the input is a whole clip, time first: the membrane starts at rest and nothing
+is left behind, so no caller ever needs ``reset_net``. With ``step_mode='s'`` the input is one time step and the
+membrane is carried to the next call, as in spikingjelly; ``spikingjelly.activation_based.functional.reset_net`` clears
+it, which another shape of the input needs.
+
+Surrogate gradients are those of backward mode; forward mode (``torch.func.jvp``) is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import neuron as sj
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from . import clip_ops
+
+
+def check_threshold(v_threshold: float) -> None:
+    """Raise ValueError where a threshold is not a number above 0."""
+    if not 0.0 < v_threshold < math.inf:
+        raise ValueError(f'v_threshold={v_threshold!r}: the firing threshold is a number above 0')
+
+
+class FromRest(sj.BaseNode, ABC):
+    """One explicit step, looped over a clip from rest, and an operator that is the same in one pass over memory.
+
+    A subclass gives ``charge``, ``fire`` and ``discharge``; the membrane is an argument, not hidden state.
+
+    Attributes:
+        operator: Name of the operator in :mod:`mmsvf.spiking.clip_ops`, whose arguments are ``constants``.
+    """
+
+    operator: str
+    v: Any
+
+    @abstractmethod
+    def charge(self, x: Tensor, v: Tensor) -> Tensor:
+        """Membrane before firing, from the input ``x`` and the last membrane ``v``."""
+
+    @abstractmethod
+    def fire(self, h: Tensor) -> Tensor:
+        """Spikes emitted at membrane ``h``."""
+
+    @abstractmethod
+    def discharge(self, h: Tensor, spike: Tensor) -> Tensor:
+        """Membrane after firing."""
+
+    @abstractmethod
+    def firing_input(self) -> float:
+        """The input of one step above which a neuron at rest fires."""
+
+    @abstractmethod
+    def constants(self, x_seq: Tensor) -> tuple[Any, ...] | None:
+        """The operator's arguments behind the clip; None where it lacks the gradient that is wanted."""
+
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """One time step: ``(spike, membrane after reset)``, both shaped as ``x``."""
+        h = self.charge(x, v)
+        spike = self.fire(h)
+        return spike.to(x.dtype), self.discharge(h, spike)
+
+    def rest(self, x: Tensor) -> Tensor:
+        """The membrane at rest, shaped as the step ``x``; of at least fp32, since spikes depend on every bit."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        return torch.full_like(x, self.v_reset or 0.0, dtype=dtype, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A clip, or a step with ``step_mode='s'``.
+
+        Raises:
+            NotImplementedError: in forward-mode differentiation, whose result would be zero without a word.
+        """
+        # the level and not the tangents, which another transform of torch.func may hide
+        if getattr(forward_ad, '_current_level', -1) >= 0:
+            raise NotImplementedError(
+                f'{type(self).__name__} has a surrogate gradient in backward mode alone: use backward() or '
+                'torch.autograd.grad in place of torch.func.jvp, jacfwd, hessian or torch.autograd.forward_ad'
+            )
+        return self.multi_step_forward(x) if self.step_mode == 'm' else self.single_step_forward(x)
+
+    def single_step_forward(self, x: Tensor) -> Tensor:
+        """One time step, carrying the membrane from the last call.
+
+        Raises:
+            ValueError: the membrane is not one of such a step.
+        """
+        v = self.v if isinstance(self.v, Tensor) else self.rest(x)
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        if v.shape != x.shape or v.dtype != dtype or v.device != x.device:
+            raise ValueError(
+                f'a step {tuple(x.shape)} with membranes in {dtype} on {x.device}, but the last step left membranes '
+                f'{tuple(v.shape)} in {v.dtype} on {v.device}: clear them before another clip with '
+                'spikingjelly.activation_based.functional.reset_net(model)'
+            )
+        spike, self.v = self.step(x, v)
+        return spike
+
+    def multi_step_forward(self, x_seq: Tensor) -> Tensor:
+        """A clip of shape ``(T, ...)`` from rest: one pass over memory where there is one, otherwise its steps."""
+        if clip_ops.has_kernel(x_seq) and not self.store_v_seq:
+            constants = self.constants(x_seq)
+            if constants is not None:
+                try:
+                    return getattr(clip_ops, self.operator)(x_seq, *constants)
+                except clip_ops.KernelError:  # nothing has been written
+                    pass
+        return self.explicit_steps(x_seq)
+
+    def explicit_steps(self, x_seq: Tensor) -> Tensor:
+        """A clip of shape ``(T, ...)`` from rest, step by step; leaves no membrane behind."""
+        v = self.rest(x_seq[0])
+        spikes, membranes = [], []
+        for x in x_seq.unbind(0):
+            spike, v = self.step(x, v)
+            spikes.append(spike)
+            membranes.append(v)
+        self.reset()
+        if self.store_v_seq:
+            self.v_seq = torch.stack(membranes)
+        return torch.stack(spikes)

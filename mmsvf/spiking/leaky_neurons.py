@@ -1,0 +1,121 @@
+"""Leaky integrate-and-fire neurons.
+
+Source: SpikeVideoFormer Sec. 3.1 (preset ``paper``) and the authors' code (preset ``official``).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import neuron as sj
+from torch import Tensor
+
+from .from_rest import FromRest, check_threshold
+from .surrogates import KERNELS, UNKNOWN, Surrogate, build_surrogate
+
+
+class Leaky(FromRest):
+    """Charge, fire and reset of the leaky neurons, with a fixed or a learnt leak."""
+
+    operator = 'lif'
+
+    def __init__(
+        self,
+        tau: float = 2.0,
+        decay_input: bool = True,
+        v_threshold: float = 1.0,
+        v_reset: float | None = 0.0,
+        surrogate_function: Surrogate = None,
+        detach_reset: bool = True,
+        strict: bool = False,
+        step_mode: str = 'm',
+        store_v_seq: bool = False,
+    ) -> None:
+        if not tau > 1.0:
+            raise ValueError(f'tau={tau!r}: the membrane time constant is a number above 1 (the leak is 1/tau)')
+        check_threshold(v_threshold)
+        if v_reset is not None and not math.isfinite(v_reset):
+            raise ValueError(f'v_reset={v_reset!r}: a number, or None to subtract the threshold')
+        if tau == math.inf and decay_input:
+            raise ValueError('tau=inf with decay_input=True never fires: no input enters; use decay_input=False')
+        super().__init__(  # of spikingjelly's node, the last base
+            float(tau),
+            decay_input,
+            float(v_threshold),
+            None if v_reset is None else float(v_reset),
+            build_surrogate(surrogate_function),
+            detach_reset,
+            step_mode=step_mode,
+            store_v_seq=store_v_seq,
+        )
+        self.strict = strict
+
+    @abstractmethod
+    def leak(self) -> float | Tensor:
+        """1/tau."""
+
+    def firing_input(self) -> float:
+        return (self.v_threshold - (self.v_reset or 0.0)) / (float(self.leak()) if self.decay_input else 1.0)
+
+    def charge(self, x: Tensor, v: Tensor) -> Tensor:
+        drive = (self.v_reset or 0.0) - v
+        return v + (drive + x) * self.leak() if self.decay_input else v + drive * self.leak() + x
+
+    def fire(self, h: Tensor) -> Tensor:
+        if self.strict:  # the step at zero is 1, so 1 - step(theta - h) fires at h > theta only
+            return 1.0 - self.surrogate_function(self.v_threshold - h)
+        return self.surrogate_function(h - self.v_threshold)
+
+    def discharge(self, h: Tensor, spike: Tensor) -> Tensor:
+        spike = spike.detach() if self.detach_reset else spike
+        if self.v_reset is None:
+            return h - spike * self.v_threshold
+        return h * (1.0 - spike) + spike * self.v_reset
+
+    def constants(self, x_seq: Tensor) -> tuple[Any, ...] | None:
+        leak, gradient = self.leak(), self.surrogate_function
+        kernel = KERNELS.get(type(gradient), UNKNOWN)
+        # without a gradient all surrogates are the same step
+        learns = torch.is_grad_enabled() and (x_seq.requires_grad or isinstance(leak, Tensor))
+        if (kernel == UNKNOWN and learns) or not getattr(gradient, 'spiking', False):
+            return None
+        leak = leak if isinstance(leak, Tensor) else torch.full((), leak, device=x_seq.device)
+        reset = self.v_threshold, self.v_reset, self.detach_reset, self.strict
+        return (leak, self.decay_input, *reset, kernel, getattr(gradient, 'alpha', 1.0))
+
+
+class LIF(Leaky, sj.LIFNode):
+    """Leaky integrate-and-fire neuron.
+
+    h_t = v_{t-1} + (x_t - (v_{t-1} - v_reset)) / tau   if ``decay_input``,
+    h_t = v_{t-1} - (v_{t-1} - v_reset) / tau + x_t     otherwise (beta = 1 - 1/tau);
+    a spike where h_t >= v_threshold (h_t > v_threshold if ``strict``); then a reset to
+    ``v_reset``, or by subtraction of the threshold if ``v_reset`` is None.
+
+    Args:
+        tau: Membrane time constant in time steps, above 1.
+        decay_input: Whether the input passes the leak too.
+        v_threshold: Firing threshold.
+        v_reset: Membrane after a spike (hard reset); None subtracts the threshold (soft reset).
+        surrogate_function: See :func:`mmsvf.spiking.surrogates.build_surrogate`.
+        detach_reset: Whether the reset is cut out of the gradient.
+        strict: Fire above the threshold only, not at it.
+        step_mode: 'm' for clips from rest, 's' for single steps that carry the membrane.
+        store_v_seq: Keep the membranes after reset in ``v_seq``, for monitors.
+    """
+
+    def leak(self) -> float:
+        return 1.0 / self.tau
+
+
+class LearnableLIF(Leaky, sj.ParametricLIFNode):
+    """LIF whose leak is learnt: 1/tau = sigmoid(w), one ``w`` a layer (Fang et al., ICCV 2021).
+
+    Arguments as in :class:`LIF`; ``tau`` is the value at the start of training.
+    """
+
+    def leak(self) -> Tensor:
+        return self.w.sigmoid()
