@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 import warnings
 from typing import Any, Callable
 
@@ -25,12 +26,13 @@ def has_kernel(x: Tensor) -> bool:
     """Whether there are kernels for this clip: (T, ...) in fp32 or half precision, whose membranes are fp32 as well."""
     device = x.device.type
     there = TRITON if device == 'cuda' else NUMBA and device in ('cpu', 'meta')
-    return there and x.dtype in (torch.float32, *HALF) and x.dim() > 1 and len(x) > 0
+    return there and x.dtype in (torch.float32, *HALF) and x.dim() > 1 and x.shape[0] > 0
 
 
 def kernels(x: Tensor) -> Any:
     """The module of kernels for the clip's device."""
-    return importlib.import_module('.triton_kernels' if x.is_cuda else '.numba_kernels', __package__)
+    name = f'{__package__}.{"triton" if x.is_cuda else "numba"}_kernels'
+    return sys.modules.get(name) or importlib.import_module(name)
 
 
 class KernelError(RuntimeError):

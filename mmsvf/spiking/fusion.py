@@ -138,6 +138,12 @@ def _folds(module: nn.Module) -> bool:
     return _kind(module) not in (None, *PARTS) and all(map(_as_written, module.modules()))
 
 
+def _is_left(module: nn.Module) -> bool:
+    """Whether a module of a fused model could have been folded, were it as written, or is a BatchNorm."""
+    own = _kind(module) not in PARTS and not isinstance(module, Joined) and not _as_written(module)
+    return own or isinstance(module, _BatchNorm)
+
+
 def _check_plain(model: nn.Module, layers: Sequence[nn.Module]) -> None:
     """Refuse weights that are not parameters; warn of hooks, whose modules go or whose tensors are overwritten."""
     inside = {id(module) for layer in layers for module in layer.modules()}
@@ -198,15 +204,10 @@ def fuse(model: nn.Module, merge: bool = False) -> nn.Module:
     if not chosen:
         raise ValueError(f'{type(model).__name__} has no layer of mmsvf.spiking that could be fused')
     _check_plain(model, chosen)
-    own = {n: m for n, m in model.named_modules() if _kind(m) not in PARTS and not _as_written(m)}
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model = _replace(model, merge, {})
-    norms = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm) and not any(name.startswith(f'{layer}.') for layer in own)
-    }
-    if left := [f'{name} ({type(module).__name__})' for name, module in {**own, **norms}.items()]:
+    left = [f'{name} ({type(module).__name__})' for name, module in model.named_modules() if _is_left(module)]
+    if left:
         logger.warning('fuse() leaves layers with methods of their own, or other BatchNorms: %s', ', '.join(left))
     return model.requires_grad_(False)
 

@@ -41,16 +41,10 @@ class Leaky(FromRest):
             raise ValueError(f'v_reset={v_reset!r}: a number, or None to subtract the threshold')
         if tau == math.inf and decay_input:
             raise ValueError('tau=inf with decay_input=True never fires: no input enters; use decay_input=False')
-        super().__init__(  # of spikingjelly's node, the last base
-            float(tau),
-            decay_input,
-            float(v_threshold),
-            None if v_reset is None else float(v_reset),
-            build_surrogate(surrogate_function),
-            detach_reset,
-            step_mode=step_mode,
-            store_v_seq=store_v_seq,
-        )
+        # of spikingjelly's node, the last base
+        node = float(tau), decay_input, float(v_threshold), v_reset if v_reset is None else float(v_reset)
+        gradient = build_surrogate(surrogate_function)
+        super().__init__(*node, gradient, detach_reset, step_mode=step_mode, store_v_seq=store_v_seq)
         self.strict = strict
 
     @abstractmethod
