@@ -212,7 +212,7 @@ def test_trains_validates_resumes_and_tests(path, data, tmp_path, monkeypatch):
     }
     start = start_of(cfg, tmp_path)
     strip_pretrained(cfg.model)  # files that would be downloaded
-    monkeypatch.setattr(launch, 'load_config', lambda name: cfg.copy())
+    monkeypatch.setattr(run_config, 'load_config', lambda name: cfg.copy())
     work_dir = tmp_path / 'work'
     common = dict(config=str(path), work_dir=str(work_dir), launcher='none', local_rank=0)
     flags = dict.fromkeys(['no_validate', 'amp', 'auto_scale_lr', 'diff_rank_seed', 'deterministic'], False)
