@@ -63,7 +63,7 @@ def test_backbone(attention, form, dtype):
 @pytest.mark.parametrize('fused', [False, True])
 def test_scores_are_summed_in_full_precision(dtype, fused):
     """Spikes of a read are those of fp32, where scores go beyond 65504, the end of fp16."""
-    attention = SpikeAttention(64, heads=1, scale=1.0).eval()
+    attention = SpikeAttention(64, num_heads=1, scale=1.0).eval()
     read = attention.units[0].read
     norm = read.norm
     q, k, v = ((torch.rand(4, 1, 64, 40, 40) < rate).float() for rate in (0.5, 0.8, 0.9))

@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor, cat, nn
 
-from .arguments import check_count, check_filled
+from mmsvf.arguments import check_count, check_filled, renamed
+
 from .attention_reads import AttentionRead, count_keys, merge_heads, split_heads  # noqa: F401
 from .layers import PointwiseConv, RepConv, over_images
 from .neuron import IntegerLIF, NeuronSpec, build_neuron
@@ -107,8 +108,8 @@ class SpikeAttention(nn.Module):
     """Spike-driven self-attention on membranes TBCHW; the residual is the block's.
 
     Args:
-        channels: Width C, a multiple of ``heads``.
-        heads: Attention heads M.
+        channels: Width C, a multiple of ``num_heads``.
+        num_heads: Attention heads M.
         score: 'hamming' (SDHA, Eq. 9) or 'dot' (Meta-SpikeFormer's, Eq. 3).
         space_time: Which tokens meet (App. C). 'joint': all of a clip. 'hierarchical': those of a frame, then those of
             a location over time, each with its own projections. 'factorized': both at once, with a shared query,
@@ -122,7 +123,7 @@ class SpikeAttention(nn.Module):
         norm: BatchNorm between score and neuron. None is the authors' choice: with 'hamming', not with 'dot'. False
             gives the paper's equation; since a LIF at rest 0 that sees ``scale * x`` with threshold u fires as one that
             sees ``x`` with threshold u / scale, the scale is then part of the threshold.
-        threshold: Threshold of the neuron after the score. None: 1.0 for 'hamming', 0.5 for 'dot'.
+        v_threshold: Threshold of the neuron after the score. None: 1.0 for 'hamming', 0.5 for 'dot'.
         block_steps: Time steps of a block; they divide the number of steps. For 'block' alone.
         projection: Convolutions of queries, keys, values and output: 'rep' (:class:`RepConv`) or 'pointwise' (1x1, as
             in Spikformer and STAtten; the output's has a bias). Parameters are those of Table 1 with 'pointwise': 4 C^2
@@ -140,15 +141,16 @@ class SpikeAttention(nn.Module):
         ValueError: an unknown score, design, projection, scale or size, or a width that the heads do not divide.
     """
 
+    @renamed(heads='num_heads', threshold='v_threshold')
     def __init__(
         self,
         channels: int,
-        heads: int = 8,
+        num_heads: int = 8,
         score: str = 'hamming',
         space_time: str = 'joint',
         scale: float | str | None = None,
         norm: bool | None = None,
-        threshold: float | None = None,
+        v_threshold: float | None = None,
         neuron: NeuronSpec = 'official',
         block_steps: int = 2,
         projection: str = 'rep',
@@ -168,7 +170,9 @@ class SpikeAttention(nn.Module):
 
         def read(tokens: str) -> AttentionRead:
             reference = None if reference_size is None else count_keys(tokens, reference_size, block_steps)
-            return AttentionRead(channels, heads, tokens, score, scale, norm, threshold, neuron, block_steps, reference)
+            return AttentionRead(
+                channels, num_heads, tokens, score, scale, norm, v_threshold, neuron, block_steps, reference
+            )
 
         self.units: nn.ModuleList
         if space_time == 'factorized':

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .arguments import check_arguments
+from mmsvf.arguments import check_arguments
+
 from .attention import SpikeAttention
 from .layers import ChannelConv, ChannelMLP, SepConv
 from .neuron import NeuronSpec
@@ -62,7 +63,7 @@ class SpikeTransformerBlock(nn.Module):
 
     Args:
         channels: Width C.
-        heads: Attention heads.
+        num_heads: Attention heads.
         mlp_ratio: Hidden width of the MLP over C.
         neuron: Neuron of the MLP, and of the attention unless ``attention`` names its own.
         attention: Further arguments of :class:`SpikeAttention`.
@@ -72,7 +73,7 @@ class SpikeTransformerBlock(nn.Module):
     def __init__(
         self,
         channels: int,
-        heads: int = 8,
+        num_heads: int = 8,
         mlp_ratio: float = 4,
         neuron: NeuronSpec = 'official',
         attention: dict[str, Any] | None = None,
@@ -82,7 +83,7 @@ class SpikeTransformerBlock(nn.Module):
         self.with_cp = with_cp
         attention = {'neuron': neuron, **(attention or {})}
         check_arguments(SpikeAttention, attention, 'attention')
-        self.attn = SpikeAttention(channels, **{'heads': heads, **attention})
+        self.attn = SpikeAttention(channels, **{'num_heads': num_heads, **attention})
         self.mlp = ChannelMLP(channels, mlp_ratio, neuron)
 
     def last_norms(self) -> tuple[nn.BatchNorm2d, nn.BatchNorm2d]:

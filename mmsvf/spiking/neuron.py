@@ -7,7 +7,8 @@ from typing import Any, Union
 
 from torch import nn
 
-from .arguments import check_arguments
+from mmsvf.arguments import check_arguments
+
 from .from_rest import FromRest  # noqa: F401
 from .integer_neurons import IntegerLIF, sum_sub_steps, unroll_integer_spikes  # noqa: F401
 from .leaky_neurons import LIF, LearnableLIF

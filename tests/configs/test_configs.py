@@ -81,7 +81,7 @@ def multiply_adds(model, shape):
         elif isinstance(module, AttentionRead):
             (t, b, c, h, w), memory = inputs[0].shape, len(inputs[1])
             queries, keys, width = t * h * w, memory * h * w, c // module.heads
-            total += b * module.heads * min((queries + keys) * width**2, 2 * queries * keys * width)
+            total += b * module.num_heads * min((queries + keys) * width**2, 2 * queries * keys * width)
 
     for module in model.modules():
         module.register_forward_hook(layer)

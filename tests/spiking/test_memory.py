@@ -5,9 +5,9 @@ from torch import nn
 from mmsvf.spiking import MemoryRead, dot_attention, hamming_attention
 
 
-def awake(channels=16, heads=4, score='hamming', **options):
+def awake(channels=16, num_heads=4, score='hamming', **options):
     """A module past its start: statistics that let it spike, and a last norm that is not zero."""
-    module = MemoryRead(channels, heads, score, **options)
+    module = MemoryRead(channels, num_heads, score, **options)
     for norm in module.modules():
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.uniform_(norm.bias, 0.0, 2.0)
@@ -85,7 +85,7 @@ def test_scale_norm_and_threshold_are_those_of_the_attention():
     assert (dot.scale, dot.lif.v_threshold, dot.norm is None) == (0.125, 0.5, True)
     assert MemoryRead(64, scale='head').read.scale == 1 / 16
     scaled = awake(norm=False, scale=1 / 32).eval()
-    merged = MemoryRead(16, 4, norm=False, scale=1.0, threshold=32.0).eval()
+    merged = MemoryRead(16, 4, norm=False, scale=1.0, v_threshold=32.0).eval()
     merged.load_state_dict(scaled.state_dict())
     x = torch.randn(4, 2, 16, 6, 5) * 4
     assert torch.equal(scaled(x), merged(x)) and not torch.equal(scaled(x), x[-1:])
@@ -113,7 +113,11 @@ def test_empty_clip(shape):
         MemoryRead(8)(torch.zeros(shape))
 
 
-@pytest.mark.parametrize('options', [dict(heads=0), dict(heads=-8), dict(heads=3), dict(neuron=None)], ids=str)
+@pytest.mark.parametrize(
+    'options', [dict(num_heads=0), dict(num_heads=-8), dict(num_heads=3), dict(neuron=None)], ids=str
+)
 def test_bad_options(options):
-    with pytest.raises(ValueError, match=r'heads=(0|-8); at least 1|heads=3 does not divide|neuron=None cannot make'):
+    with pytest.raises(
+        ValueError, match=r'num_heads=(0|-8); at least 1|num_heads=3 does not divide|neuron=None cannot make'
+    ):
         MemoryRead(8, **options)

@@ -14,8 +14,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, channels_last, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmsvf.arguments import check_count, check_filled
 from mmsvf.files.load_report import compare
-from mmsvf.spiking.arguments import check_count, check_filled
 from mmsvf.spiking.layers import over_images
 from mmsvf.spiking.recompute import recomputed
 
