@@ -4,6 +4,7 @@ import torch
 from mmsvf.spiking import SpikeAttention, SpikeTransformerBlock
 from mmsvf.spiking.attention import SPACE_TIME, AttentionRead, count_keys, merge_heads, split_heads
 from mmsvf.spiking.neuron import build_neuron
+from tests.awake import awake
 
 DESIGNS = ['joint', 'hierarchical', 'factorized', 'neuron', 'spatial', 'temporal', 'block']
 SCORES = ['hamming', 'dot']
@@ -12,15 +13,6 @@ WIDTH = 16
 
 def membranes(steps=4, batch=2):
     return torch.randn(steps, batch, WIDTH, 4, 6) * 3
-
-
-def awake(attention):
-    """Spread the membranes, so that spikes pass every layer of a small random model."""
-    for module in attention.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.bias, 0.0, 2.0)
-            torch.nn.init.uniform_(module.weight, 1.0, 3.0)
-    return attention
 
 
 @pytest.mark.usefixtures('device')
