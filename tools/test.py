@@ -4,7 +4,7 @@
 import argparse
 
 from mmsvf.engine.launch import test
-from mmsvf.engine.run_config import add_common_arguments
+from mmsvf.engine.run_config import add_common_arguments, plain_messages
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,4 +24,5 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == '__main__':
-    test(parse_args())
+    with plain_messages():
+        test(parse_args())
