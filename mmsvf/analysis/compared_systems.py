@@ -82,6 +82,7 @@ def rate_for(mj: float, layers: Sequence[Layer], model: Any) -> float:
 
 
 def share(value: float, paper: float) -> str:
+    """A value's difference from the paper's, as text: '+1.2 %'."""
     return f'{100 * (value / paper - 1):+.1f} %'
 
 
@@ -132,6 +133,7 @@ def row(facts: dict[str, Any], table: dict[str, Any], configs: Path) -> str:
 
 
 def header(table: dict[str, Any]) -> list[str]:
+    """The first two lines of a table."""
     columns = ['system', 'config', 'T', 'params M', "paper's", 'MACs G', *(f'mJ, {name}' for name in CONVENTIONS)]
     columns += ['spikes', "paper's mJ", 'at rate', f"paper's {table['result']}", 'what differs']
     return [f'| {" | ".join(columns)} |', '|' + '---|' * len(columns)]

@@ -81,6 +81,7 @@ def build_model(cfg: Config, checkpoint: str | None = None) -> tuple[nn.Module, 
 
 
 def data_samples(cfg: Config, count: int) -> list:
+    """Empty data samples for ``count`` inputs, of the config's framework."""
     if cfg.get('default_scope') == 'mmaction':
         from mmaction.structures import ActionDataSample
 

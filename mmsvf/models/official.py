@@ -205,6 +205,15 @@ def convert(weights: Mapping[str, Tensor], head: str, space_time: str | None = N
 
     ``meta.backbone`` has the arguments of the backbone that they are for. Arguments as in :func:`from_official` and
     :func:`official_arch`.
+
+    Example:
+        >>> from mmsvf.models import SpikeVideoFormer
+        >>> from mmsvf.models.official import convert, to_official
+        >>> weights = to_official({f'backbone.{k}': v for k, v in SpikeVideoFormer('small').state_dict().items()})
+        >>> sorted(weights)[0]  # as torch.load(their_file, weights_only=True)['model'] has them
+        'ConvBlock1_1.0.Conv.bn1.bias'
+        >>> convert(weights, head='head')['meta']['backbone']['attention']
+        {'score': 'hamming', 'space_time': 'joint'}
     """
     meta = dict(mmsvf_version=__version__, backbone=official_arch(weights, space_time))
     return dict(state_dict=from_official(weights, head), meta=meta)

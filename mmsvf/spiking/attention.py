@@ -47,6 +47,7 @@ class SpikeProjection(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Spikes TBCHW to spikes of the same shape."""
         return self.lif(self.conv(x))
 
 
@@ -139,6 +140,12 @@ class SpikeAttention(nn.Module):
 
     Raises:
         ValueError: an unknown score, design, projection, scale or size, or a width that the heads do not divide.
+
+    Example:
+        >>> from mmsvf.spiking import SpikeAttention
+        >>> attention = SpikeAttention(64, num_heads=8, score='hamming', space_time='joint')
+        >>> attention(torch.randn(4, 2, 64, 7, 7)).shape  # T B C H W
+        torch.Size([4, 2, 64, 7, 7])
     """
 
     @renamed(heads='num_heads', threshold='v_threshold')
@@ -181,6 +188,11 @@ class SpikeAttention(nn.Module):
             self.units = nn.ModuleList([_Unit(channels, read(t), neuron, projection, pool) for t in reads])
 
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape.
+
+        Raises:
+            ValueError: an empty input, or a number of time steps that ``block_steps`` does not divide.
+        """
         check_filled('SpikeAttention', x, 'time, batch, channels, height, width')
         t = x.shape[0]
         if self.space_time == 'spatial':

@@ -132,6 +132,12 @@ class AttentionRead(FullPrecision):
             nn.init.constant_(self.norm.bias, node.firing_input())
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Spikes as ``q``, of spikes ``q`` (Tq, B, C, H, W) and ``k``, ``v`` (Tk, B, C, H, W).
+
+        Raises:
+            ValueError: a number of time steps that ``block_steps`` does not divide, or tokens of different numbers that
+                meet.
+        """
         t, b, _, h, w = q.shape
         if self.tokens == 'block' and t % self.block_steps:
             raise ValueError(
@@ -146,6 +152,7 @@ class AttentionRead(FullPrecision):
         return self.lif(x if self.norm is None else over_images(self.norm, x)).to(q.dtype)
 
     def extra_repr(self) -> str:
+        """What ``print`` shows: heads, tokens, score and scale."""
         reference = '' if self.reference_tokens is None else f', reference_tokens={self.reference_tokens}'
         what = f'num_heads={self.num_heads}, tokens={self.tokens!r}, score={self.score!r}'
         return f'{what}, scale={self.scale:.6g}{reference}'

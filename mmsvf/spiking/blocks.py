@@ -53,6 +53,7 @@ class SpikeConvBlock(nn.Module):
         return self.sep_conv.norm2, self.channel_conv.norm2
 
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape."""
         for branch in (self.sep_conv, self.channel_conv):
             x = x + (recomputed(branch, x) if self.with_cp else branch(x))
         return x
@@ -68,6 +69,12 @@ class SpikeTransformerBlock(nn.Module):
         neuron: Neuron of the MLP, and of the attention unless ``attention`` names its own.
         attention: Further arguments of :class:`SpikeAttention`.
         with_cp: As in :class:`SpikeConvBlock`.
+
+    Example:
+        >>> from mmsvf.spiking import SpikeTransformerBlock
+        >>> block = SpikeTransformerBlock(64, attention=dict(score='dot'))
+        >>> block(torch.randn(4, 2, 64, 7, 7)).shape  # T B C H W
+        torch.Size([4, 2, 64, 7, 7])
     """
 
     def __init__(
@@ -92,6 +99,7 @@ class SpikeTransformerBlock(nn.Module):
         return unit.proj.last_norm, self.mlp.norm2
 
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape."""
         for branch in (self.attn, self.mlp):
             x = x + (recomputed(branch, x) if self.with_cp else branch(x))
         return x

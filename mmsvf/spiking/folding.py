@@ -98,6 +98,7 @@ class FoldedRepConv(Folded):
         return conv
 
     def forward(self, x: Tensor) -> Tensor:
+        """A clip TBCHW, with the channels of all ``convs`` side by side."""
         return over_images(lambda i: self.pointwise2(self.depthwise(self.pointwise1(i))), x)
 
 
@@ -109,6 +110,7 @@ class FoldedConv(Folded):
         self.conv = conv
 
     def forward(self, x: Tensor) -> Tensor:
+        """A clip TBCHW, convolved."""
         return over_images(self.conv, x)
 
 
@@ -124,6 +126,7 @@ class ChannelAffine(nn.Module):
         self.register_buffer('shift', shift.detach().view(-1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images (B, C, H, W), overwritten by the result."""
         return x.mul_(self.scale).add_(self.shift)
 
 

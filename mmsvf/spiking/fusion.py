@@ -52,6 +52,7 @@ class JointProjection(nn.Module):
         self.parts = len(projections)
 
     def forward(self, x: Tensor) -> Sequence[Tensor]:
+        """The spikes TBCHW of each projection, of the input TBCHW that they share."""
         x = self.conv(x)
         n = len(self.lifs)
         spikes = [lif(part) for lif, part in zip(self.lifs, x.chunk(n, dim=2))]
@@ -71,21 +72,25 @@ class Joined(nn.Module):
         self.joint = JointProjection(parts, merge)
 
     def project(self, x: Tensor) -> Sequence[Tensor]:
+        """Queries, keys and values, as the unit it was made of gives them."""
         return self.joint(x)
 
 
 class JoinedUnit(Joined, _Unit):
-    pass
+    """Attention with one product for q, k and v."""
 
 
 class JoinedFactorizedUnit(Joined, _FactorizedUnit):
-    pass
+    """Factorized attention with one product for q and the k and v of each read."""
 
 
 class JoinedMemoryRead(Joined, MemoryRead):
+    """Memory read with one product for k and v; q is of another frame."""
+
     joins = ('k', 'v')
 
     def project(self, spikes: Tensor) -> Sequence[Tensor]:
+        """Queries of the last frame, keys and values of the earlier ones."""
         return (self.q(spikes[-1:]), *self.joint(spikes[:-1]))
 
 
@@ -197,6 +202,13 @@ def fuse(model: nn.Module, merge: bool = False) -> nn.Module:
     Raises:
         ValueError: there is nothing to fuse, a BatchNorm has no running statistics, or a weight is computed anew in
             each forward pass (torch.nn.utils: weight_norm, spectral_norm, parametrize, prune).
+
+    Example:
+        >>> from mmsvf import fuse
+        >>> from mmsvf.spiking import SpikeTransformerBlock
+        >>> block = SpikeTransformerBlock(64)
+        >>> [sum(isinstance(part, nn.BatchNorm2d) for part in model.modules()) for model in (block, fuse(block))]
+        [15, 0]
     """
     if any(isinstance(module, (Folded, JointProjection, ChannelAffine)) for module in model.modules()):
         raise ValueError(f'{type(model).__name__} is fused already')

@@ -19,6 +19,7 @@ from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file')
@@ -29,6 +30,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
+    """Print the layers; 1 if one is unexpected or silent, else 0."""
     args = parse_args()
     cfg = prepare(args)
     if args.checkpoint is not None:

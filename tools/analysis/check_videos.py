@@ -23,6 +23,7 @@ SUFFIXES = ('.mp4', '.avi', '.mkv', '.webm', '.mov', '.m4v', '.mpg', '.mpeg', '.
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', type=Path, help='list of mmaction2 (a path and labels a line), or a folder')
     parser.add_argument('--root', type=Path, default=Path(), help="folder of the list's paths")
@@ -37,6 +38,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
+    """Print and write what cannot be read; 1 if there is anything, else 0."""
     args = parse_args()
     if args.source.is_dir():
         lines = [str(path) for path in sorted(args.source.rglob('*')) if path.suffix.lower() in SUFFIXES]

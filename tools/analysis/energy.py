@@ -25,6 +25,7 @@ from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file (default: weights as constructed)')
@@ -124,6 +125,7 @@ def show(report: Report, depth: int | None) -> None:
 
 
 def main() -> None:
+    """Count, show and write the report."""
     args = parse_args()
     report = count(args)
     show(report, args.depth)

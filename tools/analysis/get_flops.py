@@ -21,6 +21,7 @@ from mmsvf.engine.run_config import add_common_arguments, prepare
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
     parser.add_argument('--shape', type=int, nargs='+', help="input as C T H W or C H W (default: the test pipeline's)")
@@ -28,6 +29,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Count and print."""
     args = parse_args()
     cfg = prepare(args)
     model, notes = build_model(cfg)

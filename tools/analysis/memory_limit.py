@@ -21,6 +21,7 @@ from mmsvf.engine.run_config import add_common_arguments, prepare
 
 
 def main() -> None:
+    """Print the limits as a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
     parser.add_argument('--memory', type=size, required=True, help='as 24GB or 80GiB')

@@ -95,6 +95,7 @@ def record(rng: np.random.Generator, body: SkinnedBody, texture: np.ndarray, fra
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a picture and its folder; OSError if it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 95]):
         raise OSError(f'cannot write {path}')
@@ -162,6 +163,7 @@ def write_recording(out: Path, layout: str, frames: int, seed: int, task: tuple[
 
 
 def main() -> None:
+    """Write the recordings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, help='folder to write')
     parser.add_argument('--train', type=int, default=60, help='training recordings (default: %(default)s)')

@@ -58,6 +58,7 @@ def moving_digit(
 
 
 def main() -> None:
+    """Write the videos and their lists."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, help='folder to write')
     parser.add_argument('--train', type=int, default=2400, help='training videos (default: %(default)s)')

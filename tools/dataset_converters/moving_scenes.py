@@ -43,6 +43,7 @@ class Mover:
         self.step = speed * np.array([np.sin(angle), np.cos(angle)])
 
     def at(self, t: int) -> np.ndarray:
+        """Row and column (2,) at frame ``t``."""
         place = np.mod(self.start + t * self.step, 2 * self.limits)
         return np.where(place > self.limits, 2 * self.limits - place, place)
 
@@ -80,6 +81,7 @@ def scene(
 
 
 def write(path: Path, image: np.ndarray) -> None:
+    """Write a picture and its folder; OSError if it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95]):
         raise OSError(f'cannot write {path}')
@@ -103,6 +105,7 @@ def write_cityscapes(root: Path, split: str, index: int, clip: np.ndarray, label
 
 
 def main() -> None:
+    """Write both layouts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, help='folder to write')
     parser.add_argument('--train', type=int, default=120, help='training videos (default: %(default)s)')

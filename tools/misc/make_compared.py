@@ -29,6 +29,7 @@ PAGE = ROOT / 'docs' / 'compared_systems.md'
 
 
 def main() -> None:
+    """Check the parameters, then write the page or print rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--only', nargs='+', metavar='CONFIG', help='print the rows of these configs, write nothing')
     args = parser.parse_args()

@@ -50,6 +50,11 @@ def describe(checkpoint: dict[str, Any], weights: dict[str, torch.Tensor]) -> st
 
 
 def run(args: argparse.Namespace) -> None:
+    """Convert a file and say what was found.
+
+    Raises:
+        ValueError: it is not a checkpoint of the kind that is to be converted.
+    """
     checkpoint: Any = load_checkpoint(args.input, 'cpu')
     weights = official_weights(checkpoint)
     if args.to_official:
@@ -80,6 +85,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    """Read the command line and convert; an error is a line and exit code 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('input', metavar='IN', type=Path, help='checkpoint to read')
     parser.add_argument('output', metavar='OUT', type=Path, help='checkpoint to write')

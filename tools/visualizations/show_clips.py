@@ -34,6 +34,7 @@ def read_frames(path: Path, count: int) -> np.ndarray:
 
 
 def main() -> None:
+    """Draw the picture and print the accuracy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('predictions', type=Path, help='the dumped predictions')
     parser.add_argument('ann_file', type=Path, help='the list of videos that was tested')

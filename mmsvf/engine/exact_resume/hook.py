@@ -81,9 +81,11 @@ class ExactResumeHook(Hook):
         self.strict = strict
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Note the number of samples per step."""
         checkpoint['meta']['samples_a_step'] = samples_a_step(runner)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Refuse to resume from a checkpoint of another training."""
         if not runner.cfg.get('resume'):
             return
         instead = 'to start a new training from its weights leave --resume out and give --cfg-options load_from=FILE'
@@ -125,6 +127,7 @@ class ExactResumeHook(Hook):
             runner.logger.warning(message)
 
     def before_train(self, runner: Any) -> None:
+        """Set the seed, skip the data of the past, and make up for a validation that was due."""
         loop = runner.train_loop
         sampler = self._sampler(loop.dataloader)
         if sampler is not None:
@@ -155,6 +158,7 @@ class ExactResumeHook(Hook):
         return sampler if isinstance(sampler, NumberedSampler) else None
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed the model's random numbers by the iteration."""
         seed_generators(runner.seed, get_rank(), runner.iter)
         if torch.cuda.is_available():
             torch.cuda.manual_seed(runner.seed + runner.iter * 1_000_003 + get_rank())

@@ -63,6 +63,7 @@ class FiniteHook(Hook):
             part.step = self._look_first(runner, part, part.step)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Note the batch's samples, whose files an error names."""
         self.drawn += drawn_indices(data_batch)
 
     def _keep_loss(self, backward: Callable[..., None]) -> Callable[..., None]:
@@ -119,6 +120,7 @@ class FiniteHook(Hook):
         runner.logger.log(logging.WARNING, f'{message}: this step is left out ({self.skipped} of at most {most})')
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Stop at a loss that is not finite."""
         pending = self.drawn and self.max_skipped  # no step was due: the next look decides
         if self.skipped or pending or not self.every_n_train_iters(runner, self.interval):
             return
@@ -134,6 +136,7 @@ class FiniteHook(Hook):
             )
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Refuse to write weights that are not finite."""
         weights = checkpoint.get('state_dict', {})
         bad = not_finite(weights.items())
         if bad:

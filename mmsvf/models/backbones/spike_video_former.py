@@ -53,6 +53,7 @@ class Stage(nn.Module):
         self.with_cp = with_cp
 
     def forward(self, x: Tensor) -> Tensor:
+        """A clip TBCHW to membranes TBCHW, of the next width and size."""
         x = recomputed(self.downsample, x) if self.with_cp else self.downsample(x)
         for block in self.blocks:
             x = block(x)
@@ -86,6 +87,14 @@ class SpikeVideoFormer(ClipBackbone):
 
     Raises:
         ValueError: an unknown arch, option or value; the message has the allowed ones.
+
+    Example:
+        >>> from mmsvf.models import SpikeVideoFormer
+        >>> backbone = SpikeVideoFormer(arch='small')
+        >>> backbone(torch.randn(1, 3, 4, 64, 64)).shape  # a video, B C T H W
+        torch.Size([1, 360, 4, 4, 4])
+        >>> backbone(torch.randn(2, 3, 64, 64)).shape  # images
+        torch.Size([2, 360, 4, 4])
     """
 
     @renamed(heads='num_heads')

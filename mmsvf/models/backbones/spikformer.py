@@ -51,6 +51,7 @@ class SpikformerBlock(SpikeTransformerBlock):
         self.attn_lif, self.mlp_lif = build_neuron(neuron), build_neuron(neuron)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Sums of spikes TBCHW to sums of spikes of the same shape."""
         x = x + self.attn_lif(self.attn(x))
         return x + self.mlp_lif(self.mlp(x))
 

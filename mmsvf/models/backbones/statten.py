@@ -54,6 +54,7 @@ class Positioned(nn.Module):
         self.split, self.position = split, position
 
     def forward(self, x: Tensor) -> Tensor:
+        """A clip TBCHW to membranes (Spikformer: sums of spikes) TBCHW of the next width and size."""
         x = self.split(x)
         return x + self.position(x)
 

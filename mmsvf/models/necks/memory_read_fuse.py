@@ -33,6 +33,12 @@ class MemoryReadFuse(BaseModule):
     Raises:
         ValueError: an unknown option or value, heads that do not divide a width, not one ``reference_size`` a scale,
             or other feature maps.
+
+    Example:
+        >>> from mmsvf.models import MemoryReadFuse
+        >>> scales = torch.randn(1, 32, 4, 16, 16), torch.randn(1, 64, 4, 8, 8)  # B C T H W
+        >>> [tuple(x.shape) for x in MemoryReadFuse(in_channels=(32, 64))(scales)]
+        [(1, 32, 16, 16), (1, 64, 8, 8)]
     """
 
     @renamed(heads='num_heads', threshold='v_threshold')
