@@ -47,7 +47,7 @@ def at_rate(layers: Sequence[Layer], model: Any, rate: float) -> list[Layer]:
 
 
 def small(shape: Sequence[int]) -> tuple[int, ...]:
-    """A smaller input, to wake a network with: four steps, sides of 64."""
+    """The shape of a smaller input, to calibrate BatchNorms on: up to four steps, sides of up to 64."""
     *first, height, width = shape
     steps = [min(4, t) for t in first[1:]]
     return (first[0], *steps, min(height, 64), min(width, 64))

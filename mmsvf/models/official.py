@@ -1,6 +1,6 @@
 """The authors' checkpoints: their names of parameters and ours, in both directions.
 
-Source: the key list of the authors' SpikeVideoFormer and Meta-SpikeFormer models.
+Source: the key list of the authors' SpikeVideoFormer and Meta-SpikeFormer models. D50 is a row of docs/faithfulness.md.
 """
 
 from __future__ import annotations

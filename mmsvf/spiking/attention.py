@@ -1,6 +1,7 @@
 """Spike-driven self-attention: seven space-time designs.
 
 Letters as in :mod:`mmsvf.spiking.attention_reads`. Source: SpikeVideoFormer Sec. 3.4, Table 1 and App. C.
+D22 is a row of docs/faithfulness.md.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .attention_reads import AttentionRead, count_keys, merge_heads, split_heads
 from .layers import PointwiseConv, RepConv, over_images
 from .neuron import IntegerLIF, NeuronSpec, build_neuron
 
-# tokens that attend to each other, one entry an attention read
+# tokens that attend to each other, one entry per attention read
 SPACE_TIME = {
     'joint': ('clip',),
     'hierarchical': ('frame', 'location'),

@@ -4,6 +4,7 @@ Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space, ``M`` head
 ``D`` channels of a head (C = M * D).
 
 Source: SpikeVideoFormer Sec. 3.3, App. C; defaults from the authors' code. ``block`` is STAtten's (arXiv 2409.19764).
+D55 is a row of docs/faithfulness.md.
 """
 
 from __future__ import annotations
@@ -63,10 +64,10 @@ def merge_heads(x: Tensor, tokens: str, shape: tuple[int, int, int, int]) -> Ten
 
 
 def count_keys(tokens: str, size: Sequence[int], steps: int = 1) -> int:
-    """How many keys a query meets in a clip of ``size`` (T, H, W), with ``steps`` time steps a block.
+    """How many keys a query meets in a clip of ``size`` (T, H, W), with ``steps`` time steps per block.
 
     Raises:
-        ValueError: ``size`` is not three positive integers, or one frame where a memory reads those before.
+        ValueError: ``size`` is not three positive integers, or has one frame where a memory reads the earlier ones.
     """
     whole = isinstance(size, Sequence) and len(size) == 3 and all(type(n) is int and n > 0 for n in size)
     if not whole or (tokens == 'memory' and size[0] < 2):

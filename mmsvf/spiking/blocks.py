@@ -15,7 +15,7 @@ from .recompute import recomputed
 
 
 def attention_of_block(attention: dict[str, Any], index: int) -> dict[str, Any]:
-    """Options of the attention of a block: of several ``space_time`` designs each has its turn."""
+    """Options of a block's attention; the designs of a list ``space_time`` take turns from block to block."""
     designs = attention.get('space_time')
     if not isinstance(designs, (list, tuple)):
         return attention

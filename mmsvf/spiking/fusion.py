@@ -1,8 +1,8 @@
 """The exact inference form of a network: fewer layers, the same function.
 
 Every BatchNorm behind a convolution becomes part of it (:mod:`.folding`). Queries, keys and values of the same spikes
-come from one product. Scale and BatchNorm after an attention score are one scale and one shift. Spikes take the place
-of what they are made from.
+come from one product. Scale and BatchNorm after an attention score are one scale and one shift. Spikes are written over
+the membranes they come from.
 
 Sums are rounded in another order: membranes agree to about 1e-6, and a spike whose membrane lies that close to its
 threshold may differ.
@@ -95,7 +95,7 @@ class JoinedMemoryRead(Joined, MemoryRead):
 
 
 def _fold_norms(layer: Any, merge: bool) -> nn.Module:
-    """What a layer lists in ``folds``."""
+    """Fold what a layer lists in ``folds``, in place."""
     for conv, norm, neuron in layer.folds:
         if norm and isinstance(getattr(layer, norm), _BatchNorm):
             setattr(layer, conv, fold(getattr(layer, conv), getattr(layer, norm)))
@@ -105,7 +105,7 @@ def _fold_norms(layer: Any, merge: bool) -> nn.Module:
 
 
 def _fold_read(read: Any, merge: bool) -> nn.Module:
-    """Scale and BatchNorm of an attention read as one scale and one shift a channel."""
+    """Scale and BatchNorm of an attention read as one scale and one shift per channel."""
     overwrite(read.lif)
     if read.norm is not None:
         scale, shift = affine(read.norm)
@@ -113,7 +113,7 @@ def _fold_read(read: Any, merge: bool) -> nn.Module:
     return read
 
 
-# what makes the form of a layer whose class does not list ``folds``
+# how a layer is folded whose class does not list ``folds``
 FORMS: dict[type, Callable[[Any, bool], nn.Module]] = {
     **dict.fromkeys((RepConv, PointwiseConv), lambda conv, merge: folded([conv], merge)),
     AttentionRead: _fold_read,
@@ -125,7 +125,7 @@ PARTS = nn.Conv2d, _BatchNorm, nn.SyncBatchNorm
 
 
 def _kind(module: nn.Module) -> Any:
-    """The nearest class in a module's line of descent of which it is known how it folds."""
+    """The nearest of a module's base classes of which it is known how it folds."""
     return next((k for k in type(module).__mro__ if k in FORMS or k in PARTS or 'folds' in vars(k)), None)
 
 
@@ -175,7 +175,7 @@ def _check_plain(model: nn.Module, layers: Sequence[nn.Module]) -> None:
 
 
 def _replace(module: nn.Module, merge: bool, done: dict[nn.Module, nn.Module]) -> nn.Module:
-    """The form of a module, and of those in it that are not part of that; ``done`` has one of each so far."""
+    """The fused form of a module and of those inside it; ``done`` keeps it, since a module may be in several places."""
     if module not in done:
         done[module] = module
         if _folds(module):

@@ -125,6 +125,6 @@ def _check_exact(tokens: int, channels: int, dtype: torch.dtype) -> None:
     limit = round(2 / torch.finfo(dtype).eps)
     if tokens * channels > limit:
         raise ValueError(
-            f'{tokens} key tokens x {channels} channels a head can sum to {tokens * channels}, beyond the {limit} '
+            f'{tokens} key tokens x {channels} channels per head can sum to {tokens * channels}, beyond the {limit} '
             f'up to which {dtype} counts exactly: use fewer frames or smaller ones, more heads, or float64 spikes'
         )

@@ -84,7 +84,7 @@ def unroll_integer_spikes(spikes: Tensor, max_value: int) -> Tensor:
 
     Sub-step d of a time step fires where the integer exceeds d, so the sum over a time step's
     sub-steps is the integer, and so is every sum of synaptic input downstream (a bias counts
-    once a time step). :func:`sum_sub_steps` is the inverse.
+    once per time step). :func:`sum_sub_steps` is the inverse.
 
     Raises:
         ValueError: a value is not an integer from 0 to ``max_value``.

@@ -53,7 +53,7 @@ class OptionalCache(FunctionCache):
 
 
 def warn_of_cache(error: Exception) -> None:
-    """Say once a process that kernels are compiled in memory, and why."""
+    """Say once per process that kernels are compiled in memory, and why."""
     if not OptionalCache.warned:
         OptionalCache.warned = True
         warnings.warn(

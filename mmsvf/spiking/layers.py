@@ -3,8 +3,8 @@
 Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space. Convolutions and norms see
 ``T * B`` images; only neurons (and joint attention) see time.
 
-``folds`` lists what :func:`mmsvf.fuse` makes one of: a convolution, the norm behind it, and the neuron that alone reads
-the result. It holds for subclasses that leave the methods as they are; others list their own.
+``folds`` lists by name what :func:`mmsvf.fuse` folds into one layer: a convolution, the norm behind it, and the neuron
+that alone reads the result. Subclasses that change a method list their own.
 
 Source: SpikeVideoFormer Eq. 1 and 2, Table 7; the graph of the authors' model.
 """
@@ -125,7 +125,7 @@ class RepConv(nn.Module):
 
     1x1 -> BN -> depth-wise 3x3 -> 1x1 -> BN -> BN, no bias. The border of the depth-wise
     convolution is what the first BN makes of zero, by its running statistics and without a
-    gradient (also in training, as in the authors' code), so that the fold is exact.
+    gradient (also in training, as in the authors' code), so that merging is exact.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -196,7 +196,7 @@ class PatchSplit(nn.Module):
         self.pool = nn.MaxPool2d(3, 2, 1) if pool else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """A clip TBCHW to (T, B, out_channels, H, W), half the size with ``pool``: spikes, or membranes without neuron."""
+        """A clip TBCHW to spikes, without neuron membranes, (T, B, out_channels, H, W); ``pool`` halves H and W."""
         x = over_images(lambda i: self.norm(self.conv(i)), x)
         x = x if self.lif is None else self.lif(x)
         return x if self.pool is None else over_images(self.pool, x)
@@ -205,7 +205,7 @@ class PatchSplit(nn.Module):
 def conv_of_spikes(conv: nn.Conv2d, spikes: Tensor, max_value: int | None = None) -> Tensor:
     """A convolution of spikes TBCHW; with ``max_value`` of integer spikes as that many binary sub-steps.
 
-    The sum over the sub-steps is that of the integers; the bias counts once a time step.
+    The sum over the sub-steps is that of the integers; the bias counts once per time step.
     """
     if max_value is None:
         return over_images(conv, spikes)

@@ -117,7 +117,7 @@ class LIF(Leaky, sj.LIFNode):
 
 
 class LearnableLIF(Leaky, sj.ParametricLIFNode):
-    """LIF whose leak is learnt: 1/tau = sigmoid(w), one ``w`` a layer (Fang et al., ICCV 2021).
+    """LIF whose leak is learnt: 1/tau = sigmoid(w), one ``w`` per layer (Fang et al., ICCV 2021).
 
     Arguments as in :class:`LIF`; ``tau`` is the value at the start of training.
 

@@ -1,6 +1,7 @@
 """Reading the memory of earlier frames into the last one, by spike-driven cross-attention.
 
-Letters as in :mod:`mmsvf.spiking.layers`. Source: SpikeVideoFormer App. I; what it leaves open is decided in D15.
+Letters as in :mod:`mmsvf.spiking.layers`. Source: SpikeVideoFormer App. I; what it leaves open is in
+docs/faithfulness.md, D15.
 """
 
 from __future__ import annotations

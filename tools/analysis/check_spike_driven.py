@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """List every synaptic layer whose input is not spikes; exit with 1 if one is unexpected.
 
-Expected are the first layer, on the network's real input; what a RepConv has inside, which is one
-convolution of spikes when folded; and the point-wise convolution behind SepConv's depth-wise one. --allow adds to
+Expected are the first layer, on the network's real input; what a RepConv has inside, which merges
+into one convolution of spikes; and the point-wise convolution behind SepConv's depth-wise one. --allow adds to
 them. Without a checkpoint the norms are set so that random input makes the network spike.
 """
 

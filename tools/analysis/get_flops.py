@@ -2,7 +2,8 @@
 """Parameters and multiply-adds of any OpenMMLab config's model, every layer taken as dense, by part.
 
 Multiply-adds are of one input of the test pipeline's size (one view of a clip), or of --shape. RepConv is
-counted as it is trained ("factored") and folded ("merged"). tools/analysis/energy.py says what is left of them.
+counted as it is trained ("factored") and as one dense 3x3 convolution ("merged"). tools/analysis/energy.py says what
+is left of them.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ def main() -> None:
     console.print(table)
     merged = dense_merged_macs(layers, model)
     print(f'parameters: {parameters / 1e6:.2f} M (norms included)')
-    print(f'multiply-adds: {macs / 1e9:.4g} G, {macs / frames / 1e9:.4g} G a frame')
+    print(f'multiply-adds: {macs / 1e9:.4g} G, {macs / frames / 1e9:.4g} G per frame')
     if merged != macs:
-        print(f'with RepConv merged: {merged / 1e9:.4g} G, {merged / frames / 1e9:.4g} G a frame')
+        print(f'with RepConv merged: {merged / 1e9:.4g} G, {merged / frames / 1e9:.4g} G per frame')
     for note in notes[:-1]:
         print(f'- {note}')
 

@@ -27,7 +27,7 @@ def _sdpa(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
     return sdpa_flop_count(query.shape, key.shape, value.shape)
 
 
-# FLOPs (two a multiply-add) by operation, and which arguments are multiplied
+# FLOPs (two per multiply-add) by operation, and which arguments are multiplied
 FLOPS: dict[Any, Callable[..., int]] = {
     **{op: flops for op, flops in flop_registry.items() if 'backward' not in str(op)},
     aten._scaled_dot_product_flash_attention_for_cpu: _sdpa,

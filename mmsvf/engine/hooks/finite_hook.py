@@ -1,4 +1,4 @@
-"""A training that has diverged stops before its weights take what is not finite."""
+"""A training that has diverged stops before its weights are NaN or infinite."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class FiniteHook(Hook):
     with clipping, which spreads a NaN over all tensors.
 
     Args:
-        interval: Optimizer steps between looks, each of which waits for the GPU. Above 1 the weights may have taken
-            what is not finite before it is seen; the message then says so, and names the files since the last look.
+        interval: Optimizer steps between looks, each of which waits for the GPU. Above 1 the weights may be NaN
+            or infinite before it is seen; the message then says so, and names the files since the last look.
         max_skipped: So many steps in a row with such a gradient are left out instead. A loss scaler (``--amp``)
             leaves out up to 20 in any case, while it looks for its scale.
 

@@ -1,7 +1,7 @@
 """SpikeVideoFormer backbone (ICML 2025, arXiv 2505.10352).
 
 Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space. Outside BCTHW (video) or
-BCHW (image); inside TBCHW.
+BCHW (image); inside TBCHW. D1 is a row of docs/faithfulness.md.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def arch_settings(embed_dims: Sequence[int], depths: Sequence[int] = DEPTHS) -> 
     """Check an ``arch``: a width and a number of blocks for each of the five stages."""
     for name, values in (('embed_dims', embed_dims), ('depths', depths)):
         if len(values) != len(STRIDES) or not all(isinstance(v, int) and v > 0 for v in values):
-            raise ValueError(f'arch {name}={values!r}: five positive integers, one a stage, such as {ARCHS["small"]}')
+            raise ValueError(f'arch {name}={values!r}: five positive integers, one per stage, such as {ARCHS["small"]}')
     return tuple(embed_dims), tuple(depths)
 
 
@@ -69,7 +69,7 @@ class SpikeVideoFormer(ClipBackbone):
     Args:
         arch: 'small', 'medium', 'large', 'x-large', or ``dict(embed_dims=(...), depths=(...))``
             with five integers each. Strides of the stages are 2, 4, 8, 16, 16.
-        in_channels: Channels of the input: 3 for frames, or an event stream's bins a step.
+        in_channels: Channels of the input: 3 for frames, or an event stream's bins per step.
         num_heads: Attention heads; they divide the last two widths.
         mlp_ratio: Hidden width of the channel MLP over its width.
         attention: Further arguments of :class:`mmsvf.spiking.SpikeAttention`, such as

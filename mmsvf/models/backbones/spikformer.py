@@ -65,7 +65,7 @@ class Spikformer(ClipBackbone):
 
     Args:
         arch: '8-384', '8-512', '8-768' (blocks and width), or ``dict(depth=..., embed_dim=..., num_heads=...)``.
-        in_channels: Channels of the input: 3 for frames, or an event stream's bins a step.
+        in_channels: Channels of the input: 3 for frames, or an event stream's bins per step.
         space_time: 'neuron' attends within a frame, as published; 'joint' within the clip: the starred rows of the
             SpikeVideoFormer paper.
         mlp_ratio: Hidden width of the channel MLP over its width.

@@ -47,7 +47,7 @@ def patch_strides(pooling: str) -> tuple[int, ...]:
 
 
 class Positioned(nn.Module):
-    """The last stage of a patch splitting, plus what a 3x3 convolution makes of it: the place of its tokens."""
+    """The last stage of a patch splitting and its relative position embedding by a 3x3 convolution: x + position(x)."""
 
     def __init__(self, split: nn.Module, position: nn.Module) -> None:
         super().__init__()
