@@ -39,10 +39,11 @@ class BuildWithMim(build_py):
 # must not replace a torch, an mmcv or an OpenCV that is there (README, "Install").
 MMENGINE = ['addict', 'matplotlib', 'numpy', 'packaging', 'Pillow', 'pyyaml', 'rich', 'scipy', 'termcolor', 'yapf']
 MMENGINE += ['tensorboard']
-ACTION = [*MMENGINE, 'decord>=0.4.1', 'einops', 'importlib-metadata']
-SEG = [*MMENGINE, 'ftfy', 'prettytable', 'regex']
+ACTION = [*MMENGINE, 'av', 'decord>=0.4.1', 'einops', 'importlib-metadata']
+SEG = [*MMENGINE, 'av', 'ftfy', 'prettytable', 'regex']
 POSE = [
     *MMENGINE,
+    'av',
     'joblib',
     'json-tricks',
     'munkres',

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from mmsvf.arguments import check_heads, renamed
+from mmsvf.plug_ins import find
 from mmsvf.precision import FullPrecision
 
 from .hamming import dot_attention, hamming_attention
 from .layers import over_images
-from .neuron import NeuronSpec, build_neuron
+from .neuron import FromRest, NeuronSpec, build_neuron
 
 
 class Score(NamedTuple):
@@ -91,7 +92,7 @@ class AttentionRead(FullPrecision):
         channels: int,
         num_heads: int,
         tokens: str,
-        score: str = 'hamming',
+        score: str | Callable[..., Tensor] = 'hamming',
         scale: float | str | None = None,
         norm: bool | None = None,
         v_threshold: float | None = None,
@@ -100,10 +101,11 @@ class AttentionRead(FullPrecision):
         reference_tokens: int | None = None,
     ) -> None:
         super().__init__()
-        if score not in SCORES:
-            raise ValueError(f'score={score!r}; choose one of {sorted(SCORES)}')
+        default = find('score', score, SCORES)
+        if not isinstance(default, Score):  # a user's own
+            default = Score(default, scale=None, norm=True, v_threshold=1.0)
+        self.attend = default.attend
         check_heads(num_heads, channels)
-        default = SCORES[score]
         scale = default.scale if scale is None else scale
         self.block_steps = block_steps
         self.shrinks: str | None = None  # the scale's part that depends on the size of the feature map
@@ -125,8 +127,8 @@ class AttentionRead(FullPrecision):
         self.scale = float(scale)
         self.norm = nn.BatchNorm2d(channels) if (default.norm if norm is None else norm) else None
         self.lif = build_neuron(neuron, v_threshold=default.v_threshold if v_threshold is None else v_threshold)
-        if self.norm is not None and neuron is not None:  # without one the projections refuse
-            node: Any = self.lif
+        node: Any = self.lif
+        if self.norm is not None and isinstance(node, FromRest):
             # A score above its mean fires. From a bias of zero no neuron does while queries are sparse: the score is
             # largest where the query is silent, so its distribution ends shortly above the mean. The BatchNorms of the
             # convolution that follows then see constants, and each multiplies the gradient by up to 316 (D55).
@@ -148,7 +150,7 @@ class AttentionRead(FullPrecision):
         scale = self.scale if self.shrinks is None else self.scale / SIZE_SCALES[self.shrinks](h, self.block_steps)
         if self.reference_tokens is not None:  # a factor of exactly 1 at the reference size
             scale = scale * (self.reference_tokens / tokens[1].shape[-2])
-        x = SCORES[self.score].attend(*tokens, scale=scale)
+        x = self.attend(*tokens, scale=scale)
         x = merge_heads(x, self.tokens, (t, b, h, w))
         return self.lif(x if self.norm is None else over_images(self.norm, x)).to(q.dtype)
 
