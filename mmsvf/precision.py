@@ -52,7 +52,7 @@ class _Exact(ExitStack):
 class FullPrecision(nn.Module):
     """A module whose weights stay as precise as they are when ``.half()`` or ``.bfloat16()`` turns the model around it.
 
-    For what takes sums that half precision does not hold; it casts its inputs and outputs itself.
+    For modules whose sums half precision cannot hold; they cast their inputs and outputs themselves.
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:

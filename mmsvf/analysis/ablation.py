@@ -128,7 +128,9 @@ def call(folder: Path, threads: int, until: float, tool: Path, *arguments: objec
             timeout = None if left == float('inf') else left
             code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=env, timeout=timeout).returncode
     except subprocess.TimeoutExpired:
-        raise RuntimeError(f'the time is over before {tool.name} has ended; the same command goes on with it') from None
+        raise RuntimeError(
+            f'the time is over before {tool.name} has ended; the same command goes on from there'
+        ) from None
     if code:
         raise RuntimeError(f'{tool.name} failed with {code}; {log} ends: {" ".join(log.read_text().splitlines()[-3:])}')
 

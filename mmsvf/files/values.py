@@ -106,7 +106,7 @@ class Array(StandIn):
             shape = tuple(int(n) for n in shape)
             assert isinstance(dtype, Dtype) and all(n >= 0 for n in shape)
         except (TypeError, ValueError, AssertionError):
-            raise UnpicklingError(f'{REFUSED}: an array with a state that is none') from None
+            raise UnpicklingError(f'{REFUSED}: an array with a malformed state') from None
         self.value, self.items = _array(dtype, shape, bool(fortran), content)
 
     def real(self, resolve: Callable[[Any], Any]) -> np.ndarray:
@@ -154,7 +154,7 @@ class History(StandIn):
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict):
-            raise UnpicklingError(f'{REFUSED}: a HistoryBuffer with a state that is none')
+            raise UnpicklingError(f'{REFUSED}: a HistoryBuffer with a malformed state')
         self.state = state
 
     def real(self, resolve: Callable[[Any], Any]) -> Any:
@@ -205,7 +205,7 @@ class Options(StandIn):
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-            raise UnpicklingError(f'{REFUSED}: a Namespace with a state that is none')
+            raise UnpicklingError(f'{REFUSED}: a Namespace with a malformed state')
         self.state = state
 
     def real(self, resolve: Callable[[Any], Any]) -> argparse.Namespace:
@@ -246,7 +246,7 @@ class Storage(StandIn):
                 self.storage = torch.load(io.BytesIO(self.content), 'cpu', weights_only=True)
             except Exception as error:  # a damaged file fails in many ways; torch's message may recommend to run it
                 asked = re.search(r'GLOBAL (\S+)', str(error))
-                what = f'that asks for {asked[1]}' if asked else 'that is none'
+                what = f'that asks for {asked[1]}' if asked else 'that torch cannot read'
                 raise UnpicklingError(f'{REFUSED}: a tensor with content {what}') from None
         return self.storage
 

@@ -49,7 +49,7 @@ def main() -> int:
         print(line(finding, finding in unexpected))
     silent = [layer.name for layer in layers if layer.rate == 0]
     if silent:
-        print(f'{len(silent)} layers saw no spike at all, so what they take cannot be told: {", ".join(silent)}')
+        print(f'{len(silent)} layers saw zeros alone, so the kind of their input is unknown: {", ".join(silent)}')
     print(
         f'{len(layers)} layers: {len(layers) - len(findings)} on spikes, {len(findings) - len(unexpected)} expected on '
         f'other input, {len(unexpected)} unexpected'

@@ -1,7 +1,7 @@
 """Spikformer (ICLR 2023, arXiv 2209.15425): spiking self-attention in blocks whose shortcuts add spikes.
 
 Layers, order and biases are the authors'. Their parameters (29,689,384 for 8-512, 66,338,632 for 8-768, with 1000
-classes) leave six times the width for the biases of a block: of the attention's output and of both layers of the MLP.
+classes) leave 6 C biases per block of width C: C of the attention's output, 4 C and C of the MLP's layers.
 """
 
 from __future__ import annotations
