@@ -64,9 +64,9 @@ def official_name(name: str) -> str:
 def official_arch(state_dict: Mapping[str, Tensor], space_time: str | None = None) -> dict[str, Any]:
     """Arguments of :class:`SpikeVideoFormer` (arch, in_channels, attention) that the authors' weights fit.
 
-    The score is told by ``attn_bn``, which only Hamming attention has. **Heads and space-time design are not told by the
-    weights**: heads are left at the backbone's default, 8 in all of the authors' models, and the design is that of
-    the model the score belongs to, joint for SpikeVideoFormer (Hamming) and within a step for the published
+    The score is told by ``attn_bn``, which only Hamming attention has. **The weights do not tell the heads and the
+    space-time design**: heads are left at the backbone's default, 8 in all of the authors' models, and the design is
+    that of the model the score belongs to, joint for SpikeVideoFormer (Hamming) and within a step for the published
     Meta-SpikeFormer (dot product, ``space_time='neuron'``; D50).
 
     Args:
