@@ -8,6 +8,7 @@ from mmsvf.engine.run_config import add_common_arguments, plain_messages
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
     parser.add_argument(
