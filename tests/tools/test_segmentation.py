@@ -78,9 +78,9 @@ def test_stage_two_trains_only_the_memory_and_shows_what_it_sees(scenes, stage_o
     assert len(masks) == 3 * 18, 'one file a frame, and no video over another'
     assert {p.parent.name for p in masks} == {'val_000', 'val_001', 'val_002'}
     assert np.unique(cv2.imread(str(masks[0]), cv2.IMREAD_UNCHANGED)).min() >= 1
-    shown = cv2.imread(str(tmp_path / 'shown' / 'val_001' / '00000004.png'))
-    assert shown.shape == (64, 96 + 160, 3)
-    video = cv2.VideoCapture(str(tmp_path / 'shown' / 'val_001.mp4'))
+    shown = cv2.imread(str(tmp_path / 'shown' / 'vis_data' / 'vis_image' / 'test_val_001_4.png'))
+    assert shown.shape == (64, 2 * 96, 3), 'the truth beside the prediction'
+    video = cv2.VideoCapture(str(tmp_path / 'shown' / 'vis_data' / 'test_val_001.mp4'))
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 18
 
 
