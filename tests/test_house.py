@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 # from the ground up; what stands on one floor does not know of each other
 FLOORS = [
-    {'version', 'compat', 'frameworks', 'precision'},
+    {'version', 'arguments', 'compat', 'frameworks', 'plug_ins', 'precision'},
     {'files'},
     {'registry', 'spiking', 'body'},
     {'lazy_exports'},

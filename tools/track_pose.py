@@ -46,14 +46,14 @@ def main() -> None:
     cfg = prepare(args)
     require_file(args.checkpoint)
     data = cfg.test_dataloader.dataset
-    step = args.step or data.durations[0] / data.steps
+    step = args.step or data.durations[0] / data.time_steps
     clip = read_clip(args.input, data.modality, step, data.data_root, args.fps)
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
     load_checkpoint(model, args.checkpoint, map_location='cpu')
     model.to(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     pipeline = [transform for transform in data.pipeline if not transform.type.endswith('PackPoseClip')]
-    track = track_pose(model, clip.pictures, args.window or data.steps, args.overlap, data.modality, pipeline)
+    track = track_pose(model, clip.pictures, args.window or data.time_steps, args.overlap, data.modality, pipeline)
     out = args.out or Path(cfg.work_dir) / 'tracks' / Path(args.input).stem
     out.parent.mkdir(parents=True, exist_ok=True)
     times = clip.step * np.arange(len(clip.pictures))

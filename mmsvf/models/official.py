@@ -116,7 +116,7 @@ def from_official(state_dict: Mapping[str, Tensor], head: str = 'cls_head') -> d
     settings = official_arch(state_dict)
     width = settings['arch']['embed_dims'][-1]
     with torch.device('meta'):
-        backbone = SpikeVideoFormer(**settings, heads=1)
+        backbone = SpikeVideoFormer(**settings, num_heads=1)
     expected = {f'backbone.{key}': tuple(value.shape) for key, value in backbone.state_dict().items()}
     for ours, theirs in (('fc', 'head'), ('fc_kd', 'head_kd')):
         if any(key.startswith(f'{theirs}.') for key in state_dict):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch import Tensor, nn
 
-from .arguments import check_arguments
+from mmsvf.arguments import check_arguments
+from mmsvf.plug_ins import find
+
 from .attention import SpikeAttention
 from .layers import ChannelConv, ChannelMLP, SepConv
 from .neuron import NeuronSpec
@@ -62,17 +65,19 @@ class SpikeTransformerBlock(nn.Module):
 
     Args:
         channels: Width C.
-        heads: Attention heads.
+        num_heads: Attention heads.
         mlp_ratio: Hidden width of the MLP over C.
         neuron: Neuron of the MLP, and of the attention unless ``attention`` names its own.
-        attention: Further arguments of :class:`SpikeAttention`.
+        attention: Further arguments of :class:`SpikeAttention`, or of the ``type`` it names: one's own module of
+            ``channels`` that takes membranes TBCHW to TBCHW (:mod:`mmsvf.plug_ins`). It is given ``num_heads`` and
+            ``neuron`` if it takes them, and starts the block as the identity if its ``last_norm`` is a BatchNorm.
         with_cp: As in :class:`SpikeConvBlock`.
     """
 
     def __init__(
         self,
         channels: int,
-        heads: int = 8,
+        num_heads: int = 8,
         mlp_ratio: float = 4,
         neuron: NeuronSpec = 'official',
         attention: dict[str, Any] | None = None,
@@ -80,15 +85,18 @@ class SpikeTransformerBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.with_cp = with_cp
-        attention = {'neuron': neuron, **(attention or {})}
-        check_arguments(SpikeAttention, attention, 'attention')
-        self.attn = SpikeAttention(channels, **{'heads': heads, **attention})
+        attention = dict(attention or {})
+        kind = find('attention type', attention.pop('type', 'SpikeAttention'), {'SpikeAttention': SpikeAttention})
+        check_arguments(kind, attention, 'attention')
+        taken = inspect.signature(kind).parameters
+        defaults = {k: v for k, v in dict(num_heads=num_heads, neuron=neuron).items() if k in taken}
+        self.attn = kind(channels, **{**defaults, **attention})
         self.mlp = ChannelMLP(channels, mlp_ratio, neuron)
 
-    def last_norms(self) -> tuple[nn.BatchNorm2d, nn.BatchNorm2d]:
+    def last_norms(self) -> tuple[nn.BatchNorm2d, ...]:
         """The norm each residual branch ends with."""
-        unit: Any = self.attn.units[-1]
-        return unit.proj.last_norm, self.mlp.norm2
+        norm = getattr(self.attn, 'last_norm', None)
+        return (self.mlp.norm2,) if norm is None else (norm, self.mlp.norm2)
 
     def forward(self, x: Tensor) -> Tensor:
         for branch in (self.attn, self.mlp):

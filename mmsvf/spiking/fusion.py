@@ -45,7 +45,9 @@ class JointProjection(nn.Module):
         super().__init__()
         self.conv = folded([projection.conv for projection in projections], merge)
         neurons = [projection.lif for projection in projections]
-        alike = len(set(map(repr, neurons))) == 1 and not list(neurons[0].parameters())
+        # a neuron of a user's own may look at more than one channel
+        known = all(getattr(neuron, 'has_operator', False) for neuron in neurons)
+        alike = known and len(set(map(repr, neurons))) == 1 and not list(neurons[0].parameters())
         self.lifs = nn.ModuleList(neurons[:1] if alike else neurons)
         for neuron in self.lifs:
             overwrite(neuron)

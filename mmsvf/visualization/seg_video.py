@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from mmcv.transforms import Compose
 from mmengine.dist import master_only
@@ -14,7 +13,7 @@ from mmseg.visualization import SegLocalVisualizer
 
 from mmsvf.registry import VISUALIZERS
 
-from .video import open_video, write_frame
+from .video import VideoWriter
 
 
 @VISUALIZERS.register_module()
@@ -47,7 +46,7 @@ class SegVideoVisualizer(SegLocalVisualizer):
         self.folder = None if save_dir is None else Path(save_dir, 'vis_data')
         self.transforms, self.fps = Compose(list(transforms)), fps
         self._video: str | None = None
-        self._writer: cv2.VideoWriter | None = None
+        self._writer: VideoWriter | None = None
 
     @master_only
     def add_datasample(
@@ -73,8 +72,8 @@ class SegVideoVisualizer(SegLocalVisualizer):
         if name != self._video or self.folder is None or not self._vis_backends:
             return
         if self._writer is None:
-            self._writer = open_video(self.folder / f'{name}.mp4', image.shape, self.fps)
-        write_frame(self._writer, image[..., ::-1])
+            self._writer = VideoWriter(self.folder / f'{name}.mp4', image.shape, self.fps)
+        self._writer.write(image[..., ::-1])
 
     @master_only
     def close(self) -> None:

@@ -33,10 +33,10 @@ def test_energy_of_test_data(digits, tmp_path):
     files = [f'--{kind}={tmp_path / "out" / f"report.{kind}"}' for kind in ('json', 'csv', 'html')]
     log = tool('analysis/energy', CONFIG, CHECKPOINT, *files, *data(digits))
     text = re.sub(r'\s+', ' ', log)
-    assert "input 1 x 3 x 8 x 48 x 48, T = 8, 8 frame(s) a clip; rates of 3 clip(s), the config's test data" in text
+    assert "input 1 x 3 x 8 x 48 x 48, T = 8, 8 frame(s) per clip; rates of 3 clip(s), the config's test data" in text
     assert 'E_MAC 4.6 pJ, E_AC 0.9 pJ' in text and 'torch 2' in text and 'random' not in text.lower()
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
-    assert report['clips'] == 3 and report['steps'] == report['frames'] == 8
+    assert report['clips'] == 3 and report['time_steps'] == report['frames'] == 8
     assert report['macs'] == pytest.approx(95_578_624, rel=1e-6)
     totals = report['totals']
     assert totals['paper']['mj_a_clip'] < totals['merged']['mj_a_clip'] < totals['strict']['mj_a_clip']

@@ -62,7 +62,7 @@ def count(args: argparse.Namespace) -> Report:
     for x in inputs:
         frames, steps = frames_and_steps(cfg, model, x)
         if counter is None:
-            counter = OperationCounter(model, steps=steps, ignore=NOT_COUNTED)
+            counter = OperationCounter(model, time_steps=steps, ignore=NOT_COUNTED)
         with counter:
             run_model(cfg, model, x)
         clips += 1
@@ -78,7 +78,7 @@ def count(args: argparse.Namespace) -> Report:
         inputs=tuple(x.shape[1:]),
         clips=clips,
         frames=frames,
-        steps=steps,
+        time_steps=steps,
         source=source,
         notes=notes,
         e_mac=args.e_mac * 1e-12,

@@ -66,7 +66,7 @@ def main() -> None:
     model, _ = build_model(cfg, args.checkpoint)
     reads = attention_reads(model)
     if args.list:
-        print('\n'.join(f'{name}: {read.tokens}, {read.score}, {read.heads} heads' for name, read in reads.items()))
+        print('\n'.join(f'{name}: {read.tokens}, {read.score}, {read.num_heads} heads' for name, read in reads.items()))
         return
     if args.video:
         inputs = video_inputs(cfg, model, args.video, args.shape or guess_shape(cfg))

@@ -40,7 +40,7 @@ def describe(checkpoint: dict[str, Any], weights: dict[str, torch.Tensor]) -> st
     backbone = {k[len('backbone.') :]: v for k, v in converted.items() if k.startswith('backbone.')}
     for target in ('hamming', 'dot'):
         with torch.device('meta'):
-            model = SpikeVideoFormer(**{**settings, 'attention': dict(score=target)}, heads=1)
+            model = SpikeVideoFormer(**{**settings, 'attention': dict(score=target)}, num_heads=1)
         report = compare(model.state_dict(), backbone)
         counts = f'{len(report.loaded)} loaded, {len(report.new)} initialised, {len(report.dropped)} left out'
         lines.append(f"backbone into attention=dict(score='{target}'): {counts}")

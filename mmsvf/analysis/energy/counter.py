@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
-from mmsvf.spiking.arguments import check_count
+from mmsvf.arguments import check_count, renamed
 
 from .signals import REAL, Signal, look
 
@@ -158,20 +158,21 @@ class _Dispatch(TorchDispatchMode):
 class OperationCounter:
     """Counts while it is entered::
 
-        with OperationCounter(model, steps=8) as counter:
+        with OperationCounter(model, time_steps=8) as counter:
             model(clip)
         for layer in counter.layers: ...
 
     Args:
         model: Model whose layers are named.
-        steps: Time steps T of the clip, for rates by time step.
+        time_steps: Time steps T of the clip, for rates by time step.
         ignore: Types of modules whose products are left out.
     """
 
-    def __init__(self, model: nn.Module, steps: int | None = None, ignore: Sequence[type[nn.Module]] = ()) -> None:
-        if steps is not None:
-            check_count('steps', steps)
-        self.model, self.steps, self.ignore = model, steps, tuple(ignore)
+    @renamed(steps='time_steps')
+    def __init__(self, model: nn.Module, time_steps: int | None = None, ignore: Sequence[type[nn.Module]] = ()) -> None:
+        if time_steps is not None:
+            check_count('time_steps', time_steps)
+        self.model, self.time_steps, self.ignore = model, time_steps, tuple(ignore)
         self.operations: list[Operation] = []
         self._stack: list[_Frame] = []
         self._handles: list[Any] = []
@@ -213,7 +214,7 @@ class OperationCounter:
         for x, weight in ((a, b), (b, a)):
             name = self._weights.get(weight.untyped_storage().data_ptr())
             if name is not None:
-                signal, count = gate_product(macs, look(x, self.steps), REAL, out)
+                signal, count = gate_product(macs, look(x, self.time_steps), REAL, out)
                 self.operations.append(Operation(name, kind, macs, signal, count))
                 return
         frame = self._stack[-1] if self._stack else _Frame('', self.model)

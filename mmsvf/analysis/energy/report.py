@@ -48,7 +48,7 @@ class Report:
         inputs: Shape of an input.
         clips: Inputs that were run; numbers are means over them.
         frames: Frames of an input.
-        steps: Time steps T.
+        time_steps: Time steps T.
         source: Where the inputs came from.
         notes: What was assumed.
         rows: Layers in the order they ran.
@@ -59,7 +59,7 @@ class Report:
     inputs: tuple[int, ...]
     clips: int
     frames: int
-    steps: int
+    time_steps: int
     source: str
     notes: list[str]
     rows: list[Row] = field(default_factory=list)
@@ -73,8 +73,8 @@ class Report:
         """One line: input, T, source of the rates, versions."""
         shape = ' x '.join(map(str, self.inputs))
         return (
-            f'{self.config}: input {shape}, T = {self.steps}, {self.frames} frame(s) a clip; rates of {self.clips} '
-            f'clip(s), {self.source}; E_MAC {self.e_mac_pj:g} pJ, E_AC {self.e_ac_pj:g} pJ; '
+            f'{self.config}: input {shape}, T = {self.time_steps}, {self.frames} frame(s) per clip; '
+            f'rates of {self.clips} clip(s), {self.source}; E_MAC {self.e_mac_pj:g} pJ, E_AC {self.e_ac_pj:g} pJ; '
             + ', '.join(f'{name} {version}' for name, version in self.versions.items())
         )
 
@@ -117,7 +117,7 @@ def make_report(
     inputs: Sequence[int],
     clips: int,
     frames: int,
-    steps: int,
+    time_steps: int,
     source: str,
     notes: Sequence[str],
     e_mac: float = E_MAC,
@@ -127,7 +127,7 @@ def make_report(
     versions = dict(mmsvf=__version__, torch=torch.__version__, python=platform.python_version())
     parameters = sum(p.numel() for p in model.parameters())
     report = Report(
-        config, tuple(inputs), clips, frames, steps, source, list(notes), parameters=parameters,
+        config, tuple(inputs), clips, frames, time_steps, source, list(notes), parameters=parameters,
         e_mac_pj=e_mac * 1e12, e_ac_pj=e_ac * 1e12, versions=versions,
     )  # fmt: skip
     energies: dict[str, dict[str, float | None]] = {layer.name: dict.fromkeys(CONVENTIONS) for layer in layers}

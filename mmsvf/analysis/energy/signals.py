@@ -65,12 +65,12 @@ def _not_whole(x: Tensor) -> Tensor:
     return x.round().sub_(x)
 
 
-def look(x: Tensor, steps: int | None = None) -> Signal:
+def look(x: Tensor, time_steps: int | None = None) -> Signal:
     """The signal of a tensor, in three passes over it, or less for real numbers.
 
     Args:
         x: Any tensor.
-        steps: Time steps T; rates by time step are those of the first dimension cut into T parts.
+        time_steps: Time steps T; rates by time step are those of the first dimension cut into T parts.
     """
     if x.numel() == 0:
         return REAL
@@ -91,6 +91,6 @@ def look(x: Tensor, steps: int | None = None) -> Signal:
     # single precision counts exactly up to 2 ** 24
     means = x.sum(1, dtype=torch.float32 if x.shape[1] * high < 2**24 else torch.float64).double() / x.shape[1]
     rates = None
-    if steps and len(means) % steps == 0:
-        rates = tuple(means.view(steps, -1).mean(1).tolist())
+    if time_steps and len(means) % time_steps == 0:
+        rates = tuple(means.view(time_steps, -1).mean(1).tolist())
     return Signal(kind, float(means.mean()), rates)

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmsvf.arguments import check_arguments, renamed
 from mmsvf.registry import MODELS
-from mmsvf.spiking.arguments import check_arguments
 from mmsvf.spiking.blocks import SpikeConvBlock, SpikeTransformerBlock, attention_of_block
 from mmsvf.spiking.layers import Downsample
 from mmsvf.spiking.neuron import NeuronSpec
@@ -69,7 +69,7 @@ class SpikeVideoFormer(ClipBackbone):
         arch: 'small', 'medium', 'large', 'x-large', or ``dict(embed_dims=(...), depths=(...))``
             with five integers each. Strides of the stages are 2, 4, 8, 16, 16.
         in_channels: Channels of the input: 3 for frames, or an event stream's bins a step.
-        heads: Attention heads; they divide the last two widths.
+        num_heads: Attention heads; they divide the last two widths.
         mlp_ratio: Hidden width of the channel MLP over its width.
         attention: Further arguments of :class:`mmsvf.spiking.SpikeAttention`, such as
             ``dict(score='dot', space_time='hierarchical', scale=0.125, norm=False)``. With
@@ -88,11 +88,12 @@ class SpikeVideoFormer(ClipBackbone):
         ValueError: an unknown arch, option or value; the message has the allowed ones.
     """
 
+    @renamed(heads='num_heads')
     def __init__(
         self,
         arch: str | dict[str, Any] = 'large',
         in_channels: int = 3,
-        heads: int = 8,
+        num_heads: int = 8,
         mlp_ratio: float = 4,
         attention: dict[str, Any] | None = None,
         neuron: NeuronSpec = 'official',
@@ -117,7 +118,7 @@ class SpikeVideoFormer(ClipBackbone):
                 return SpikeConvBlock(embed_dims[stage], neuron=neuron, with_cp=with_cp)
             number = sum(depths[:stage]) - before + index
             own = attention_of_block(attention, number)
-            return SpikeTransformerBlock(embed_dims[stage], heads, mlp_ratio, neuron, own, with_cp)
+            return SpikeTransformerBlock(embed_dims[stage], num_heads, mlp_ratio, neuron, own, with_cp)
 
         widths = (in_channels, *embed_dims)
         self.stages = nn.ModuleList(

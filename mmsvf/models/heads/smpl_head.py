@@ -11,6 +11,7 @@ from mmengine.structures import InstanceData
 from mmpose.models.heads import BaseHead
 from torch import Tensor, nn
 
+from mmsvf.arguments import check_filled
 from mmsvf.body import (
     JOINTS,
     MMHPSD_INTRINSICS,
@@ -24,7 +25,6 @@ from mmsvf.body import (
 )
 from mmsvf.precision import FullPrecision, full_precision
 from mmsvf.registry import MODELS
-from mmsvf.spiking.arguments import check_filled
 from mmsvf.spiking.neuron import NeuronSpec, build_neuron
 
 SHAPES = 10

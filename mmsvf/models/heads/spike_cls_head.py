@@ -8,8 +8,8 @@ import torch
 from mmaction.models.heads import BaseHead
 from torch import Tensor, nn
 
+from mmsvf.arguments import check_count, check_filled, check_labels
 from mmsvf.registry import MODELS
-from mmsvf.spiking.arguments import check_count, check_filled, check_labels
 from mmsvf.spiking.neuron import NeuronSpec, build_neuron
 
 

@@ -10,9 +10,9 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
+from mmsvf.arguments import check_filled
 from mmsvf.registry import MODELS
 from mmsvf.spiking import IntegerLIF, SpikeConv, build_neuron
-from mmsvf.spiking.arguments import check_filled
 from mmsvf.spiking.layers import conv_of_spikes
 from mmsvf.spiking.neuron import NeuronSpec
 

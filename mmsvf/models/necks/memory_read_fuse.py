@@ -8,9 +8,9 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmsvf.arguments import check_arguments, check_filled, renamed
 from mmsvf.registry import MODELS
 from mmsvf.spiking import MemoryRead
-from mmsvf.spiking.arguments import check_arguments, check_filled
 
 
 @MODELS.register_module()
@@ -22,23 +22,24 @@ class MemoryReadFuse(BaseModule):
 
     Args:
         in_channels: Channels of each scale, the backbone's ``out_channels``.
-        heads: Attention heads; they divide each width.
+        num_heads: Attention heads; they divide each width.
         read: False takes the last frame as it is: the network without its memory.
         reference_size: (T, H, W) of each scale's feature map in training, finest first, for other sizes in use:
             ``[(4, 240, 240), (4, 120, 120), (4, 60, 60), (4, 30, 30)]`` for clips of 4 frames of 480 x 480 at strides
             2, 4, 8, 16; see :class:`mmsvf.spiking.SpikeAttention`. None: sums over the keys.
         init_cfg: MMEngine's initialisation config.
-        **options: Options of each :class:`mmsvf.spiking.MemoryRead`: score, scale, norm, threshold, neuron.
+        **options: Options of each :class:`mmsvf.spiking.MemoryRead`: score, scale, norm, v_threshold, neuron.
 
     Raises:
         ValueError: an unknown option or value, heads that do not divide a width, not one ``reference_size`` a scale,
             or other feature maps.
     """
 
+    @renamed(heads='num_heads', threshold='v_threshold')
     def __init__(
         self,
         in_channels: Sequence[int],
-        heads: int = 8,
+        num_heads: int = 8,
         read: bool = True,
         reference_size: Sequence[Sequence[int]] | None = None,
         init_cfg: dict | list | None = None,
@@ -56,7 +57,7 @@ class MemoryReadFuse(BaseModule):
         self.reads = None
         if read:
             self.reads = nn.ModuleList(
-                MemoryRead(c, heads, reference_size=size, **options) for c, size in zip(in_channels, sizes)
+                MemoryRead(c, num_heads, reference_size=size, **options) for c, size in zip(in_channels, sizes)
             )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -39,7 +39,7 @@ def counted():
     torch.manual_seed(0)
     model = Small().eval()
     x = torch.randn(2, 3, 8, 8)
-    with torch.no_grad(), OperationCounter(model, steps=1) as counter:
+    with torch.no_grad(), OperationCounter(model, time_steps=1) as counter:
         model(x)
         rate = (model.first(x) > 0.3).float().mean().item()
     counter.operations.pop()  # that of the rate
@@ -110,7 +110,7 @@ def test_what_multiplies_has_a_reason(counted):
 def report(counted):
     model, layers, _ = counted
     return make_report(
-        layers, model, config='svf <test>', inputs=(3, 8, 8), clips=1, frames=2, steps=1, source='random',
+        layers, model, config='svf <test>', inputs=(3, 8, 8), clips=1, frames=2, time_steps=1, source='random',
         notes=['a & b'],
     )  # fmt: skip
 
