@@ -20,7 +20,6 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset=dict(sequence_path='leftImg8bit_sequence/val', pipeline=test_pipeline, **clips))
 test_dataloader = val_dataloader
-visualizer = dict(type='mmsvf.SegVideoVisualizer')
 
 # 18,600 iterations
 train_cfg = dict(max_epochs=100)

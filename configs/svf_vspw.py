@@ -15,7 +15,6 @@ model = dict(
     neck=dict(in_channels=[64, 128, 256, 640], out_channels=256),
     decode_head=dict(in_channels=[256, 256, 256, 256], channels=256, num_classes=124),
 )
-visualizer = dict(type='mmsvf.SegVideoVisualizer')
 
 # 526,000 iterations; see _base_/vspw_frames.py for what an epoch is
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=60, val_interval=5)

@@ -13,7 +13,6 @@ model = dict(
     decode_head=dict(num_classes=124),
     auxiliary_head=dict(num_classes=124),
 )
-visualizer = dict(type='mmsvf.SegVideoVisualizer')
 
 # the schedule of our row
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=60, val_interval=5)

@@ -19,6 +19,5 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset=dict(sequence_path='leftImg8bit_sequence/val', pipeline=test_pipeline, **clips))
 test_dataloader = val_dataloader
-visualizer = dict(type='mmsvf.SegVideoVisualizer')
 train_cfg = dict(max_epochs=100)
 optim_wrapper = dict(optimizer=dict(lr=1e-4))

@@ -42,7 +42,6 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(type='mmsvf.VideoSegMetric', iou_metrics=['mIoU'], windows=(8, 16))
 test_evaluator = val_evaluator
-visualizer = dict(type='mmsvf.SegVideoVisualizer')
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=4, val_interval=1)
 val_cfg = dict(type='ValLoop')
