@@ -21,7 +21,7 @@ FLOORS = [
     {'analysis', 'evaluation'},
     {'swapping', 'engine'},
     {'apis'},
-    {'__init__'},
+    {'__init__', '__main__'},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 MOST_LINES = 300
