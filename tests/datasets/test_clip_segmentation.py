@@ -266,7 +266,14 @@ def test_a_picture_stands_alone_and_an_array_is_a_clip():
 
 
 def test_what_of_mmsegmentation_cannot_serve(tmp_path):
-    """Its colours want three channels; its cut-outs, too, and cover less where they reach over the border."""
+    """Masks stand where its data set does not look. Its colours want three channels; its cut-outs, too, and cover less
+    where they reach over the border."""
+    root = vspw(tmp_path, {'v1': 3})
+    folders = dict(img_path='data', seg_map_path='data')
+    stock = DATASETS.build(dict(type='BaseSegDataset', data_root=str(root), data_prefix=folders, pipeline=LOAD))
+    assert len(stock) == 3, 'a sample a frame'
+    with pytest.raises(FileNotFoundError, match=r'v1/origin/00000000\.png'):
+        stock[0]
     clip, picture = (np.full((40, 60, channels), 100, np.uint8) for channels in (12, 3))
     colours = TRANSFORMS.build(dict(type='PhotoMetricDistortion'))
     with pytest.raises(cv2.error, match='scn'):

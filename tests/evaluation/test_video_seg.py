@@ -159,7 +159,7 @@ def test_a_frame_without_a_mask_is_said():
     assert metric.compute_metrics(metric.results) == {}
 
 
-def test_mean_iou_is_mmsegmentation_s():
+def test_mean_iou_is_mmsegmentation_s(tmp_path):
     """The stock metric on the same predictions: the same numbers under the same names."""
     from mmseg.evaluation import IoUMetric
 
@@ -173,6 +173,9 @@ def test_mean_iou_is_mmsegmentation_s():
     assert set(expected) == {'aAcc', 'mIoU', 'mAcc'}
     found = own.compute_metrics(own.results)
     assert {key: found[key] for key in expected} == expected
+    stock.output_dir, stock.format_only = str(tmp_path), True
+    stock.process(None, entries)
+    assert len(list(tmp_path.iterdir())) == 1, 'its files overwrite each other'
 
 
 def test_windows_are_lengths():
