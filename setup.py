@@ -16,6 +16,7 @@ class BuildWithMim(build_py):
     """Adds mmsvf/.mim: copies in a wheel, links into the checkout in an editable install."""
 
     def run(self) -> None:
+        """Build, then add the folder."""
         super().run()
         if getattr(self, 'editable_mode', False):
             link = ROOT / 'mmsvf' / '.mim'

@@ -27,7 +27,7 @@ _logged: set[str] = set()
 
 
 def log_once(message: str, level: int = logging.INFO) -> None:
-    """A line of MMEngine's log, once a process."""
+    """A line of MMEngine's log, once per process."""
     if message not in _logged:
         _logged.add(message)
         from mmengine.logging import print_log

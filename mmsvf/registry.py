@@ -30,7 +30,7 @@ class PluginRegistry(Registry):
     def declare(self, module: str, *names: str, mirrored: bool = True) -> None:
         """Register ``names`` of ``module``, which is imported when one of them is first asked for.
 
-        Of what is not mirrored into the parent, others may have one of the same name: it is 'mmsvf.NAME' alone.
+        Names that are not ``mirrored`` into the parent stay free for others there; configs write 'mmsvf.NAME'.
         """
         for name in names:
             self._declared[name] = module

@@ -1,6 +1,7 @@
 """Spike-driven self-attention: seven space-time designs.
 
 Letters as in :mod:`mmsvf.spiking.attention_reads`. Source: SpikeVideoFormer Sec. 3.4, Table 1 and App. C.
+D22 is a row of docs/faithfulness.md.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .attention_reads import AttentionRead, count_keys, merge_heads, split_heads
 from .layers import PointwiseConv, RepConv, over_images
 from .neuron import IntegerLIF, NeuronSpec, build_neuron
 
-# tokens that attend to each other, one entry an attention read
+# tokens that attend to each other, one entry per attention read
 SPACE_TIME = {
     'joint': ('clip',),
     'hierarchical': ('frame', 'location'),
@@ -48,6 +49,7 @@ class SpikeProjection(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Spikes TBCHW to spikes of the same shape."""
         return self.lif(self.conv(x))
 
 
@@ -142,6 +144,12 @@ class SpikeAttention(nn.Module):
 
     Raises:
         ValueError: an unknown score, design, projection, scale or size, or a width that the heads do not divide.
+
+    Example:
+        >>> from mmsvf.spiking import SpikeAttention
+        >>> attention = SpikeAttention(64, num_heads=8, score='hamming', space_time='joint')
+        >>> attention(torch.randn(4, 2, 64, 7, 7)).shape  # T B C H W
+        torch.Size([4, 2, 64, 7, 7])
     """
 
     @renamed(heads='num_heads', threshold='v_threshold')
@@ -188,6 +196,11 @@ class SpikeAttention(nn.Module):
         return getattr(unit.proj, 'last_norm', None)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape.
+
+        Raises:
+            ValueError: an empty input, or a number of time steps that ``block_steps`` does not divide.
+        """
         check_filled('SpikeAttention', x, 'time, batch, channels, height, width')
         t = x.shape[0]
         if self.space_time == 'spatial':

@@ -4,6 +4,7 @@ Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space, ``M`` head
 ``D`` channels of a head (C = M * D).
 
 Source: SpikeVideoFormer Sec. 3.3, App. C; defaults from the authors' code. ``block`` is STAtten's (arXiv 2409.19764).
+D55 is a row of docs/faithfulness.md.
 """
 
 from __future__ import annotations
@@ -64,10 +65,10 @@ def merge_heads(x: Tensor, tokens: str, shape: tuple[int, int, int, int]) -> Ten
 
 
 def count_keys(tokens: str, size: Sequence[int], steps: int = 1) -> int:
-    """How many keys a query meets in a clip of ``size`` (T, H, W), with ``steps`` time steps a block.
+    """How many keys a query meets in a clip of ``size`` (T, H, W), with ``steps`` time steps per block.
 
     Raises:
-        ValueError: ``size`` is not three positive integers, or one frame where a memory reads those before.
+        ValueError: ``size`` is not three positive integers, or has one frame where a memory reads the earlier ones.
     """
     whole = isinstance(size, Sequence) and len(size) == 3 and all(type(n) is int and n > 0 for n in size)
     if not whole or (tokens == 'memory' and size[0] < 2):
@@ -134,6 +135,12 @@ class AttentionRead(FullPrecision):
             nn.init.constant_(self.norm.bias, node.firing_input())
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Spikes as ``q``, of spikes ``q`` (Tq, B, C, H, W) and ``k``, ``v`` (Tk, B, C, H, W).
+
+        Raises:
+            ValueError: a number of time steps that ``block_steps`` does not divide, or tokens of different numbers that
+                meet.
+        """
         t, b, _, h, w = q.shape
         if self.tokens == 'block' and t % self.block_steps:
             raise ValueError(
@@ -148,6 +155,7 @@ class AttentionRead(FullPrecision):
         return self.lif(x if self.norm is None else over_images(self.norm, x)).to(q.dtype)
 
     def extra_repr(self) -> str:
+        """What ``print`` shows: heads, tokens, score and scale."""
         reference = '' if self.reference_tokens is None else f', reference_tokens={self.reference_tokens}'
         what = f'num_heads={self.num_heads}, tokens={self.tokens!r}, score={self.score!r}'
         return f'{what}, scale={self.scale:.6g}{reference}'

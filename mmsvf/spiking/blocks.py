@@ -17,7 +17,7 @@ from .recompute import recomputed
 
 
 def attention_of_block(attention: dict[str, Any], index: int) -> dict[str, Any]:
-    """Options of the attention of a block: of several ``space_time`` designs each has its turn."""
+    """Options of a block's attention; the designs of a list ``space_time`` take turns from block to block."""
     designs = attention.get('space_time')
     if not isinstance(designs, (list, tuple)):
         return attention
@@ -55,6 +55,7 @@ class SpikeConvBlock(nn.Module):
         return self.sep_conv.norm2, self.channel_conv.norm2
 
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape."""
         for branch in (self.sep_conv, self.channel_conv):
             x = x + (recomputed(branch, x) if self.with_cp else branch(x))
         return x
@@ -72,6 +73,12 @@ class SpikeTransformerBlock(nn.Module):
             ``channels`` that takes membranes TBCHW to TBCHW (:mod:`mmsvf.plug_ins`). It is given ``num_heads`` and
             ``neuron`` if it takes them, and starts the block as the identity if its ``last_norm`` is a BatchNorm.
         with_cp: As in :class:`SpikeConvBlock`.
+
+    Example:
+        >>> from mmsvf.spiking import SpikeTransformerBlock
+        >>> block = SpikeTransformerBlock(64, attention=dict(score='dot'))
+        >>> block(torch.randn(4, 2, 64, 7, 7)).shape  # T B C H W
+        torch.Size([4, 2, 64, 7, 7])
     """
 
     def __init__(
@@ -99,6 +106,7 @@ class SpikeTransformerBlock(nn.Module):
         return (self.mlp.norm2,) if norm is None else (norm, self.mlp.norm2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape."""
         for branch in (self.attn, self.mlp):
             x = x + (recomputed(branch, x) if self.with_cp else branch(x))
         return x

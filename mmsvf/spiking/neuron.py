@@ -39,6 +39,13 @@ def build_neuron(spec: NeuronSpec | None = 'official', **overrides: Any) -> nn.M
 
     Raises:
         ValueError: unknown type or argument.
+
+    Example:
+        >>> from mmsvf.spiking import build_neuron
+        >>> build_neuron('paper', v_threshold=0.5).v_threshold
+        0.5
+        >>> build_neuron(dict(type='IntegerLIF', max_value=2)).max_value
+        2
     """
     if spec is None:
         return nn.Identity()

@@ -37,7 +37,7 @@ def moving_digit(
     frames: int,
     size: int,
 ) -> np.ndarray:
-    """A clip (frames, size, size, 3) uint8 of one digit that moves by 14 to 17 pixels a frame."""
+    """A clip (frames, size, size, 3) uint8 of one digit that moves by 14 to 17 pixels per frame."""
     angle = label * np.pi / 4
     step = rng.uniform(14.0, 17.0) * np.array([np.cos(angle), np.sin(angle)])
     side = int(rng.uniform(0.45, 0.55) * size)
@@ -66,13 +66,14 @@ def write_mpeg4(path: Path, frames: np.ndarray, fps: float) -> None:
 
 
 def main() -> None:
+    """Write the videos and their lists."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, help='folder to write')
     parser.add_argument('--train', type=int, default=2400, help='training videos (default: %(default)s)')
     parser.add_argument('--val', type=int, default=320, help='validation videos (default: %(default)s)')
-    parser.add_argument('--frames', type=int, default=16, help='frames a video (default: %(default)s)')
+    parser.add_argument('--frames', type=int, default=16, help='frames per video (default: %(default)s)')
     parser.add_argument('--size', type=int, default=64, help='height and width in pixels (default: %(default)s)')
-    parser.add_argument('--fps', type=float, default=12, help='frames a second (default: %(default)s)')
+    parser.add_argument('--fps', type=float, default=12, help='frames per second (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='random seed (default: %(default)s)')
     args = parser.parse_args()
     if args.size % 32:

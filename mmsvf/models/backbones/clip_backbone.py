@@ -29,7 +29,7 @@ class ClipBackbone(BaseModule):
     Args:
         widths: Channels of the stages.
         strides: Strides of the stages against the input: 2, 4, ...
-        in_channels: Channels of the input: 3 for frames, or an event stream's bins a step.
+        in_channels: Channels of the input: 3 for frames, or an event stream's bins per step.
         time_steps: How many times an image (BCHW) is shown; None shows it once. A video
             brings its own T.
         keep_time: Return an image's feature maps of each time step (BCTHW), which
