@@ -113,8 +113,8 @@ class SpikeAttention(nn.Module):
         num_heads: Attention heads M.
         score: 'hamming' (SDHA, Eq. 9) or 'dot' (Meta-SpikeFormer's, Eq. 3).
         space_time: Which tokens meet (App. C). 'joint': all of a clip. 'causal': those of a frame and of all before it,
-            with the parameters of 'joint'; it can look at a video frame by frame (docs/live.md). 'hierarchical': those of a frame, then those of
-            a location over time, each with its own projections. 'factorized': both at once, with a shared query,
+            with the parameters of 'joint'; it can look at a video frame by frame (docs/live.md). 'hierarchical': those
+            of a frame, then those of a location over time, each with its own projections. 'factorized': both at once, with a shared query,
             concatenated. 'neuron': those of a frame; only membranes carry time. 'spatial': those of a frame, and
             membranes restart at each step, so nothing carries time. 'temporal': those of a location over time. 'block'
             (STAtten): those of ``block_steps`` consecutive frames; with as many as there are it is 'joint'. A backbone
@@ -138,8 +138,8 @@ class SpikeAttention(nn.Module):
             Neither None nor an IntegerLIF of more is taken. :mod:`mmsvf.spiking.hamming` says how to have them checked.
         reference_size: (T, H, W) of the feature map in training, for other sizes in use. None: a read is a sum over its
             keys, as the authors', which grows with their number. A size: it is their mean times their number at that
-            size, where it equals the sum bit for bit. Not with scale 'height' or 'volume'. Of 'causal' it is the mean over
-            the keys seen so far times T H W, which does not grow with the frames seen.
+            size, where it equals the sum bit for bit. Not with scale 'height' or 'volume'. Of 'causal' it is the mean
+            over the keys seen so far times T H W, which does not grow with the frames seen.
 
     Raises:
         ValueError: an unknown score, design, projection, scale or size, or a width that the heads do not divide.

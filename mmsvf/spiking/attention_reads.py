@@ -169,15 +169,15 @@ class AttentionRead(FullPrecision):
             raise ValueError(
                 f'block_steps={self.block_steps} does not divide the {t} time steps; choose a divisor of {t}'
             )
-        tokens = [split_heads(x, self.tokens, self.num_heads, self.block_steps) for x in (q, k, v)]
+        q_, k_, v_ = (split_heads(x, self.tokens, self.num_heads, self.block_steps) for x in (q, k, v))
         scale = self.scale if self.shrinks is None else self.scale / SIZE_SCALES[self.shrinks](h, self.block_steps)
         score = SCORES[self.score]
         if self.tokens == 'past':
-            x, past = causal_attention(*tokens, scale, score.signed, self.window, self.reference_tokens, past)
+            x, past = causal_attention(q_, k_, v_, scale, score.signed, self.window, self.reference_tokens, past)
         else:
             if self.reference_tokens is not None:  # a factor of exactly 1 at the reference size
-                scale = scale * (self.reference_tokens / tokens[1].shape[-2])
-            x = score.attend(*tokens, scale=scale)
+                scale = scale * (self.reference_tokens / k_.shape[-2])
+            x = score.attend(q_, k_, v_, scale=scale)
         x = merge_heads(x, self.tokens, (t, b, h, w))
         return self.lif(x if self.norm is None else over_images(self.norm, x)).to(q.dtype), past
 

@@ -24,8 +24,8 @@ Past = dict[str, Tensor]
 def no_past(q: Tensor, window: int | None = None) -> Past:
     """What is known of the past before the first of the frames q (T, B, M, N, D), streams first.
 
-    ``sum`` (B, M, D, D), in fp64, which counts to 2^53; ``frames`` (B,) seen; with a window ``products`` (B, w, M, D, D)
-    of the last w frames.
+    ``sum`` (B, M, D, D), in fp64, which counts to 2^53; ``frames`` (B,) seen; with a window ``products``
+    (B, w, M, D, D) of the last w frames.
     """
     _, b, m, _, d = q.shape
     past = dict(
@@ -67,7 +67,7 @@ def causal_attention(
         ValueError: so many keys that their sums would leave the range that the floating-point type holds exactly.
     """
     dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
-    t, b, _, n, d = q.shape
+    t, _, _, n, d = q.shape
     with full_precision(q):
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
         if signed:
