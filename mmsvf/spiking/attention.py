@@ -114,11 +114,11 @@ class SpikeAttention(nn.Module):
         score: 'hamming' (SDHA, Eq. 9) or 'dot' (Meta-SpikeFormer's, Eq. 3).
         space_time: Which tokens meet (App. C). 'joint': all of a clip. 'causal': those of a frame and of all before it,
             with the parameters of 'joint'; it can look at a video frame by frame (docs/live.md). 'hierarchical': those
-            of a frame, then those of a location over time, each with its own projections. 'factorized': both at once, with a shared query,
-            concatenated. 'neuron': those of a frame; only membranes carry time. 'spatial': those of a frame, and
-            membranes restart at each step, so nothing carries time. 'temporal': those of a location over time. 'block'
-            (STAtten): those of ``block_steps`` consecutive frames; with as many as there are it is 'joint'. A backbone
-            also takes a list of designs, in turn for its blocks.
+            of a frame, then those of a location over time, each with its own projections. 'factorized': both at once,
+            with a shared query, concatenated. 'neuron': those of a frame; only membranes carry time. 'spatial': those
+            of a frame, and membranes restart at each step, so nothing carries time. 'temporal': those of a location
+            over time. 'block' (STAtten): those of ``block_steps`` consecutive frames; with as many as there are it is
+            'joint'. A backbone also takes a list of designs, in turn for its blocks.
         scale: Factor of the score: a number, 'width' for 1/(2C), 'head' for 1/(2D), or STAtten's
             'height' for 1/H and 'volume' for 1/(H^2 block_steps), H being the height of the
             feature map. None is the authors' choice: 1/(2C) for 'hamming', 0.125 for 'dot'.

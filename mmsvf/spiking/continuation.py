@@ -67,7 +67,8 @@ class Continuation:
         vars(part).update(_modules=children)
         if advances:
             vars(part).update(_continuation=self, _part=name)
-            part.__class__ = _advancing(type(module))
+            kind: Any = type(module)
+            part.__class__ = _advancing(kind)
         return part
 
     def past(self, name: str) -> dict[str, Tensor] | None:
@@ -85,7 +86,7 @@ class Continuation:
             )
         return self.before.parts[name]
 
-    def keep(self, name: str, rest: float = 0.0, **tensors: Tensor) -> None:
+    def keep(self, name: str, tensors: dict[str, Tensor], rest: float = 0.0) -> None:
         """Have the next call find these tensors, streams first; ``rest`` is what they are before the first frame."""
         self.parts[name] = tensors
         if rest:
@@ -94,7 +95,7 @@ class Continuation:
     def _advance(self, module: Any, *inputs: Tensor) -> Tensor:
         # with_cp computes a part again, from the same past, which is never written
         output, after = module.advance(*inputs, self.past(module._part) or None)
-        self.keep(module._part, float(getattr(module, 'v_reset', None) or 0.0), **after)
+        self.keep(module._part, after, float(getattr(module, 'v_reset', None) or 0.0))
         return output
 
     def state(self, like: Tensor, frames: int) -> State:

@@ -135,11 +135,14 @@ class ClipBackbone(BaseModule):
         """
         clip = x.unsqueeze(2) if x.dim() == 4 else x
         run = Continuation(state)
-        backbone = self if self.per_frame else run.of(self)
-        y = backbone(clip)
+        y = self.advance_in(run)(clip)
         if x.dim() == 4:
             y = y.squeeze(2) if isinstance(y, Tensor) else tuple(out.squeeze(2) for out in y)
         return y, run.state(x, clip.shape[2])
+
+    def advance_in(self, run: Continuation, name: str = '') -> Any:
+        """The backbone as part of a network that goes on; with membranes that restart at each step it is as it is."""
+        return self if self.per_frame else run.of(self, name)
 
     def _freeze(self) -> None:
         for stage in self.stages[: self.frozen_stages + 1]:
