@@ -147,7 +147,7 @@ class AttentionRead(FullPrecision):
         """
         self.check_causal()
         if self.tokens != 'past':
-            return self(q, k, v), {}
+            return self._read(q, k, v, None)[0], {}
         if past is None:
             past = no_past(split_heads(q, 'past', self.num_heads), self.window)
         x, past = self._read(q, k, v, past)
