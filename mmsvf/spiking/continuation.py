@@ -60,6 +60,8 @@ class Continuation:
                 f'{name or "the network"} is a {type(module).__name__}, whose memory is its own: only neurons of '
                 'mmsvf.spiking and causal attention can be streamed'
             )
+        if not (advances or module._modules):
+            return module
         children = {k: child and self.of(child, f'{name}.{k}' if name else k) for k, child in module._modules.items()}
         if not advances and all(children[k] is child for k, child in module._modules.items()):
             return module  # nothing in it remembers
