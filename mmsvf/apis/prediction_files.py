@@ -8,23 +8,26 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import cv2
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mmsvf.body import JOINTS
+from mmsvf.body import JOINTS, errors
 from mmsvf.visualization import drawing
 from mmsvf.visualization.video import VideoWriter
 
 from .predictor import Predictor
 from .records import ActionRecord, PoseRecord, Record, SegmentationRecord
-from .sources import Source
+from .sources import Frame, Source
 
 PICTURES = 12  # of the summary
+ERRORS = {'MPJPE': errors.mpjpe, 'PEL-MPJPE': errors.pel_mpjpe, 'PA-MPJPE': errors.pa_mpjpe}  # in mm
 LONGEST = 1280  # pixels of a video's longer side
 DONE, RUN = 'sources.jsonl', 'run.json'
 
@@ -145,15 +148,19 @@ def write_predictions(
         lines.flush()
         if record is None:
             raise ValueError(f'{source.name} has no frame')
+        arrays = track_arrays(pose) if pose else {}
         if pose:
             with whole(named['npz']) as part:
-                np.savez(part, **track_arrays(pose))
+                np.savez(part, **arrays)
         with whole(named['png']) as part:
             cv2.imwrite(str(part), drawing.sheet(spread.chosen()))
     last = record.last if isinstance(record, PoseRecord) else record.frame.index
     said: dict[str, Any] = dict(source=source.name, records=averages.count, last_frame=last)
     if averages.sums:
         said['mean'] = averages.best()
+    if 'truth' in arrays:
+        joints, truth = (torch.from_numpy(arrays[name]).double() for name in ('joints_3d', 'truth'))
+        said['errors'] = {name: round(1000 * float(error(joints, truth).mean()), 2) for name, error in ERRORS.items()}
     if source.problem:
         said['problem'] = source.problem
     return dict(**said, seconds=round(time.monotonic() - begin, 2))
@@ -161,10 +168,6 @@ def write_predictions(
 
 def _slim(record: PoseRecord) -> PoseRecord:
     """The record without its image."""
-    from dataclasses import replace
-
-    from .sources import Frame
-
     return replace(record, frame=Frame(np.empty(0), record.frame.index, record.frame.time))
 
 
@@ -243,7 +246,7 @@ def predict_sources(
     unreadable: list[str] = []
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     # a bar is for a terminal; what is done is printed, wherever that goes
-    shown: Any = dict(transient=True, redirect_stdout=sys.stdout.isatty())
+    shown: Any = dict(transient=True, redirect_stdout=sys.stdout.isatty(), disable=not sys.stderr.isatty())
     with Progress(*columns, TimeRemainingColumn(), console=Console(file=sys.stderr), **shown) as progress:
         for place, (name, given) in enumerate(sources.items(), 1):
             if name in folder.done:
@@ -270,5 +273,6 @@ def predict_sources(
 def describe(name: str, said: Mapping[str, Any]) -> str:
     """A source's line for the console."""
     best = ', '.join(f'{label} {100 * value:.1f} %' for label, value in said.get('mean', ())[:3])
-    words = [f'{name}: {said["records"]} records in {said["seconds"]:.1f} s', best, said.get('problem', '')]
+    wrong = ', '.join(f'{label} {value:.1f} mm' for label, value in said.get('errors', {}).items())
+    words = [f'{name}: {said["records"]} records in {said["seconds"]:.1f} s', best, wrong, said.get('problem', '')]
     return '; '.join(word for word in words if word)

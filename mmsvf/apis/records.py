@@ -55,9 +55,9 @@ class ActionRecord(Record):
 
     def draw(self) -> np.ndarray:
         picture = drawing.enlarged(self.frame.image)
-        drawing.bars(picture, *zip(*self.top(min(5, len(self.scores)))))
         drawing.caption(picture, drawing.clock(self.frame.time))
-        return picture
+        names, values = zip(*self.top())
+        return np.hstack([picture, drawing.bars(names, values, len(picture))])
 
     def to_dict(self) -> dict[str, Any]:
         return dict(**super().to_dict(), top=[[name, round(score, 5)] for name, score in self.top()])

@@ -90,6 +90,7 @@ class VideoFile(Source):
     def _open(self) -> cv2.VideoCapture:
         with reading(self.path, 'give a video'):
             capture = cv2.VideoCapture(str(self.path))
+            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # off in some builds
             size = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
             if size > PIXELS:
                 raise ValueError(f'its header says frames of {size:.0f} pixels; up to {PIXELS} are read')
@@ -246,7 +247,8 @@ def find_sources(patterns: Sequence[str], known: Any = lambda name: False) -> di
         for path, name in _expand(pattern, known):
             short = os.path.splitext(name)[0]
             # a.mp4 and a.avi, or the same name in two folders
-            names = chain((short, name), (f'{name}_{i}' for i in count(2)))
+            other = name if '/' in name else f'{Path(path).parent.name}/{short}'
+            names = chain((short, other), (f'{other}_{i}' for i in count(2)))
             found[next(unique for unique in names if unique not in found)] = path
     return found
 

@@ -12,7 +12,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-INK, PAPER, FAINT, ACCENT = (245, 245, 245), (30, 26, 24), (150, 145, 140), (60, 170, 255)
+INK, DIM, FAINT, GROOVE = (245, 245, 245), (205, 200, 195), (150, 145, 140), (70, 64, 60)
+PAPER, ACCENT = (30, 26, 24), (60, 170, 255)
 SHORT_SIDE = 360  # of what is drawn on: words beside a frame of 64 pixels could not be read
 
 
@@ -74,7 +75,7 @@ def enlarged(image: np.ndarray, side: int = SHORT_SIDE) -> np.ndarray:
 
 def unit(image: np.ndarray) -> int:
     """Size of letters for a picture."""
-    return max(13, round(min(image.shape[:2]) / 26))
+    return max(13, round(min(image.shape[:2]) / 25))
 
 
 def caption(image: np.ndarray, text: str) -> None:
@@ -86,23 +87,29 @@ def caption(image: np.ndarray, text: str) -> None:
     put_text(image, text, size, size // 4, size)
 
 
-def bars(image: np.ndarray, names: Sequence[str], values: Sequence[float]) -> None:
-    """Values from 0 to 1 as bars with their names, in the lower left corner, in place; the first stands out."""
-    size = unit(image)
-    step, width = round(1.7 * size), min(image.shape[1], 22 * size)
-    left, top = size, image.shape[0] - step * len(names) - size // 2
-    shade(image, 0, top - size // 2, width, image.shape[0])
-    number = text_size('100 %', size)[0]
+def _strip(height: int) -> tuple[int, np.ndarray]:
+    """What stands beside a picture of a height, and the size of letters on it."""
+    size = max(13, round(height / 25))
+    return size, np.full((height, 17 * size // 2 * 2, 3), PAPER, np.uint8)
+
+
+def bars(names: Sequence[str], values: Sequence[float], height: int) -> np.ndarray:
+    """A strip (height, W, 3) of values from 0 to 1 as bars with their names; the first stands out."""
+    size, strip = _strip(height)
+    step, width = round(2.1 * size), strip.shape[1]
     for i, (name, value) in enumerate(zip(names, values)):
-        y, colour = top + i * step, ACCENT if i == 0 else FAINT
-        full = width - 3 * size - number
-        cv2.rectangle(image, (left, y + step - 6), (left + full, y + step - 4), (90, 85, 80), -1)
-        cv2.rectangle(
-            image, (left, y + step - 6), (left + round(full * min(1, max(0, value))), y + step - 4), colour, -1
-        )
-        put_text(image, shorten(name, size, full), left, y, size, INK if i == 0 else (205, 200, 195))
+        y = size // 2 + i * step
+        ink = INK if i == 0 else DIM
         share = f'{100 * value:.0f} %'
-        put_text(image, share, width - size - text_size(share, size)[0], y, size, INK if i == 0 else (205, 200, 195))
+        space = text_size(share, size)[0]
+        put_text(strip, shorten(name, size, width - 3 * size - space), size, y, size, ink)
+        put_text(strip, share, width - size - space, y, size, ink)
+        y, full = y + round(1.35 * size), width - 2 * size
+        cv2.rectangle(strip, (size, y), (size + full, y + 3), GROOVE, -1)
+        length = round(full * min(1.0, max(0.0, value)))
+        if length:
+            cv2.rectangle(strip, (size, y), (size + length, y + 3), ACCENT if i == 0 else FAINT, -1)
+    return strip
 
 
 def distinct_palette(count: int) -> list[list[int]]:
@@ -121,9 +128,8 @@ def overlay(frame: np.ndarray, mask: np.ndarray, palette: Sequence[Sequence[int]
 
 def legend(names: Sequence[str], colours: Sequence[Sequence[int]], notes: Sequence[str], height: int) -> np.ndarray:
     """A strip (height, W, 3) with a line of RGB colour, name and note for each; what has no room is counted."""
-    size = max(13, round(height / 26))
-    step, width = round(1.7 * size), 15 * size // 2 * 2
-    strip = np.full((height, width, 3), PAPER, np.uint8)
+    size, strip = _strip(height)
+    step, width = round(1.7 * size), strip.shape[1]
     room = (height - size) // step
     for i, (name, colour, note) in enumerate(zip(names, colours, notes)):
         y = size // 2 + i * step
@@ -137,7 +143,7 @@ def legend(names: Sequence[str], colours: Sequence[Sequence[int]], notes: Sequen
     return strip
 
 
-def sheet(pictures: Sequence[np.ndarray], width: int = 1280, gap: int = 8) -> np.ndarray:
+def sheet(pictures: Sequence[np.ndarray], width: int = 1440, gap: int = 8) -> np.ndarray:
     """Pictures of one shape in rows, on one of about the width and with gaps between them."""
     height, wide = pictures[0].shape[:2]
     most = max(1, min(len(pictures), round((len(pictures) * height / wide) ** 0.5 + 0.4), width // 240))
