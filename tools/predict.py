@@ -53,7 +53,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--bbox', type=float, nargs=4, metavar=('X', 'Y', 'W', 'H'), help='pose: the person, in pixels')
     parser.add_argument('--det-config', help='pose: config of a detector of mmdetection, whose largest person is taken')
     parser.add_argument('--det-checkpoint', help='pose: its checkpoint')
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()  # sources before flags, or after them
     if bool(args.source) == (args.camera is not None):
         parser.error('give a SOURCE, or --camera N')
     if bool(args.det_config) != bool(args.det_checkpoint):

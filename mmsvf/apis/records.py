@@ -137,12 +137,10 @@ class PoseRecord(Record):
             outside[inside] = picture[inside]
             picture = outside
             cv2.rectangle(picture, (left, top), (left + side, top + side), drawing.ACCENT, 2)
-            size = drawing.unit(picture)
-            drawing.put_text(picture, self.chosen, max(0, left) + 6, max(0, top) + 4, size, drawing.ACCENT)
+            drawing.caption(picture, self.chosen, max(0, left) + 2, max(0, top) + 2, drawing.ACCENT)
         picture = draw_skeleton(picture, scale * self.pixels, width)
         size = drawing.unit(picture)
-        words = drawing.clock(self.frame.time)
-        drawing.put_text(picture, words, size, len(picture) - 2 * size, size)
+        drawing.caption(picture, drawing.clock(self.frame.time), 0, len(picture) - 2 * size)
         views = [picture]
         for name, joints in (('side view', self.joints_3d), ('truth', self.truth)):
             if joints is not None:

@@ -240,6 +240,7 @@ def find_sources(patterns: Sequence[str], known: Any = lambda name: False) -> di
 
     Raises:
         FileNotFoundError: nothing is there.
+        ValueError: an empty list.
         UnreadableError: a list is no text.
     """
     found: dict[str, str] = {}
@@ -265,7 +266,10 @@ def _expand(pattern: str, known: Any) -> Iterator[tuple[str, str]]:
         for clip in clips:
             yield str(clip), path.name if clip == path else clip.relative_to(path).as_posix()
     elif path.suffix == '.txt' and path.is_file():
-        for _, line in read_list(pattern):
+        entries = read_list(pattern)
+        if not entries:
+            raise ValueError(f'{pattern} lists nothing; a source a line')
+        for _, line in entries:
             places = (Path(folder, entry) for entry in (line, *line.rsplit(' ', 1)[:1]) for folder in (path.parent, ''))
             yield from _expand(str(next((p for p in places if p.exists()), path.parent / line)), lambda _: True)
     elif path.exists() or known(pattern):

@@ -60,7 +60,7 @@ def shorten(text: str, size: int, width: int) -> str:
 
 def shade(image: np.ndarray, x: int, y: int, width: int, height: int, strength: float = 0.65) -> None:
     """Darken a rectangle in place."""
-    part = image[max(0, y) : y + height, max(0, x) : x + width]
+    part = image[max(0, y) : max(0, y + height), max(0, x) : max(0, x + width)]
     part[:] = (part * (1 - strength) + np.array(PAPER) * strength).astype(np.uint8)
 
 
@@ -78,13 +78,13 @@ def unit(image: np.ndarray) -> int:
     return max(13, round(min(image.shape[:2]) / 25))
 
 
-def caption(image: np.ndarray, text: str) -> None:
-    """A line in the upper left corner, in place."""
+def caption(image: np.ndarray, text: str, x: int = 0, y: int = 0, colour: Sequence[int] = INK) -> None:
+    """A line on a darkened ground, its upper left corner at (x, y), in place."""
     size = unit(image)
-    text = shorten(text, size, image.shape[1] - 2 * size)
+    text = shorten(text, size, image.shape[1] - x - 2 * size)
     width, height = text_size(text, size)
-    shade(image, 0, 0, width + 2 * size, height + size // 2)
-    put_text(image, text, size, size // 4, size)
+    shade(image, x, y, width + 2 * size, height + size // 2)
+    put_text(image, text, x + size, y + size // 4, size, colour)
 
 
 def _strip(height: int) -> tuple[int, np.ndarray]:

@@ -145,6 +145,7 @@ def test_segmentation_and_poses(recordings, tmp_path):
         (('x.txt', '--bbox', '1', '2', '3', '4'), '--bbox is for configs of mmpose; this one is of mmaction'),
         (('x.txt', '--det-config', 'a.py'), '--det-config and --det-checkpoint go together'),
         (('x.txt', '--show'), '--show needs a display, and none is here'),
+        (('x.txt',), r'x\.txt lists nothing; a source a line'),
         (('--camera', '77'), 'camera 77 cannot be opened'),
         (('x.txt', '--classes', 'absent.txt'), r"list of class names 'absent\.txt' does not exist"),
         (('x.txt', '--classes', 'README.md'), r'class names, but the head of the config has num_classes=8'),
