@@ -68,9 +68,9 @@ def check_filled(what: str, x: Tensor, axes: str) -> None:
 
 
 def check_labels(labels: Tensor, classes: int) -> None:
-    """Raise ValueError where a label is no class, which on a GPU ends the process; -100 is none, as for torch's losses.
+    """Raise ValueError where a label is no class, which on a GPU ends the process; torch's losses ignore -100.
 
-    Labels that are scores, one a class, pass.
+    Labels that are scores, one per class, pass.
     """
     if labels.is_floating_point():
         return

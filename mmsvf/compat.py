@@ -8,14 +8,16 @@ module imports nothing of mmsvf.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
-from importlib.abc import MetaPathFinder
-from importlib.util import find_spec
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.util import find_spec, spec_from_loader
 from types import ModuleType
 from typing import Any
 
@@ -25,7 +27,7 @@ _logged: set[str] = set()
 
 
 def log_once(message: str, level: int = logging.INFO) -> None:
-    """A line of MMEngine's log, once a process."""
+    """A line of MMEngine's log, once per process."""
     if message not in _logged:
         _logged.add(message)
         from mmengine.logging import print_log
@@ -77,6 +79,35 @@ def install() -> None:
     sys.meta_path.insert(0, _hook)
     on_import('mmcv.ops', stub_mmcv_ops)
     on_import('mmaction.models.localizers', stub_mmaction_drn)
+    on_import('mmengine.analysis.print_helper', take_shape_beside_inputs)
+    on_import('mmengine.dataset.dataset_wrapper', end_repeated_data)
+
+
+class _StandIns(MetaPathFinder, Loader):
+    """Modules in place of those that no other finder has, with the package they are in."""
+
+    def __init__(self) -> None:
+        self.modules: dict[str, str] = {}
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        package = any(name.startswith(f'{fullname}.') for name in self.modules)
+        return spec_from_loader(fullname, self, is_package=package) if package or fullname in self.modules else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__name__ in self.modules:
+            own = import_module(self.modules[module.__name__])
+            vars(module).update({name: value for name, value in vars(own).items() if not name.startswith('_')})
+            log_once(f'{module.__name__} is not installed: {own.__name__} stands for it')
+
+
+_stand_ins = _StandIns()
+
+
+def stand_in(name: str, own: str) -> None:
+    """Have the module named ``own`` imported as ``name`` where that is not installed."""
+    _stand_ins.modules[name] = own
+    if _stand_ins not in sys.meta_path:
+        sys.meta_path.append(_stand_ins)
 
 
 class Overlay(ModuleType):
@@ -155,3 +186,33 @@ def stub_mmaction_drn(module: ModuleType) -> Iterator[None]:
         sys.modules[names[1]].DRN = DRN  # type: ignore[attr-defined]
         log_once('the mmaction2 wheel lacks localizers/drn (mmaction2#2714): a stand-in lets it import')
     yield
+
+
+@contextlib.contextmanager
+def take_shape_beside_inputs(module: ModuleType) -> Iterator[None]:
+    """Let ``get_model_complexity_info`` be given a shape beside the inputs, which then count alone.
+
+    Reason: mmsegmentation 1.2.2's ``get_flops.py`` hands over both, which MMEngine 0.10 refuses, for any model. Delete
+    when the tool gives one of them.
+    """
+    yield
+    count = module.get_model_complexity_info
+
+    @functools.wraps(count)
+    def get_model_complexity_info(model: Any, input_shape: Any = None, inputs: Any = None, **kwargs: Any) -> Any:
+        return count(model, None if inputs is not None else input_shape, inputs, **kwargs)
+
+    rebind(module, 'get_model_complexity_info', get_model_complexity_info)
+
+
+@contextlib.contextmanager
+def end_repeated_data(module: ModuleType) -> Iterator[None]:
+    """Let a loop over a ``RepeatDataset`` end.
+
+    Reason: its ``__getitem__`` takes any index, so that ``browse_dataset.py`` of the frameworks, which loops over the
+    data set, goes on for ever. Delete when MMEngine raises an IndexError there.
+    """
+    yield
+    repeated = module.RepeatDataset
+    if not hasattr(repeated, '__iter__'):
+        repeated.__iter__ = lambda self: map(self.__getitem__, range(len(self)))

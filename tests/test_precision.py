@@ -13,6 +13,7 @@ from mmsvf.analysis.models import build_model, calibrate_batchnorm, run_model
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.spiking import SpikeAttention
 from mmsvf.spiking.attention import AttentionRead
+from tests.awake import awake
 
 ROOT = Path(__file__).parent.parent
 HALF = [torch.float16, torch.bfloat16]
@@ -33,17 +34,6 @@ SHAPES = {
     'svf_imagenet_t4_small': (3, 64, 64),
     'compared/vibe_mmhpsd_t8': (3, 8, 64, 64),
 }
-
-
-def awake(model, x):
-    """A backbone that spikes, whose statistics are those of an input."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(module.bias, std=0.5)
-            module.momentum = 1.0
-    with torch.no_grad():
-        model.train()(x)
-    return model.eval()
 
 
 @pytest.mark.usefixtures('device')

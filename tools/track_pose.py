@@ -26,6 +26,7 @@ from mmsvf.visualization.video import write_video
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or URL')
@@ -42,6 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Track, write the files, and print the errors where the truth is known."""
     args = parse_args()
     cfg = prepare(args)
     require_file(args.checkpoint)

@@ -1,4 +1,7 @@
 # MMHPSD: clips of 8 steps, 1 to 4 seconds long in training and 2 in testing, turned by up to 20 degrees (App. H)
+data_source = """MMHPSD, as EventHPE or as HumanPoseTracking distribute it. Published at
+https://github.com/JimmyZou/EventHPE. The body: your own SMPL file as data/smpl/SMPL_MALE.pkl
+(https://smpl.is.tue.mpg.de), or another path as --cfg-options model.head.body=PATH."""
 data_root = 'data/mmhpsd'
 train_dataloader = dict(
     batch_size=8,

@@ -69,6 +69,7 @@ class LoadEvents(BaseTransform):
     """Reads the .npz named by ``filename`` into ``events``: one stream."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Adds ``events``; raises as :func:`read_events`."""
         events = read_events(results['filename'])
         results['events'] = [dict(**events, span=None)]
         return results
@@ -76,7 +77,7 @@ class LoadEvents(BaseTransform):
 
 @TRANSFORMS.register_module()
 class SimulateEvents(BaseTransform):
-    """Events between the frames of each clip (``imgs``, RGB or grey) into ``events``: a stream a clip.
+    """Events between the frames of each clip (``imgs``, RGB or grey) into ``events``: one stream per clip.
 
     Args:
         threshold: Contrast threshold in the natural logarithm; see :func:`simulate_events`.
@@ -86,6 +87,7 @@ class SimulateEvents(BaseTransform):
         self.threshold = threshold
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Adds ``events`` and ``img_shape``."""
         frames = np.stack([f if f.ndim == 2 else cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in results['imgs']])
         results['events'] = []
         for clip in np.split(frames, results['num_clips']):
@@ -110,6 +112,11 @@ class BinEvents(BaseTransform):
         self.time_steps, self.size, self.bins = time_steps, size, bins
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Replaces ``events`` by ``imgs``, with the keys that mmaction2's decoders set.
+
+        Raises:
+            ValueError: neither ``size`` nor ``img_shape``, or as :func:`bin_events`.
+        """
         size = self.size or results.get('img_shape')
         if size is None:
             raise ValueError('BinEvents(size=None) takes the size of frames, and there are none: give size=(H, W)')
@@ -144,6 +151,12 @@ class LoadEventCounts(BaseTransform):
         self.time_steps, self.size, self.sensor = time_steps, size, sensor
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Adds ``img``, ``img_shape`` and ``ori_shape``.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: no such file of events (:func:`check_events`), or fewer events than time steps.
+        """
         path = results['img_path']
         events = read_npz(path, ('x', 'y', 'p'), ('t',))
         with reading(path, 'set sensor to its size, and time_steps to no more than there are events'):

@@ -1,6 +1,7 @@
 """Events of an event camera: binary frames from a stream, and a stream from frames. Plain numpy.
 
-An event is (x, y, t, p): column, row, time and polarity. Source: SpikeVideoFormer App. H and D10.
+An event is (x, y, t, p): column, row, time and polarity. Source: SpikeVideoFormer App. H;
+docs/faithfulness.md, D10 and D53.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from mmengine.runner import Runner
 from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
 from mmsvf.engine.cpu_distributed import setup_cpu_distributed
 from mmsvf.engine.exact_resume.seeded import seeded
+from mmsvf.engine.missing_data import check_data
 from mmsvf.engine.run_config import check_schedule, check_work_dir, prepare, require_file
 from mmsvf.engine.strategies import check_strategy
 from mmsvf.files.work_dir import WorkDirLock, find_latest_checkpoint
@@ -29,6 +30,7 @@ SAFEGUARDS = dict(load_report='LoadReportHook', exact_resume='ExactResumeHook', 
 
 def run(cfg: Config, method: str) -> Any:
     """Build the runner and call its ``train`` or ``test``."""
+    check_data(cfg, *(('train_dataloader', 'val_dataloader') if method == 'train' else ('test_dataloader',)))
     check_strategy(cfg)
     setup_cpu_distributed(cfg)
     if not torch.cuda.is_available():
@@ -178,6 +180,8 @@ def show_predictions(cfg: Config, args: argparse.Namespace) -> None:
         raise ValueError('--show and --show-dir need default_hooks.visualization in the config (a VisualizationHook)')
     with HOOKS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
         options = inspect.signature(registry.get(hooks.visualization.type).__init__).parameters
+    # hooks ask for the iteration, for which MMEngine would set up a training, with its data
+    cfg.train_cfg = cfg.train_dataloader = cfg.optim_wrapper = cfg.param_scheduler = None
     values = dict(enable=True, draw=True, show=args.show, interval=args.interval, wait_time=args.wait_time)
     if args.show_dir is not None:
         values.update(out_dir=args.show_dir, test_out_dir=args.show_dir)

@@ -1,6 +1,7 @@
 """Spike-driven self-attention: eight space-time designs.
 
 Letters as in :mod:`mmsvf.spiking.attention_reads`. Source: SpikeVideoFormer Sec. 3.4, Table 1 and App. C.
+D22 is a row of docs/faithfulness.md.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from typing import Any
 from torch import Tensor, cat, nn
 
 from mmsvf.arguments import check_count, check_filled, renamed
+from mmsvf.plug_ins import find
 
 from .attention_reads import AttentionRead, count_keys, merge_heads, split_heads  # noqa: F401
 from .layers import PointwiseConv, RepConv, over_images
 from .neuron import IntegerLIF, NeuronSpec, build_neuron
 
-# tokens that attend to each other, one entry an attention read
+# tokens that attend to each other, one entry per attention read
 SPACE_TIME = {
     'joint': ('clip',),
     'causal': ('past',),
@@ -38,7 +40,7 @@ class SpikeProjection(nn.Module):
 
     def __init__(self, channels: int, neuron: NeuronSpec, projection: str = 'rep') -> None:
         super().__init__()
-        self.conv = PROJECTIONS[projection](channels, channels)
+        self.conv = find('projection', projection, PROJECTIONS)(channels, channels)
         self.lif = build_neuron(neuron)
         if neuron is None or (isinstance(self.lif, IntegerLIF) and self.lif.max_value > 1):
             made_by = 'neuron=None' if neuron is None else f'IntegerLIF(max_value={self.lif.max_value})'
@@ -48,12 +50,14 @@ class SpikeProjection(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Spikes TBCHW to spikes of the same shape."""
         return self.lif(self.conv(x))
 
 
 def _output(in_channels: int, out_channels: int, projection: str) -> nn.Module:
     """The convolution behind the reads."""
-    return PROJECTIONS[projection](in_channels, out_channels, **(dict(bias=True) if projection == 'pointwise' else {}))
+    options = dict(bias=True) if projection == 'pointwise' else {}
+    return find('projection', projection, PROJECTIONS)(in_channels, out_channels, **options)
 
 
 class _Unit(nn.Module):
@@ -111,7 +115,9 @@ class SpikeAttention(nn.Module):
     Args:
         channels: Width C, a multiple of ``num_heads``.
         num_heads: Attention heads M.
-        score: 'hamming' (SDHA, Eq. 9) or 'dot' (Meta-SpikeFormer's, Eq. 3).
+        score: 'hamming' (SDHA, Eq. 9), 'dot' (Meta-SpikeFormer's, Eq. 3) or one's own function of queries, keys, values
+            (..., N, D) and ``scale``, as :func:`mmsvf.spiking.hamming_attention`; see :mod:`mmsvf.plug_ins`. 'causal'
+            takes the first two.
         space_time: Which tokens meet (App. C). 'joint': all of a clip. 'causal': those of a frame and of all before it,
             with the parameters of 'joint'; it can look at a video frame by frame (docs/live.md). 'hierarchical': those
             of a frame, then those of a location over time, each with its own projections. 'factorized': both at once,
@@ -131,7 +137,7 @@ class SpikeAttention(nn.Module):
         projection: Convolutions of queries, keys, values and output: 'rep' (:class:`RepConv`) or 'pointwise' (1x1, as
             in Spikformer and STAtten; the output's has a bias). Parameters are those of Table 1 with 'pointwise': 4 C^2
             of one read, 8 C^2 'hierarchical', 7 C^2 'factorized'; 'rep' has 8, 16 and 16 C^2, and 36, 72 and 63 C^2
-            once merged into 3x3 convolutions.
+            once merged into 3x3 convolutions. Or one's own module of (in_channels, out_channels).
         pool: STAtten's for events: 3x3 max-pooling of queries, keys, values and input; the pooled input x gates what
             is read: y * x + x. What the output's convolution sees is then 0, 1 or 2. Not for 'factorized'.
         neuron: See :func:`mmsvf.spiking.neuron.build_neuron`; it fires 0 or 1, which queries, keys and values are.
@@ -143,6 +149,12 @@ class SpikeAttention(nn.Module):
 
     Raises:
         ValueError: an unknown score, design, projection, scale or size, or a width that the heads do not divide.
+
+    Example:
+        >>> from mmsvf.spiking import SpikeAttention
+        >>> attention = SpikeAttention(64, num_heads=8, score='hamming', space_time='joint')
+        >>> attention(torch.randn(4, 2, 64, 7, 7)).shape  # T B C H W
+        torch.Size([4, 2, 64, 7, 7])
     """
 
     @renamed(heads='num_heads', threshold='v_threshold')
@@ -163,8 +175,6 @@ class SpikeAttention(nn.Module):
         window: int | None = None,
     ) -> None:
         super().__init__()
-        if projection not in PROJECTIONS:
-            raise ValueError(f'projection={projection!r}; choose one of {sorted(PROJECTIONS)}')
         if pool and space_time == 'factorized':
             raise ValueError("pool=True is not defined for space_time='factorized'; choose another design")
         check_count('block_steps', block_steps)
@@ -189,7 +199,18 @@ class SpikeAttention(nn.Module):
         else:
             self.units = nn.ModuleList([_Unit(channels, read(t), neuron, projection, pool) for t in reads])
 
+    @property
+    def last_norm(self) -> nn.BatchNorm2d | None:
+        """The BatchNorm that the branch ends with; None where a user's own projection has none."""
+        unit: Any = self.units[-1]
+        return getattr(unit.proj, 'last_norm', None)
+
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape.
+
+        Raises:
+            ValueError: an empty input, or a number of time steps that ``block_steps`` does not divide.
+        """
         check_filled('SpikeAttention', x, 'time, batch, channels, height, width')
         t = x.shape[0]
         if self.space_time == 'spatial':

@@ -4,6 +4,7 @@ Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space, ``M`` head
 ``D`` channels of a head (C = M * D).
 
 Source: SpikeVideoFormer Sec. 3.3, App. C; defaults from the authors' code. ``block`` is STAtten's (arXiv 2409.19764).
+D55 is a row of docs/faithfulness.md.
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from mmsvf.arguments import check_heads, renamed
+from mmsvf.plug_ins import find
 from mmsvf.precision import FullPrecision
 
 from .causal import Past, causal_attention, no_past
 from .hamming import dot_attention, hamming_attention
 from .layers import over_images
-from .neuron import NeuronSpec, build_neuron
+from .neuron import FromRest, NeuronSpec, build_neuron
 
 
 class Score(NamedTuple):
     """A score function, whether it takes queries and keys as -1 and 1, and the authors' scale, BatchNorm, threshold."""
 
     attend: Any
-    signed: bool
+    signed: bool | None  # None: not known of a user's own
     scale: float | None  # None: 1 / (2 * C), C being the full width, not the head's
     norm: bool
     v_threshold: float
@@ -65,10 +67,10 @@ def merge_heads(x: Tensor, tokens: str, shape: tuple[int, int, int, int]) -> Ten
 
 
 def count_keys(tokens: str, size: Sequence[int], steps: int = 1) -> int:
-    """How many keys a query meets in a clip of ``size`` (T, H, W), with ``steps`` time steps a block.
+    """How many keys a query meets in a clip of ``size`` (T, H, W), with ``steps`` time steps per block.
 
     Raises:
-        ValueError: ``size`` is not three positive integers, or one frame where a memory reads those before.
+        ValueError: ``size`` is not three positive integers, or has one frame where a memory reads the earlier ones.
     """
     whole = isinstance(size, Sequence) and len(size) == 3 and all(type(n) is int and n > 0 for n in size)
     if not whole or (tokens == 'memory' and size[0] < 2):
@@ -94,7 +96,7 @@ class AttentionRead(FullPrecision):
         channels: int,
         num_heads: int,
         tokens: str,
-        score: str = 'hamming',
+        score: str | Callable[..., Tensor] = 'hamming',
         scale: float | str | None = None,
         norm: bool | None = None,
         v_threshold: float | None = None,
@@ -104,10 +106,16 @@ class AttentionRead(FullPrecision):
         window: int | None = None,
     ) -> None:
         super().__init__()
-        if score not in SCORES:
-            raise ValueError(f'score={score!r}; choose one of {sorted(SCORES)}')
+        default = find('score', score, SCORES)
+        if not isinstance(default, Score):  # a user's own
+            default = Score(default, signed=None, scale=None, norm=True, v_threshold=1.0)
+        if tokens == 'past' and default.signed is None:
+            raise ValueError(
+                f"score={score!r} with space_time='causal', whose reads are sums of keys times values: choose one of "
+                f'{sorted(SCORES)}'
+            )
+        self.attend, self.signed = default.attend, bool(default.signed)
         check_heads(num_heads, channels)
-        default = SCORES[score]
         scale = default.scale if scale is None else scale
         self.block_steps, self.window = block_steps, window
         self.shrinks: str | None = None  # the scale's part that depends on the size of the feature map
@@ -129,14 +137,20 @@ class AttentionRead(FullPrecision):
         self.scale = float(scale)
         self.norm = nn.BatchNorm2d(channels) if (default.norm if norm is None else norm) else None
         self.lif = build_neuron(neuron, v_threshold=default.v_threshold if v_threshold is None else v_threshold)
-        if self.norm is not None and neuron is not None:  # without one the projections refuse
-            node: Any = self.lif
+        node: Any = self.lif
+        if self.norm is not None and isinstance(node, FromRest):
             # A score above its mean fires. From a bias of zero no neuron does while queries are sparse: the score is
             # largest where the query is silent, so its distribution ends shortly above the mean. The BatchNorms of the
             # convolution that follows then see constants, and each multiplies the gradient by up to 316 (D55).
             nn.init.constant_(self.norm.bias, node.firing_input())
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Spikes as ``q``, of spikes ``q`` (Tq, B, C, H, W) and ``k``, ``v`` (Tk, B, C, H, W).
+
+        Raises:
+            ValueError: a number of time steps that ``block_steps`` does not divide, or tokens of different numbers that
+                meet.
+        """
         return self._read(q, k, v, None)[0]
 
     def advance(self, q: Tensor, k: Tensor, v: Tensor, past: Past | None) -> tuple[Tensor, Past]:
@@ -171,17 +185,17 @@ class AttentionRead(FullPrecision):
             )
         q_, k_, v_ = (split_heads(x, self.tokens, self.num_heads, self.block_steps) for x in (q, k, v))
         scale = self.scale if self.shrinks is None else self.scale / SIZE_SCALES[self.shrinks](h, self.block_steps)
-        score = SCORES[self.score]
         if self.tokens == 'past':
-            x, past = causal_attention(q_, k_, v_, scale, score.signed, self.window, self.reference_tokens, past)
+            x, past = causal_attention(q_, k_, v_, scale, self.signed, self.window, self.reference_tokens, past)
         else:
             if self.reference_tokens is not None:  # a factor of exactly 1 at the reference size
                 scale = scale * (self.reference_tokens / k_.shape[-2])
-            x = score.attend(q_, k_, v_, scale=scale)
+            x = self.attend(q_, k_, v_, scale=scale)
         x = merge_heads(x, self.tokens, (t, b, h, w))
         return self.lif(x if self.norm is None else over_images(self.norm, x)).to(q.dtype), past
 
     def extra_repr(self) -> str:
+        """What ``print`` shows: heads, tokens, score and scale."""
         reference = '' if self.reference_tokens is None else f', reference_tokens={self.reference_tokens}'
         reference += '' if self.window is None else f', window={self.window}'
         what = f'num_heads={self.num_heads}, tokens={self.tokens!r}, score={self.score!r}'

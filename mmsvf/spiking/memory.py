@@ -1,6 +1,7 @@
 """Reading the memory of earlier frames into the last one, by spike-driven cross-attention.
 
-Letters as in :mod:`mmsvf.spiking.layers`. Source: SpikeVideoFormer App. I; what it leaves open is decided in D15.
+Letters as in :mod:`mmsvf.spiking.layers`. Source: SpikeVideoFormer App. I; what it leaves open is in
+docs/faithfulness.md, D15.
 """
 
 from __future__ import annotations
@@ -37,6 +38,13 @@ class MemoryRead(nn.Module):
 
     Raises:
         ValueError: an unknown score, scale or size, or heads that do not divide the width.
+
+    Example:
+        >>> from mmsvf.spiking import MemoryRead
+        >>> x = torch.randn(4, 2, 64, 7, 7)  # T B C H W
+        >>> y = MemoryRead(64, num_heads=8)(x)
+        >>> y.shape, torch.equal(y, x[-1:])  # before training
+        (torch.Size([1, 2, 64, 7, 7]), True)
     """
 
     @renamed(heads='num_heads', threshold='v_threshold')

@@ -1,4 +1,4 @@
-"""Training memory: what a layer computes is computed again in the backward pass instead of being kept."""
+"""Training with less GPU memory or RAM: activations are computed again in the backward pass instead of being kept."""
 
 from __future__ import annotations
 

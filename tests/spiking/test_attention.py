@@ -5,6 +5,7 @@ from torch import nn
 from mmsvf.spiking import SpikeAttention, SpikeTransformerBlock
 from mmsvf.spiking.attention import SPACE_TIME, AttentionRead, count_keys, merge_heads, split_heads
 from mmsvf.spiking.neuron import build_neuron
+from tests.awake import awake
 
 DESIGNS = ['joint', 'causal', 'hierarchical', 'factorized', 'neuron', 'spatial', 'temporal', 'block']
 SCORES = ['hamming', 'dot']
@@ -13,15 +14,6 @@ WIDTH = 16
 
 def membranes(steps=4, batch=2):
     return torch.randn(steps, batch, WIDTH, 4, 6) * 3
-
-
-def awake(attention):
-    """Spread the membranes, so that spikes pass every layer of a small random model."""
-    for module in attention.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.bias, 0.0, 2.0)
-            torch.nn.init.uniform_(module.weight, 1.0, 3.0)
-    return attention
 
 
 @pytest.mark.usefixtures('device')
@@ -81,7 +73,6 @@ def test_what_a_step_depends_on(score):
     assert changed_steps(SpikeAttention(WIDTH, 4, score, 'neuron'), at=1) == [1, 2, 3]
     for design in ('joint', 'hierarchical', 'factorized', 'temporal'):
         assert changed_steps(SpikeAttention(WIDTH, 4, score, design), at=3) == [0, 1, 2, 3]
-    assert changed_steps(SpikeAttention(WIDTH, 4, score, 'causal'), at=1, trials=100) == [1, 2, 3]
 
 
 @pytest.mark.parametrize('tokens', ['clip', 'frame', 'location'])

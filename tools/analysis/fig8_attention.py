@@ -23,6 +23,7 @@ from mmsvf.visualization.video import write_video
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
@@ -60,6 +61,7 @@ def overlay(inputs: torch.Tensor, row: torch.Tensor, query: tuple[int, int, int]
 
 
 def main() -> None:
+    """List the attentions, or draw one."""
     args = parse_args()
     cfg = prepare(args)
     require_file(args.checkpoint)

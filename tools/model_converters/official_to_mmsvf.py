@@ -27,12 +27,12 @@ def describe(checkpoint: dict[str, Any], weights: dict[str, torch.Tensor]) -> st
     """What was found, and what a model with either attention score would make of it."""
     settings, converted = checkpoint['meta']['backbone'], checkpoint['state_dict']
     arch, attention = settings['arch'], settings['attention']
-    name = next((k for k, v in ARCHS.items() if v == arch), 'of no name')
+    name = next((k for k, v in ARCHS.items() if v == arch), 'not a named one')
     lines = [
         f"the authors' model, arch {name}: embed_dims={arch['embed_dims']}, depths={arch['depths']}, "
         f'in_channels={settings["in_channels"]}',
         f'attention score: {attention["score"]}, told by attn_bn',
-        f'space-time design {attention["space_time"]}, heads 8: neither leaves a trace in a file (--space-time)',
+        f'space-time design {attention["space_time"]}, heads 8: assumed, a file does not tell them (--space-time)',
     ]
     for key, what in (('head', 'head'), ('head_kd', 'distilled head (head.distilled=True)')):
         if f'{key}.bias' in weights:
@@ -50,6 +50,11 @@ def describe(checkpoint: dict[str, Any], weights: dict[str, torch.Tensor]) -> st
 
 
 def run(args: argparse.Namespace) -> None:
+    """Convert a file and say what was found.
+
+    Raises:
+        ValueError: it is not a checkpoint of the kind that is to be converted.
+    """
     checkpoint: Any = load_checkpoint(args.input, 'cpu')
     weights = official_weights(checkpoint)
     if args.to_official:
@@ -80,6 +85,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    """Read the command line and convert; an error is a line and exit code 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('input', metavar='IN', type=Path, help='checkpoint to read')
     parser.add_argument('output', metavar='OUT', type=Path, help='checkpoint to write')

@@ -27,7 +27,7 @@ def _sdpa(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
     return sdpa_flop_count(query.shape, key.shape, value.shape)
 
 
-# FLOPs (two a multiply-add) by operation, and which arguments are multiplied
+# FLOPs (two per multiply-add) by operation, and which arguments are multiplied
 FLOPS: dict[Any, Callable[..., int]] = {
     **{op: flops for op, flops in flop_registry.items() if 'backward' not in str(op)},
     aten._scaled_dot_product_flash_attention_for_cpu: _sdpa,
@@ -156,16 +156,20 @@ class _Dispatch(TorchDispatchMode):
 
 
 class OperationCounter:
-    """Counts while it is entered::
-
-        with OperationCounter(model, time_steps=8) as counter:
-            model(clip)
-        for layer in counter.layers: ...
+    """Counts the products that are run while it is entered; ``layers`` has them.
 
     Args:
         model: Model whose layers are named.
         time_steps: Time steps T of the clip, for rates by time step.
         ignore: Types of modules whose products are left out.
+
+    Example:
+        >>> from mmsvf.analysis.energy import OperationCounter
+        >>> linear = nn.Linear(4, 2)
+        >>> with OperationCounter(linear) as counter:
+        ...     _ = linear(torch.tensor([[1.0, 0.0, 0.0, 1.0]]))
+        >>> [(layer.signal, layer.macs, layer.additions) for layer in counter.layers]
+        [('binary', 8, 4.0)]
     """
 
     @renamed(steps='time_steps')

@@ -1,4 +1,4 @@
-"""What an energy count says, as rows, JSON, CSV and text; every number with what it rests on."""
+"""An energy count as rows, JSON, CSV and text, with the input, rates and versions that it rests on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Row:
     """A layer of a report; operations and energies are of one clip.
 
     Attributes:
-        energy: Millijoules by convention; None where a convention folds the layer into another.
+        energy: Millijoules by convention; None where a convention merges the layer into another.
         additions: Accumulates that are left, or None if the input needs multiplications.
     """
 
@@ -52,7 +52,7 @@ class Report:
         source: Where the inputs came from.
         notes: What was assumed.
         rows: Layers in the order they ran.
-        totals: By convention: millijoules a clip and a frame, multiply-accumulates, accumulates.
+        totals: By convention: ``mj_per_clip``, ``mj_per_frame``, multiply-accumulates and accumulates of a clip.
     """
 
     config: str
@@ -88,7 +88,7 @@ class Report:
         return {**asdict(self), 'macs': self.macs, 'conventions': {n: c.meaning for n, c in CONVENTIONS.items()}}
 
     def to_csv(self) -> str:
-        """A line a layer, under a line of what it rests on."""
+        """A line per layer, under :meth:`header` as a comment."""
         text = io.StringIO()
         text.write(f'# {self.header()}\n')
         writer = csv.writer(text, lineterminator='\n')
@@ -123,7 +123,7 @@ def make_report(
     e_mac: float = E_MAC,
     e_ac: float = E_AC,
 ) -> Report:
-    """A report of counted layers; see :class:`Report`. ``e_mac`` and ``e_ac`` are joules an operation."""
+    """A report of counted layers; see :class:`Report`. ``e_mac`` and ``e_ac`` are joules per operation."""
     versions = dict(mmsvf=__version__, torch=torch.__version__, python=platform.python_version())
     parameters = sum(p.numel() for p in model.parameters())
     report = Report(
@@ -137,8 +137,8 @@ def make_report(
             energies[charge.layer.name][name] = 1e3 * charge.energy(e_mac, e_ac) / clips
         total = 1e3 * sum(charge.energy(e_mac, e_ac) for charge in charges) / clips
         report.totals[name] = dict(
-            mj_a_clip=total,
-            mj_a_frame=total / frames,
+            mj_per_clip=total,
+            mj_per_frame=total / frames,
             multiply_accumulates=sum(charge.macs for charge in charges) / clips,
             accumulates=sum(charge.acs for charge in charges) / clips,
         )

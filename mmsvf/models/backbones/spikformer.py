@@ -1,7 +1,7 @@
 """Spikformer (ICLR 2023, arXiv 2209.15425): spiking self-attention in blocks whose shortcuts add spikes.
 
 Layers, order and biases are the authors'. Their parameters (29,689,384 for 8-512, 66,338,632 for 8-768, with 1000
-classes) leave six times the width for the biases of a block: of the attention's output and of both layers of the MLP.
+classes) leave 6 C biases per block of width C: C of the attention's output, 4 C and C of the MLP's layers.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ class SpikformerBlock(SpikeTransformerBlock):
         self.attn_lif, self.mlp_lif = build_neuron(neuron), build_neuron(neuron)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Sums of spikes TBCHW to sums of spikes of the same shape."""
         x = x + self.attn_lif(self.attn(x))
         return x + self.mlp_lif(self.mlp(x))
 
@@ -64,7 +65,7 @@ class Spikformer(ClipBackbone):
 
     Args:
         arch: '8-384', '8-512', '8-768' (blocks and width), or ``dict(depth=..., embed_dim=..., num_heads=...)``.
-        in_channels: Channels of the input: 3 for frames, or an event stream's bins a step.
+        in_channels: Channels of the input: 3 for frames, or an event stream's bins per step.
         space_time: 'neuron' attends within a frame, as published; 'joint' within the clip: the starred rows of the
             SpikeVideoFormer paper.
         mlp_ratio: Hidden width of the channel MLP over its width.

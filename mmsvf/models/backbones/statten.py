@@ -47,13 +47,14 @@ def patch_strides(pooling: str) -> tuple[int, ...]:
 
 
 class Positioned(nn.Module):
-    """The last stage of a patch splitting, plus what a 3x3 convolution makes of it: the place of its tokens."""
+    """The last stage of a patch splitting and its relative position embedding by a 3x3 convolution: x + position(x)."""
 
     def __init__(self, split: nn.Module, position: nn.Module) -> None:
         super().__init__()
         self.split, self.position = split, position
 
     def forward(self, x: Tensor) -> Tensor:
+        """A clip TBCHW to membranes (Spikformer: sums of spikes) TBCHW of the next width and size."""
         x = self.split(x)
         return x + self.position(x)
 

@@ -1,4 +1,4 @@
-"""Regression of a body's pose, shape and translation from spikes, for mmpose."""
+"""Regression of a body's pose, shape and translation from spikes, for mmpose (docs/faithfulness.md, D40 and D43)."""
 
 from __future__ import annotations
 

@@ -26,6 +26,11 @@ class SpikeClsHead(BaseHead):
             'score' before it.
         init_cfg: MMEngine's initialisation config; the default is the authors'.
         **kwargs: Further arguments of mmaction2's ``BaseHead`` (loss_cls, label_smooth_eps, topk).
+
+    Example:
+        >>> from mmsvf.models import SpikeClsHead
+        >>> SpikeClsHead(num_classes=400, in_channels=360)(torch.randn(2, 360, 4, 7, 7)).shape
+        torch.Size([2, 400])
     """
 
     def __init__(

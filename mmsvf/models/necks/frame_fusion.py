@@ -56,7 +56,7 @@ class FrameGRU(BaseModule):
 
 
 def positions(sizes: Sequence[int], channels: int) -> Tensor:
-    """Sines and cosines of the place on each axis, (prod(sizes), channels); the axes share the channels evenly."""
+    """Sines and cosines of the position on each axis, (prod(sizes), channels); the axes share the channels evenly."""
     share = channels // len(sizes) // 2 * 2
     rates = 10000 ** (-torch.arange(0, share, 2) / share)
     parts = []
@@ -71,9 +71,10 @@ def positions(sizes: Sequence[int], channels: int) -> Tensor:
 
 @MODELS.register_module()
 class SpaceTimeTransformer(BaseModule):
-    """Softmax attention among all tokens of a clip, whose time is quadratic: the place of GLoT (CVPR 2023) here.
+    """Softmax attention among all tokens of a clip, quadratic in time: it stands for GLoT (CVPR 2023).
 
-    Each place of each frame is a token, with sines and cosines of its position; mmpretrain's transformer layers.
+    Each pixel of each frame's feature map is a token, with sines and cosines of its position. The layers are
+    mmpretrain's.
 
     Args:
         in_channels: Channels of the backbone's last feature map.

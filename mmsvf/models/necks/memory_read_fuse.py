@@ -1,4 +1,4 @@
-"""Memory Read-and-Fuse neck for video segmentation (App. I, D15)."""
+"""Memory Read-and-Fuse neck for video segmentation (App. I; docs/faithfulness.md, D15)."""
 
 from __future__ import annotations
 
@@ -31,8 +31,14 @@ class MemoryReadFuse(BaseModule):
         **options: Options of each :class:`mmsvf.spiking.MemoryRead`: score, scale, norm, v_threshold, neuron.
 
     Raises:
-        ValueError: an unknown option or value, heads that do not divide a width, not one ``reference_size`` a scale,
+        ValueError: an unknown option or value, heads that do not divide a width, not one ``reference_size`` per scale,
             or other feature maps.
+
+    Example:
+        >>> from mmsvf.models import MemoryReadFuse
+        >>> scales = torch.randn(1, 32, 4, 16, 16), torch.randn(1, 64, 4, 8, 8)  # B C T H W
+        >>> [tuple(x.shape) for x in MemoryReadFuse(in_channels=(32, 64))(scales)]
+        [(1, 32, 16, 16), (1, 64, 8, 8)]
     """
 
     @renamed(heads='num_heads', threshold='v_threshold')
@@ -50,8 +56,8 @@ class MemoryReadFuse(BaseModule):
         sizes = [None] * len(in_channels) if reference_size is None else reference_size
         if not isinstance(sizes, Sequence) or len(sizes) != len(in_channels) or isinstance(sizes[0], int):
             raise ValueError(
-                f'reference_size={reference_size!r} for in_channels={list(in_channels)}: one (T, H, W) a scale, such '
-                'as [(4, 240, 240), (4, 120, 120), (4, 60, 60), (4, 30, 30)]'
+                f'reference_size={reference_size!r} for in_channels={list(in_channels)}: one (T, H, W) per scale, '
+                'such as [(4, 240, 240), (4, 120, 120), (4, 60, 60), (4, 30, 30)]'
             )
         self.in_channels = tuple(in_channels)
         self.reads = None
@@ -61,7 +67,7 @@ class MemoryReadFuse(BaseModule):
             )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The last frame's features, (B, C, H, W) a scale."""
+        """The last frame's features, (B, C, H, W) per scale."""
         widths = tuple(x.shape[1] for x in inputs)
         if widths != self.in_channels or any(x.dim() not in (4, 5) for x in inputs):
             raise ValueError(

@@ -27,7 +27,7 @@ def test_without_reading_it_is_the_last_frame():
 @pytest.mark.parametrize('options, message', [
     (dict(score='haming'), r"score='haming'.*\['dot', 'hamming'\]"),
     (dict(scal=1.0), r"MemoryReadFuse has no option 'scal'; did you mean 'scale'"),
-    (dict(reference_size=(4, 8)), r'one \(T, H, W\) a scale'),
+    (dict(reference_size=(4, 8)), r'one \(T, H, W\) per scale'),
     (dict(reference_size=[(4, 8, 8)]), r'reference_size=\[\(4, 8, 8\)\] for in_channels=\[16, 32\]'),
 ])  # fmt: skip
 def test_bad_options(options, message):
