@@ -79,18 +79,18 @@ class Stream:
         Raises:
             ValueError: no frame, frames of different sizes, or a state of others.
         """
-        clips = [torch.as_tensor(frame).unsqueeze(1) for frame in frames]
-        if not clips or any(clip.dim() != 4 or clip.shape != clips[0].shape for clip in clips):
+        images = [torch.as_tensor(frame) for frame in frames]
+        if not images or any(image.dim() != 3 or image.shape != images[0].shape for image in images):
             raise ValueError(
                 f'a frame (channels, height, width) of each stream expected, all of one size; got '
-                f'{[tuple(clip.squeeze(1).shape) for clip in clips]}'
+                f'{[tuple(image.shape) for image in images]}'
             )
-        model = self.model
-        samples = model.samples(clips[0].new_empty(len(clips), *clips[0].shape[2:]), data_samples)
-        inputs = [clip.unsqueeze(0) for clip in clips] if model.views else clips
-        data = model.data_preprocessor(dict(inputs=inputs, data_samples=samples), False)
-        images = data['inputs'].reshape(len(clips), *data['inputs'].shape[-4:]).squeeze(2)
-        return model.step(images, state, data['data_samples'], **self.options)
+        model, views = self.model, self.model.views
+        samples = model.samples(images, data_samples)
+        clips = [image[None, :, None] for image in images] if views else images  # (views, C, T, H, W)
+        data = model.data_preprocessor(dict(inputs=clips, data_samples=samples), False)
+        inputs = data['inputs'][:, 0, :, 0] if views else data['inputs']
+        return model.step(inputs, state, data['data_samples'], **self.options)
 
 
 def why_not(model: Any) -> str | None:

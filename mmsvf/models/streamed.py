@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -43,11 +44,11 @@ class StreamedModel:
             self.check_streams()
         return self.backbone.advance_in(run, 'backbone')(inputs.unsqueeze(2))
 
-    def samples(self, inputs: Tensor, data_samples: list | None) -> list:
-        """The data samples given, or new ones with the size of the frames."""
+    def samples(self, inputs: Sequence[Tensor] | Tensor, data_samples: list | None) -> list:
+        """The data samples given, or new ones with the size of the frames (C, H, W)."""
         if data_samples is not None:
             return data_samples
-        size = tuple(inputs.shape[-2:])
+        size = tuple(inputs[0].shape[-2:])
         return [self.sample_type(metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size)) for _ in inputs]
 
 

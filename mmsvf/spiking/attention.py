@@ -116,7 +116,8 @@ class SpikeAttention(nn.Module):
         channels: Width C, a multiple of ``num_heads``.
         num_heads: Attention heads M.
         score: 'hamming' (SDHA, Eq. 9), 'dot' (Meta-SpikeFormer's, Eq. 3) or one's own function of queries, keys, values
-            (..., N, D) and ``scale``, as :func:`mmsvf.spiking.hamming_attention`; see :mod:`mmsvf.plug_ins`.
+            (..., N, D) and ``scale``, as :func:`mmsvf.spiking.hamming_attention`; see :mod:`mmsvf.plug_ins`. 'causal'
+            takes the first two.
         space_time: Which tokens meet (App. C). 'joint': all of a clip. 'causal': those of a frame and of all before it,
             with the parameters of 'joint'; it can look at a video frame by frame (docs/live.md). 'hierarchical': those
             of a frame, then those of a location over time, each with its own projections. 'factorized': both at once,

@@ -55,10 +55,11 @@ class Continuation:
             ValueError: it remembers in a way that cannot be carried.
         """
         advances = hasattr(module, 'advance')
-        if isinstance(module, FOREIGN) and not advances:
+        own = name.rpartition('.')[2].startswith('lif') and not isinstance(module, (nn.Identity, nn.ModuleList))
+        if (own or isinstance(module, FOREIGN)) and not advances:  # layers call their neurons so
             raise ValueError(
-                f'{name or "the network"} is a {type(module).__name__}, whose memory is its own: only neurons of '
-                'mmsvf.spiking and causal attention can be streamed'
+                f'{name or "the network"} is a {type(module).__name__}, whose memory is its own: what can be streamed '
+                'are subclasses of mmsvf.spiking.neuron.FromRest and other modules with `advance`'
             )
         if not (advances or module._modules):
             return module

@@ -140,7 +140,7 @@ class FromRest(sj.BaseNode, ABC):
                 f'{tuple(v.shape)} in {v.dtype} on {v.device}: start with state=None for frames of another size or '
                 'type, select(), merge() or starting() for other streams, to(device) for another device'
             )
-        if clip_ops.advances(x_seq):
+        if self.has_operator and clip_ops.advances(x_seq):
             constants = self.constants(x_seq)
             if constants is not None:
                 try:

@@ -35,7 +35,11 @@ def videos(name, frames=6):
 
 def clips(model, videos, data_samples=None):
     """What the model is given of whole videos, (B, C, T, H, W)."""
-    inputs = [video.transpose(0, 1)[None] if model.views else video.transpose(0, 1) for video in videos]
+    inputs = [video.transpose(0, 1) for video in videos]
+    if model.views:
+        inputs = [clip[None] for clip in inputs]
+    elif model.neck_of_images:  # as LoadEarlierFrames loads clips
+        inputs = [video.flip(0).flatten(0, 1) for video in videos]
     found = model.data_preprocessor(dict(inputs=inputs, data_samples=data_samples), False)['inputs'].double()
     return found.reshape(2, *found.shape[-4:])
 

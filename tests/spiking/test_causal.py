@@ -284,3 +284,21 @@ def test_truncated_backpropagation_through_time(with_cp):
 def test_bad_input(options, message):
     with pytest.raises(ValueError, match=message):
         SpikeVideoFormer(TINY, attention=options)
+
+
+def test_exact_under_autocast():
+    q, k, v = spikes(3, 5, 2, 4, 300, 8)
+    expected = causal_attention(q, k, v, scale=0.3, signed=True, window=3)[0]
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(causal_attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), 0.3, True, 3)[0], expected)
+
+
+def test_linear_in_time():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counts = []
+    for steps in (4, 16):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            causal_attention(*spikes(3, steps, 1, 4, 6, 8), scale=1.0, signed=True)
+        counts.append(counter.get_total_flops())
+    assert counts[1] == 4 * counts[0]
