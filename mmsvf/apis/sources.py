@@ -13,7 +13,7 @@ from typing import Any, Union
 import cv2
 import numpy as np
 
-from mmsvf.datasets.reading import PICTURES, PIXELS, UnreadableError, natural, read_image, read_list, reading
+from mmsvf.datasets.reading import PICTURES, PIXELS, natural, read_image, read_list, reading
 
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts', '.3gp', '.gif')
 EVENTS = '.npz'
@@ -284,6 +284,3 @@ def _expand(pattern: str, known: Any) -> Iterator[tuple[str, str]]:
         raise FileNotFoundError(
             f'{pattern} does not exist; give a video, a folder, a pattern, a list or a .npz of events'
         )
-
-
-__all__ = ['Camera', 'Frame', 'Images', 'Pictures', 'Source', 'UnreadableError', 'VideoFile', 'find_sources']
