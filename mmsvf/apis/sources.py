@@ -17,7 +17,7 @@ from mmsvf.datasets.reading import PICTURES, PIXELS, natural, read_image, read_l
 
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts', '.3gp', '.gif')
 EVENTS = '.npz'
-QUALITY = 95  # of a JPEG that a frame is kept as
+QUALITY = 90  # of a JPEG that a frame is kept as
 
 SourceLike = Union[str, os.PathLike, int, np.ndarray, Iterable[np.ndarray], 'Source']
 
