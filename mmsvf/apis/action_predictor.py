@@ -38,7 +38,6 @@ class ActionPredictor(Predictor):
     Args:
         model, cfg: See :class:`Predictor`.
         classes: Names of the classes.
-        palette: Not used.
         window: Seconds of a window; 0 takes a source as a whole, which is read twice: no iterator and no camera.
         overlap: Share of a window that the next one sees again.
 
@@ -53,7 +52,6 @@ class ActionPredictor(Predictor):
         model: Any,
         cfg: Config,
         classes: Sequence[str] = (),
-        palette: Any = (),
         window: float = 10.0,
         overlap: float = 0.5,
     ) -> None:

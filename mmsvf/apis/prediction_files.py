@@ -28,7 +28,7 @@ from .sources import Frame, Source
 
 PICTURES = 12  # of the summary
 ERRORS = {'MPJPE': errors.mpjpe, 'PEL-MPJPE': errors.pel_mpjpe, 'PA-MPJPE': errors.pa_mpjpe}  # in mm
-LONGEST = 1280  # pixels of a video's longer side
+LONGEST, CELL = 1280, 720  # pixels of the longer side of a video, and of a picture of the summary
 DONE, RUN = 'sources.jsonl', 'run.json'
 
 
@@ -87,9 +87,9 @@ def whole(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def limited(picture: np.ndarray) -> np.ndarray:
-    """The picture, its longer side at most ``LONGEST``."""
-    scale = LONGEST / max(picture.shape[:2])
+def limited(picture: np.ndarray, longest: int = LONGEST) -> np.ndarray:
+    """The picture, its longer side at most so many pixels."""
+    scale = longest / max(picture.shape[:2])
     return picture if scale >= 1 else cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
@@ -134,7 +134,7 @@ def write_predictions(
                     cv2.imwrite(str(part), record.mask)
             if video or show is not None:
                 picture = limited(record.draw())
-                spread.add(lambda drawn=picture: drawn)
+                spread.add(lambda drawn=picture: limited(drawn, CELL))
                 if show is not None:
                     show(picture)
                 if video:
@@ -143,7 +143,7 @@ def write_predictions(
                         stack.enter_context(writer)
                     writer.write(picture)
             else:
-                spread.add(lambda seen=record: limited(seen.draw()))
+                spread.add(lambda seen=record: limited(seen.draw(), CELL))
             advance()
         lines.flush()
         if record is None:
@@ -249,7 +249,7 @@ def predict_sources(
     shown: Any = dict(transient=True, redirect_stdout=sys.stdout.isatty(), disable=not sys.stderr.isatty())
     with Progress(*columns, TimeRemainingColumn(), console=Console(file=sys.stderr), **shown) as progress:
         for place, (name, given) in enumerate(sources.items(), 1):
-            if name in folder.done:
+            if folder.done.get(name, {}).get('source') == str(given):
                 print(f'{name}: done before')
                 continue
             task = progress.add_task(f'{place}/{len(sources)} {name}')
@@ -259,7 +259,7 @@ def predict_sources(
                 said = write_predictions(
                     predictor, source, folder.path / name, advance=lambda t=task: progress.advance(t), **options
                 )
-            except (ValueError, OSError) as error:
+            except (ValueError, FileNotFoundError) as error:  # not what stops all of them, such as a full disk
                 unreadable.append(f'{name}: {" ".join(str(error).split())}')
                 print(f'{name}: skipped')
                 continue

@@ -95,16 +95,14 @@ class Predictor(ABC):
             except ValueError as error:  # a network without spikes, or with weights computed anew
                 print_log(f'predicting with the plain model: {error}', logger='current', level=logging.WARNING)
         model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        if kind.labelled():
-            options['classes'], options['palette'] = class_names(cfg, meta, classes)
-        elif classes is not None:
-            raise ValueError(f'classes={classes!r}: a pose has none; leave them out')
+        if scope == 'mmpose':
+            if classes is not None:
+                raise ValueError(f'classes={classes!r}: a pose has none; leave them out')
+        else:
+            options['classes'], palette = class_names(cfg, meta, classes)
+            if scope == 'mmseg':
+                options['palette'] = palette
         return kind(model, cfg, **options)
-
-    @classmethod
-    def labelled(cls) -> bool:
-        """Whether the task has classes."""
-        return cls.scope != 'mmpose'
 
     def __call__(self, source: SourceLike, fps: float = 25.0) -> Iterator[Record]:
         """Predict a source, lazily.

@@ -13,11 +13,11 @@ from typing import Any, Union
 import cv2
 import numpy as np
 
-from mmsvf.datasets.reading import PICTURES, PIXELS, UnreadableError, natural, read_image, read_list, reading
+from mmsvf.datasets.reading import PICTURES, PIXELS, natural, read_image, read_list, reading
 
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts', '.3gp', '.gif')
 EVENTS = '.npz'
-QUALITY = 95  # of a JPEG that a frame is kept as
+QUALITY = 90  # of a JPEG that a frame is kept as
 
 SourceLike = Union[str, os.PathLike, int, np.ndarray, Iterable[np.ndarray], 'Source']
 
@@ -284,6 +284,3 @@ def _expand(pattern: str, known: Any) -> Iterator[tuple[str, str]]:
         raise FileNotFoundError(
             f'{pattern} does not exist; give a video, a folder, a pattern, a list or a .npz of events'
         )
-
-
-__all__ = ['Camera', 'Frame', 'Images', 'Pictures', 'Source', 'UnreadableError', 'VideoFile', 'find_sources']

@@ -1,0 +1,75 @@
+"""What is written: whole files or none, an even choice of moments, a folder that says what is done."""
+
+import numpy as np
+import pytest
+
+from mmsvf.apis.prediction_files import Folder, Spread, whole
+from mmsvf.apis.records import ActionRecord, SegmentationRecord
+from mmsvf.apis.sources import Frame
+from mmsvf.visualization import drawing
+
+
+@pytest.mark.parametrize('length', [1, 7, 12, 25, 1000])
+def test_a_few_moments_are_evenly_spread_over_any_length(length):
+    spread, made = Spread(12), 0
+
+    def make(k):
+        nonlocal made
+        made += 1
+        return k
+
+    for k in range(length):
+        spread.add(lambda k=k: make(k))
+        assert len(spread.items) <= 24
+    chosen = spread.chosen()
+    assert len(chosen) == min(12, length) and chosen[0] == 0
+    gaps = np.diff(chosen)
+    assert length < 2 or (gaps.min() > 0 and gaps.max() <= 2 * gaps.min() and length - chosen[-1] <= 2 * gaps.max())
+    assert made <= 24 + 13 * np.log2(max(2, length / 12)), 'what is not kept is not made'
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    def fail():
+        with whole(tmp_path / 'a' / 'b.txt') as part:
+            part.write_text('half')
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not list((tmp_path / 'a').iterdir())
+    with whole(tmp_path / 'a' / 'b.txt') as part:
+        part.write_text('all')
+    assert [path.name for path in (tmp_path / 'a').iterdir()] == ['b.txt']
+
+
+def test_a_folder_goes_on_with_the_same_run_alone(tmp_path):
+    Folder(tmp_path, dict(config='a')).finish('x', dict(source='x.mp4'))
+    with (tmp_path / 'sources.jsonl').open('a') as file:
+        file.write('{"name": "y", "sou')  # the machine went down
+    assert list(Folder(tmp_path, dict(config='a')).done) == ['x']
+    with pytest.raises(ValueError, match=r"another run .config: 'a', now 'b'.; give another --out, or --overwrite"):
+        Folder(tmp_path, dict(config='b'))
+    assert not Folder(tmp_path, dict(config='b'), again=True).done
+
+
+@pytest.mark.parametrize('height, width', [(16, 16), (240, 320), (721, 1281), (400, 200)])
+def test_records_are_drawn_in_one_shape_and_words_stay_beside_the_frame(height, width):
+    names = ['a name', 'another, of a length that no strip has room for at all', 'Ünïcode']
+    shapes = set()
+    for scores in ([0.9, 0.1, 0.0], [0.2, 0.3, 0.5]):
+        frame = Frame(np.full((height, width, 3), 200, np.uint8), 3, 65.25)
+        record = ActionRecord(frame, np.array(scores), names)
+        drawn = record.draw()
+        shapes.add(drawn.shape)
+        assert drawn.dtype == np.uint8 and min(drawn.shape[:2]) >= min(360, height)
+        scale = max(1, 360 / min(height, width))
+        centre = drawn[drawn.shape[0] // 2, : round(scale * width)]
+        np.testing.assert_array_equal(centre, 200)
+        mask = np.arange(height * width).reshape(height, width) % (2 + round(scores[0])) % 3
+        SegmentationRecord(frame, mask.astype(np.uint8), names, drawing.distinct_palette(3)).draw()
+    assert len(shapes) == 1
+    assert record.to_dict() == dict(
+        frame=3, time=65.25, top=[['Ünïcode', 0.5], ['another, of a length that no strip has room for at all', 0.3],
+                                  ['a name', 0.2]]
+    )  # fmt: skip
+    assert drawing.clock(65.25) == '1:05.2'
