@@ -231,6 +231,10 @@ def test_a_state_of_something_else():
         State.merge([state, model.step(torch.randn(1, 3, 64, 64, dtype=torch.float64))[1]])
     with pytest.raises(ValueError, match=r'streams \[2\] of 2; one or more of 0 to 1'):
         state.select([2])
+    model.stages[0].blocks[0].sep_conv.lif2 = torch.nn.ReLU()  # in a neuron's place, and may remember as it likes
+    with pytest.raises(ValueError, match=r'sep_conv\.lif2 is a ReLU, whose memory is its own'):
+        model.step(frame)
+    model = network()
     model.stages.append(torch.nn.GRU(2, 2))
     with pytest.raises(ValueError, match=r'stages\.5 is a GRU, whose memory is its own'):
         model.step(frame)
