@@ -8,15 +8,11 @@ model = dict(
     memory=dict(type='mmsvf.MemoryReadFuse', in_channels=[64, 128, 256, 512], score='dot'),
     train_memory_only=True,
 )
-train_pipeline, test_pipeline, tta_pipeline = (
-    _base_.clip_train_pipeline,
-    _base_.clip_test_pipeline,
-    _base_.clip_tta_pipeline,
-)
+train_pipeline = _base_.clip_train_pipeline
+test_pipeline = _base_.clip_test_pipeline
+tta_pipeline = _base_.clip_tta_pipeline
 clips = dict(type='mmsvf.CityscapesClipDataset', offsets=(-9, -6, -3))
-train_dataloader = dict(
-    dataset=dict(sequence_path='leftImg8bit_sequence/train', pipeline=train_pipeline, **clips),
-)
+train_dataloader = dict(dataset=dict(sequence_path='leftImg8bit_sequence/train', pipeline=train_pipeline, **clips))
 val_dataloader = dict(dataset=dict(sequence_path='leftImg8bit_sequence/val', pipeline=test_pipeline, **clips))
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=100)

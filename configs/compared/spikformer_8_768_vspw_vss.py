@@ -8,11 +8,9 @@ model = dict(
     memory=dict(type='mmsvf.MemoryReadFuse', in_channels=[96, 192, 384, 768], score='dot'),
     train_memory_only=True,
 )
-train_pipeline, test_pipeline, tta_pipeline = (
-    _base_.clip_train_pipeline,
-    _base_.clip_test_pipeline,
-    _base_.clip_tta_pipeline,
-)
+train_pipeline = _base_.clip_train_pipeline
+test_pipeline = _base_.clip_test_pipeline
+tta_pipeline = _base_.clip_tta_pipeline
 offsets = (-9, -6, -3)
 train_dataloader = dict(dataset=dict(dataset=dict(offsets=offsets, pipeline=train_pipeline)))
 val_dataloader = dict(dataset=dict(offsets=offsets, pipeline=test_pipeline))

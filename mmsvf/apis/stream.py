@@ -53,11 +53,11 @@ class Stream:
 
         Args:
             frames: Tensors (C, H, W) of one video, as the model's data preprocessor takes them; or sequences of them,
-                one a stream.
+                one per stream.
             state: Where to go on; None: a new video.
 
         Yields:
-            A data sample a frame; of several streams a list of them.
+            A data sample per frame; of several streams a list of them.
         """
         for frame in frames:
             single = isinstance(frame, Tensor) and frame.dim() == 3
@@ -71,10 +71,10 @@ class Stream:
         """Predictions of the next frame of each stream, and the state that the one after it needs.
 
         Args:
-            frames: A tensor (C, H, W) a stream, all of one size, as the model's data preprocessor takes them: the
+            frames: A tensor (C, H, W) per stream, all of one size, as the model's data preprocessor takes them: the
                 values and the order of the colours are those of its config's pipeline.
             state: What the last step returned; None before the first frame.
-            data_samples: The framework's, one a stream; None: new ones.
+            data_samples: The framework's, one per stream; None: new ones.
 
         Raises:
             ValueError: no frame, frames of different sizes, or a state of others.

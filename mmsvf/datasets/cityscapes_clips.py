@@ -48,6 +48,7 @@ class CityscapesClipDataset(CityscapesDataset):
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
+        """As ``CityscapesDataset``'s, for the labelled frames alone."""
         labels = Path(self.data_prefix['seg_map_path'])
         found = sorted(labels.rglob(f'*{self.seg_map_suffix}')) if labels.is_dir() else []
         if not found:

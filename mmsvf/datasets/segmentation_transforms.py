@@ -38,6 +38,7 @@ class LoadEarlierFrames(BaseTransform):
         self.load = LoadImageFromFile(**kwargs)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """``img`` of all frames, channels side by side, the labelled frame first."""
         image = results['img']
         if image.ndim == 4:
             frames = list(image[::-1])
@@ -61,6 +62,7 @@ class ClipPhotoMetricDistortion(PhotoMetricDistortion):
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """As ``PhotoMetricDistortion.transform``, the same for all frames of ``img``."""
         shape = results['img'].shape
         results['img'] = np.ascontiguousarray(results['img']).reshape(shape[0], -1, 3)
         results = super().transform(results)
@@ -93,6 +95,7 @@ class DegradeLastFrame(BaseTransform):
         self.kind, self.strength, self.seed = kind, strength, seed
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Spoils the first three channels of ``img``, which are the labelled frame."""
         frame = results['img'][..., :3].astype(np.float32)
         if self.seed is None:
             rng = np.random.default_rng(np.random.randint(2**31))  # noqa: NPY002

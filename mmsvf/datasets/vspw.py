@@ -71,7 +71,7 @@ class VSPWDataset(BaseSegDataset):
     video that is shorter than the offsets follows the rule of :func:`clip_indices`.
 
     Args:
-        ann_file: ``train.txt``, ``val.txt`` or ``test.txt``, a video a line.
+        ann_file: ``train.txt``, ``val.txt`` or ``test.txt``, one video per line.
         offsets: Earlier frames, relative to the labelled one; () for images.
         reverse_prob: Probability of a reversed video, in training.
         metainfo: ``classes`` (and ``palette``) other than VSPW's 124.
@@ -107,8 +107,9 @@ class VSPWDataset(BaseSegDataset):
         )
 
     def load_data_list(self) -> list[dict[str, Any]]:
+        """A video per entry in training, a frame per entry in testing (``target``, its index)."""
         if not Path(self.ann_file).is_file():
-            raise FileNotFoundError(f'{self.ann_file} does not exist; set ann_file to a list of videos, one a line')
+            raise FileNotFoundError(f'{self.ann_file} does not exist; set ann_file to a list of videos, one per line')
         root, data, gaps = Path(self.data_root or ''), [], []
         for line, video in read_list(self.ann_file):
             folder = root / 'data' / video
@@ -121,7 +122,7 @@ class VSPWDataset(BaseSegDataset):
             for target in range(len(frames)) if self.test_mode else [None]:
                 data.append(dict(folder=str(folder), frames=frames, target=target, labelled=labelled))
         if not data:
-            raise ValueError(f'{self.ann_file} lists no video; one name a line')
+            raise ValueError(f'{self.ann_file} lists no video; one name per line')
         if gaps:
             message = f'{len(gaps)} videos have gaps between their frames, which clips go over, such as {gaps[0]}'
             print_log(message, logger='current', level=logging.WARNING)

@@ -29,7 +29,7 @@ class Score(NamedTuple):
     """A score function, whether it takes queries and keys as -1 and 1, and the authors' scale, BatchNorm, threshold."""
 
     attend: Any
-    signed: bool | None  # None: not known of a user's own
+    signed: bool | None  # None: neither, a user's own
     scale: float | None  # None: 1 / (2 * C), C being the full width, not the head's
     norm: bool
     v_threshold: float
@@ -107,14 +107,14 @@ class AttentionRead(FullPrecision):
     ) -> None:
         super().__init__()
         default = find('score', score, SCORES)
-        if not isinstance(default, Score):  # a user's own
-            default = Score(default, signed=None, scale=None, norm=True, v_threshold=1.0)
+        if not isinstance(default, Score):  # the function itself, a user's own or one of these
+            known = {each.attend: each for each in SCORES.values()}
+            default = known.get(default) or Score(default, signed=None, scale=None, norm=True, v_threshold=1.0)
         if tokens == 'past' and default.signed is None:
             raise ValueError(
-                f"score={score!r} with space_time='causal', whose reads are sums of keys times values: choose one of "
-                f'{sorted(SCORES)}'
+                f"score={score!r}: space_time='causal' keeps sums, which those of {sorted(SCORES)} alone are"
             )
-        self.attend, self.signed = default.attend, bool(default.signed)
+        self.attend, self.signed = default.attend, default.signed
         check_heads(num_heads, channels)
         scale = default.scale if scale is None else scale
         self.block_steps, self.window = block_steps, window
@@ -186,7 +186,7 @@ class AttentionRead(FullPrecision):
         q_, k_, v_ = (split_heads(x, self.tokens, self.num_heads, self.block_steps) for x in (q, k, v))
         scale = self.scale if self.shrinks is None else self.scale / SIZE_SCALES[self.shrinks](h, self.block_steps)
         if self.tokens == 'past':
-            x, past = causal_attention(q_, k_, v_, scale, self.signed, self.window, self.reference_tokens, past)
+            x, past = causal_attention(q_, k_, v_, scale, bool(self.signed), self.window, self.reference_tokens, past)
         else:
             if self.reference_tokens is not None:  # a factor of exactly 1 at the reference size
                 scale = scale * (self.reference_tokens / k_.shape[-2])

@@ -2,9 +2,9 @@
 
     S_t = sum over the frames i <= t of (2 K_i - 1)^T V_i,   read_t = scale * (2 Q_t - 1) S_t
 
-(the dot product without the 2 x - 1). Time and memory are linear in T at once, and constant a frame one by one: S_t is
-all that a later frame needs. Its entries are integers, so both ways give the same bits. With a window of w frames the
-product of frame t - w leaves the sum when that of frame t enters it.
+(the dot product without the 2 x - 1). For a whole clip, time and RAM are linear in T; frame by frame they are constant
+per frame: S_t is all that a later frame needs. Its entries are integers, so both ways give the same bits. With a window
+of w frames the product of frame t - w leaves the sum when that of frame t enters it.
 
 Letters: ``T`` time step, ``B`` batch, ``M`` heads, ``N`` tokens of a frame, ``D`` channels of a head.
 """

@@ -22,6 +22,8 @@ def clip(frames, height=6, width=5):
 @pytest.mark.parametrize('frames', [3, 4])
 def test_colours_turn_and_frames_do_not(frames):
     x = build()(dict(inputs=[clip(frames)]))['inputs']
+    as_clip = clip(frames).unflatten(0, (frames, 3)).flip(0).transpose(0, 1)
+    assert build()(dict(inputs=[as_clip]))['inputs'].equal(x)
     assert x.shape == (1, 3, frames, 6, 5)
     for t in range(frames):
         for c, (mean, std) in enumerate(zip(NORM['mean'], NORM['std'])):
@@ -60,5 +62,7 @@ def test_an_image_is_as_in_mmsegmentation():
 def test_bad_input():
     with pytest.raises(ValueError, match=r'clips of \[4, 1\] frames in one batch'):
         build()(dict(inputs=[clip(4), clip(1)]))
-    with pytest.raises(ValueError, match=r'clips of T frames as \(3 T, H, W\), expected; got \[\(4, 6, 5\)\]'):
+    with pytest.raises(
+        ValueError, match=r'clips of T frames as \(3 T, H, W\) or \(3, T, H, W\), expected; got \[\(4, 6, 5\)\]'
+    ):
         build()(dict(inputs=[torch.zeros(4, 6, 5)]))
