@@ -1,5 +1,7 @@
 """Causal attention, and networks that go frame by frame with a state that is handed in and out."""
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pickle import UnpicklingError
 
@@ -257,6 +259,22 @@ def test_nothing_stays_in_the_network():
     for name, part in state.parts.items():
         assert all(torch.equal(tensor, kept.parts[name][k]) for k, tensor in part.items())
     assert before == {name: id(module) for name, module in model.named_modules()}
+
+
+@torch.no_grad()
+def test_what_a_step_leaves():
+    """Hooks of the network see its steps; what is forgotten is freed at once, not when Python looks for circles."""
+    model, frame, seen = network(), torch.randn(1, 3, 32, 32, dtype=torch.float64), []
+    model.stages[0].blocks[0].sep_conv.lif1.register_forward_hook(lambda module, *_: seen.append(type(module).__name__))
+    _, state = model.step(frame)
+    membrane = weakref.ref(state.parts['stages.0.blocks.0.sep_conv.lif1']['membrane'])
+    gc.disable()
+    try:
+        for _ in range(2):
+            _, state = model.step(frame, state)
+        assert seen == ['LIF'] * 3 and membrane() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize('with_cp', [False, True])
