@@ -2,7 +2,7 @@
 """Time and memory of a frame in a stream, against its number and against windows of frames, in one run.
 
 python benchmarks/stream.py [--arch small] [--size 224] [--at 10 100 1000 10000] [--windows 8 16 32] [--rounds 7]
-                            [--streams 1 2 4 8] [--latency 200] [--out work_dirs/stream.png] [--json FILE]
+                            [--streams 1 2 4 8] [--latency 200] [--cpu-time] [--out work_dirs/stream.png] [--json FILE]
 
 stream      backbone.step of the fused causal model, window=None: one frame and the state of all before it
 window w    the fused joint model on the last w frames, for every frame: what a model without a state has to do
@@ -19,11 +19,13 @@ import argparse
 import gc
 import os
 import statistics
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import matplotlib
+import timing
 import torch
 from model import written_plainly
 from timing import DEVICE, GPU, machine, medians, record, seconds
@@ -35,12 +37,13 @@ from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.spiking.state import State
 
 matplotlib.use('Agg')
+TINY = dict(embed_dims=(8, 16, 24, 32, 40), depths=(1, 1, 1, 1, 1))
 
 
 def build(arch: str, **attention: object) -> SpikeVideoFormer:
     """A model that spikes: as constructed, most of a network is silent."""
     torch.manual_seed(0)
-    model = SpikeVideoFormer(arch, attention=attention).to(DEVICE)
+    model = SpikeVideoFormer(TINY if arch == 'tiny' else arch, attention=attention).to(DEVICE)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.bias, 0.0, 1.0)
@@ -59,16 +62,19 @@ def resident() -> float:
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--arch', default='small')
+    parser.add_argument('--arch', default='small', help="or another of SpikeVideoFormer's, or 'tiny'")
     parser.add_argument('--size', type=int, default=224)
     parser.add_argument('--at', type=int, nargs='+', default=[10, 100, 1000, 10000], help='numbers of frames')
     parser.add_argument('--windows', type=int, nargs='*', default=[8, 16, 32])
     parser.add_argument('--streams', type=int, nargs='*', default=[1, 2, 4, 8])
     parser.add_argument('--latency', type=int, default=200, help='frames whose latency is looked at')
+    parser.add_argument('--cpu-time', action='store_true', help='of the process, on a machine that is shared')
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--out', type=Path, default=Path('work_dirs/stream.png'))
     parser.add_argument('--json', type=Path, help='write the figures')
     args = parser.parse_args()
+    if args.cpu_time:
+        timing.clock = time.process_time
     keep_freed_memory()  # as tools/test.py does
     side = max(1, args.size // 16)
     causal = build(args.arch, space_time='causal', reference_size=(8, side, side))
@@ -102,14 +108,14 @@ def main() -> None:
     times = medians(rows, args.rounds)
     first = min(states)
     print('\n| a frame | ms | x frame of the stream | state, MB | process grew by, MB |\n|---|---|---|---|---|')
-    for name, time in times.items():
+    for name, taken in times.items():
         held = next((n for n in states if name == f'stream, frame {n}'), None)
         # a copy of each state is kept for the timing
         copies = sum(states[n].nbytes for n in states if held and n <= held) / 2**20 - states[first].nbytes / 2**20
         cells = '- | -'
         if held:
             cells = f'{states[held].nbytes / 2**20:.2f} | {memory[held] - memory[first] - copies:.1f}'
-        print(f'| {name} | {1e3 * time:.1f} | {time / times[f"stream, frame {first}"]:.2f} | {cells} |')
+        print(f'| {name} | {1e3 * taken:.1f} | {taken / times[f"stream, frame {first}"]:.2f} | {cells} |')
     last = max(states)
     ratio = times[f'stream, frame {last}'] / times[f'stream, frame {first}']
     record(args.json, **{f'time at frame {last} / {first}': ratio})

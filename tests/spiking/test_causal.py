@@ -1,5 +1,7 @@
 """Causal attention, and networks that go frame by frame with a state that is handed in and out."""
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pickle import UnpicklingError
 
@@ -231,6 +233,10 @@ def test_a_state_of_something_else():
         State.merge([state, model.step(torch.randn(1, 3, 64, 64, dtype=torch.float64))[1]])
     with pytest.raises(ValueError, match=r'streams \[2\] of 2; one or more of 0 to 1'):
         state.select([2])
+    model.stages[0].blocks[0].sep_conv.lif2 = torch.nn.ReLU()  # in a neuron's place, and may remember as it likes
+    with pytest.raises(ValueError, match=r'sep_conv\.lif2 is a ReLU, whose memory is its own'):
+        model.step(frame)
+    model = network()
     model.stages.append(torch.nn.GRU(2, 2))
     with pytest.raises(ValueError, match=r'stages\.5 is a GRU, whose memory is its own'):
         model.step(frame)
@@ -253,6 +259,22 @@ def test_nothing_stays_in_the_network():
     for name, part in state.parts.items():
         assert all(torch.equal(tensor, kept.parts[name][k]) for k, tensor in part.items())
     assert before == {name: id(module) for name, module in model.named_modules()}
+
+
+@torch.no_grad()
+def test_what_a_step_leaves():
+    """Hooks of the network see its steps; what is forgotten is freed at once, not when Python looks for circles."""
+    model, frame, seen = network(), torch.randn(1, 3, 32, 32, dtype=torch.float64), []
+    model.stages[0].blocks[0].sep_conv.lif1.register_forward_hook(lambda module, *_: seen.append(type(module).__name__))
+    _, state = model.step(frame)
+    membrane = weakref.ref(state.parts['stages.0.blocks.0.sep_conv.lif1']['membrane'])
+    gc.disable()
+    try:
+        for _ in range(2):
+            _, state = model.step(frame, state)
+        assert seen == ['LIF'] * 3 and membrane() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize('with_cp', [False, True])
