@@ -14,7 +14,7 @@ from mmcv.transforms import Compose
 from torch import Tensor
 
 from mmsvf.body import MMHPSD_SIZE as SIZE
-from mmsvf.body import matrix_to_axis_angle, project
+from mmsvf.body import matrix_to_axis_angle, nearest_rotation, project
 from mmsvf.datasets.event_transforms import read_events
 from mmsvf.datasets.events import bin_events
 from mmsvf.datasets.mmhpsd import ACTION, RATE, grey_picture, open_layout
@@ -187,10 +187,7 @@ def track_pose(
             value = output[name][0]
             kept = sums.setdefault(name, torch.zeros(steps, *value.shape[1:], device=device))
             kept[span.start : span.stop] += value * weight.view(-1, *[1] * (value.dim() - 1))
-    u, _, v = torch.linalg.svd(sums['pose'])
-    turn = torch.ones_like(u[..., 0, :])
-    turn[..., 2] = torch.linalg.det(u @ v)
-    pose = u * turn[..., None, :] @ v
+    pose = nearest_rotation(sums['pose'])
     shape, translation = (sums[name] / total[:, None] for name in ('shape', 'translation'))
     joints = head.body(pose, shape, translation).joints
     result = dict(
