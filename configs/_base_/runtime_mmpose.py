@@ -5,4 +5,6 @@ default_hooks = dict(
     checkpoint=dict(save_best='smpl/PA-MPJPE', rule='less'),
     visualization=dict(type='mmsvf.PoseVideoVisualizationHook', enable=False),
 )
-visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
+visualizer = dict(
+    type='PoseLocalVisualizer', vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+)

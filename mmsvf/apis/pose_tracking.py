@@ -17,7 +17,9 @@ from mmsvf.body import MMHPSD_SIZE as SIZE
 from mmsvf.body import matrix_to_axis_angle, nearest_rotation, project
 from mmsvf.datasets.event_transforms import read_events
 from mmsvf.datasets.events import bin_events
-from mmsvf.datasets.mmhpsd import ACTION, RATE, grey_picture, open_layout
+from mmsvf.datasets.grey_pictures import cut_square, grey_picture, middle_square
+from mmsvf.datasets.mmhpsd import ACTION, RATE
+from mmsvf.datasets.mmhpsd_layouts import open_layout, read_pictures
 from mmsvf.datasets.reading import PICTURES, natural, read_image, reading
 
 
@@ -66,8 +68,8 @@ def read_clip(source: str, modality: str, step: float, data_root: str | None = N
 
 
 def _read_action(action: str, modality: str, step: float, data_root: str) -> Clip:
-    layout = open_layout(data_root)
-    folder = Path(data_root) / layout.marker
+    layout = open_layout(data_root, modality)
+    folder = Path(data_root) / layout.annotations
     if not (folder / action).is_dir():
         raise FileNotFoundError(f'{folder} has no action {action}')
     indices, gap = layout.indices(action), max(1, round(RATE * step))
@@ -77,7 +79,7 @@ def _read_action(action: str, modality: str, step: float, data_root: str) -> Cli
     if missing:
         raise ValueError(f'{action} is annotated with gaps (frame {missing[0]} is missing); a track has none')
     truth = np.stack([layout.pose(action, i)['joints_3d'] for i in frames])
-    return Clip(layout.clip(action, frames, gap, modality), gap / RATE, truth)
+    return Clip(read_pictures(layout, action, frames, gap, modality), gap / RATE, truth)
 
 
 def _read_events(path: Path, step: float) -> np.ndarray:
@@ -92,11 +94,7 @@ def _read_events(path: Path, step: float) -> np.ndarray:
 
 
 def _square(image: np.ndarray) -> np.ndarray:
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
-    return grey_picture(grey[top : top + side, left : left + side])
+    return grey_picture(cut_square(image, *middle_square(*image.shape[:2])))
 
 
 def _read_folder(path: Path, step: float, fps: float) -> list[np.ndarray]:
@@ -172,7 +170,7 @@ def track_pose(
     """
     steps, head = len(pictures), model.head
     device = next(model.parameters()).device
-    clip = Compose(list(pipeline))(dict(clip=pictures, modality=modality))['clip']
+    clip = Compose(list(pipeline))(dict(img=pictures, modality=modality))['img']
     sums: dict[str, Tensor] = {}
     total = torch.zeros(steps, device=device)
     model.eval()

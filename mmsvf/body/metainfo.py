@@ -32,8 +32,7 @@ def _keypoint(index: int, name: str) -> dict[str, Any]:
 SMPL_METAINFO: dict[str, Any] = dict(
     dataset_name='mmhpsd',
     paper_info=dict(
-        author='Zou, Shihao and Guo, Chuan and Zuo, Xinxin and Wang, Sen and Hu, Xiaoqin and Chen, Shoushun and '
-        'Gong, Minglun and Cheng, Li',
+        author='Zou, Shihao and Guo, Chuan and others',
         title='EventHPE: Event-based 3D Human Pose and Shape Estimation',
         container='ICCV',
         year='2021',

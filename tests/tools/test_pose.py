@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmsvf.datasets.mmhpsd import open_layout
+from mmsvf.datasets.mmhpsd_layouts import open_layout
 
 from .test_train_and_test import tool
 
