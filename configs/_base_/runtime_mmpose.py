@@ -6,5 +6,7 @@ default_hooks = dict(
     visualization=dict(type='mmsvf.PoseVideoVisualizationHook', enable=False),
 )
 visualizer = dict(
-    type='PoseLocalVisualizer', vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+    type='PoseLocalVisualizer',
+    name='visualizer',  # as mmpose's browse_dataset.py needs it
+    vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')],
 )

@@ -154,10 +154,30 @@ def test_events_stay_binary_when_turned_and_bad_intrinsics_are_named(recordings)
 
 
 def test_packed_for_mmpose(recordings):
-    sample = build(recordings['a'], pipeline=[dict(type='PackPoseClip')])[0]
+    dataset = build(recordings['a'], pipeline=[dict(type='PackPoseClip')])
+    assert dataset.metainfo['num_keypoints'] == 24
+    sample = dataset[0]
     assert sample['inputs'].shape == (3, 4, 256, 256) and sample['inputs'].dtype == torch.uint8
-    labels = sample['data_samples'].gt_instance_labels
-    assert len(labels) == 4 and labels.joints_2d.max() < 1.2 and labels.pose.shape == (4, 24, 3)
+    labels, truth = sample['data_samples'].gt_instance_labels, sample['data_samples'].gt_instances
+    assert len(labels) == len(truth) == 4 and labels.joints_2d.max() < 1.2 and labels.pose.shape == (4, 24, 3)
+    np.testing.assert_array_equal(truth.lifting_target, labels.joints_3d)
+    assert sample['data_samples'].target_img_path[0] == 'subject03_group0_time0.0000.jpg'
+
+
+def test_what_is_missing_is_what_the_modality_needs(tmp_path):
+    """From frames nobody is asked for a folder named after events, unless frames are there without annotations."""
+    for modality, named in (
+        ('frames', 'full_pic_256/ .*mmhpsd_grayscale_img/'),
+        ('events', 'events_256/ .*mmhpsd_events/'),
+    ):
+        with pytest.raises(FileNotFoundError, match=rf'has no {modality} of MMHPSD.*{named}') as error:
+            build(tmp_path, modality=modality)
+        assert modality == 'events' or '_events/' not in str(error.value)
+    (tmp_path / 'full_pic_256').mkdir()
+    with pytest.raises(
+        FileNotFoundError, match=r'has frames in full_pic_256/, but not their annotations.*pose_events/'
+    ):
+        build(tmp_path)
 
 
 class Bomb:

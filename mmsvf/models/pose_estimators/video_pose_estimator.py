@@ -31,9 +31,9 @@ class VideoPoseEstimator(FiniteInputs, BasePoseEstimator):
     """
 
     def __init__(self, *args: Any, time_steps: int = 8, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
         if type(time_steps) is not int or time_steps < 1:
             raise ValueError(f'time_steps={time_steps!r}; a whole number of time steps, at least 1')
+        super().__init__(*args, **kwargs)
         self.time_steps = time_steps
 
     def extract_feat(self, inputs: Tensor) -> Any:
