@@ -16,6 +16,7 @@ class BuildWithMim(build_py):
     """Adds mmsvf/.mim: copies in a wheel, links into the checkout in an editable install."""
 
     def run(self) -> None:
+        """Build, then add the folder."""
         super().run()
         if getattr(self, 'editable_mode', False):
             link = ROOT / 'mmsvf' / '.mim'
@@ -39,10 +40,11 @@ class BuildWithMim(build_py):
 # must not replace a torch, an mmcv or an OpenCV that is there (README, "Install").
 MMENGINE = ['addict', 'matplotlib', 'numpy', 'packaging', 'Pillow', 'pyyaml', 'rich', 'scipy', 'termcolor', 'yapf']
 MMENGINE += ['tensorboard']
-ACTION = [*MMENGINE, 'decord>=0.4.1', 'einops', 'importlib-metadata']
-SEG = [*MMENGINE, 'ftfy', 'prettytable', 'regex']
+ACTION = [*MMENGINE, 'av', 'decord>=0.4.1', 'einops', 'importlib-metadata']
+SEG = [*MMENGINE, 'av', 'ftfy', 'prettytable', 'regex']
 POSE = [
     *MMENGINE,
+    'av',
     'joblib',
     'json-tricks',
     'munkres',
@@ -68,11 +70,11 @@ setup(
     license='Apache-2.0',
     keywords='spiking neural network, video transformer, action recognition, OpenMMLab',
     packages=find_packages(include=['mmsvf', 'mmsvf.*']),
-    package_data={'mmsvf': ['py.typed'], 'mmsvf.body': ['*.npz']},
+    package_data={'mmsvf': ['py.typed'], 'mmsvf.analysis.energy': ['*.jinja'], 'mmsvf.body': ['*.npz']},
     cmdclass={'build_py': BuildWithMim},
     python_requires='>=3.9',
     # spikingjelly is not listed: it asks for torchaudio and torchvision, which would replace torch
-    install_requires=['torch>=2.6', 'numpy', 'numba', 'loguru', 'packaging'],
+    install_requires=['torch>=2.6', 'jinja2', 'numpy', 'numba', 'loguru', 'packaging'],
     extras_require={
         'action': ACTION,
         'seg': SEG,

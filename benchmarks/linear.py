@@ -34,15 +34,15 @@ LARGEST_SCORES = 2e9  # bytes of one matrix; larger ones are left out
 class SoftmaxAttention(nn.Module):
     """Joint space-time attention with softmax over a clip TBCHW."""
 
-    def __init__(self, channels: int, heads: int, written_out: bool) -> None:
+    def __init__(self, channels: int, num_heads: int, written_out: bool) -> None:
         super().__init__()
         self.qkv, self.proj = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
-        self.heads, self.written_out = heads, written_out
+        self.num_heads, self.written_out = num_heads, written_out
 
     def forward(self, x: Tensor) -> Tensor:
         t, b, c, h, w = x.shape
         tokens = x.permute(1, 0, 3, 4, 2).reshape(b, t * h * w, c)
-        q, k, v = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(tokens).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         if self.written_out:
             y = (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1) @ v
         else:

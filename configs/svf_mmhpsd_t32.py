@@ -2,8 +2,8 @@
 _base_ = ['svf_mmhpsd_t8.py']
 
 model = dict(time_steps=32)
-train_dataloader = dict(batch_size=1, dataset=dict(steps=32, durations=(4, 8, 16, 32)))
-val_dataloader = dict(batch_size=1, dataset=dict(steps=32, durations=(8,)))
+train_dataloader = dict(batch_size=1, dataset=dict(time_steps=32, durations=(4, 8, 16, 32)))
+val_dataloader = dict(batch_size=1, dataset=dict(time_steps=32, durations=(8,)))
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=20)
 auto_scale_lr = dict(base_batch_size=8)

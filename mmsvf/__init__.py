@@ -32,6 +32,7 @@ def _translate(checkpoint: Any) -> Any:
 
 
 compat.install()
+compat.stand_in('moviepy.editor', 'mmsvf.visualization.moviepy_editor')
 compat.on_import('mmengine.registry', _register)
 if os.environ.get('MMSVF_STOCK_FILES') != '1':
     bridges.install(_translate)

@@ -14,8 +14,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
-from importlib.abc import MetaPathFinder
-from importlib.util import find_spec
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.util import find_spec, spec_from_loader
 from types import ModuleType
 from typing import Any
 
@@ -25,7 +26,7 @@ _logged: set[str] = set()
 
 
 def log_once(message: str, level: int = logging.INFO) -> None:
-    """A line of MMEngine's log, once a process."""
+    """A line of MMEngine's log, once per process."""
     if message not in _logged:
         _logged.add(message)
         from mmengine.logging import print_log
@@ -77,6 +78,33 @@ def install() -> None:
     sys.meta_path.insert(0, _hook)
     on_import('mmcv.ops', stub_mmcv_ops)
     on_import('mmaction.models.localizers', stub_mmaction_drn)
+
+
+class _StandIns(MetaPathFinder, Loader):
+    """Modules in place of those that no other finder has, with the package they are in."""
+
+    def __init__(self) -> None:
+        self.modules: dict[str, str] = {}
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        package = any(name.startswith(f'{fullname}.') for name in self.modules)
+        return spec_from_loader(fullname, self, is_package=package) if package or fullname in self.modules else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        if module.__name__ in self.modules:
+            own = import_module(self.modules[module.__name__])
+            vars(module).update({name: value for name, value in vars(own).items() if not name.startswith('_')})
+            log_once(f'{module.__name__} is not installed: {own.__name__} stands for it')
+
+
+_stand_ins = _StandIns()
+
+
+def stand_in(name: str, own: str) -> None:
+    """Have the module named ``own`` imported as ``name`` where that is not installed."""
+    _stand_ins.modules[name] = own
+    if _stand_ins not in sys.meta_path:
+        sys.meta_path.append(_stand_ins)
 
 
 class Overlay(ModuleType):

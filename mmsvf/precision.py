@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[Any]:
-    """No autocast on the tensor's device, and products of fp32 that are products of fp32.
+    """No autocast on the tensor's device, and matrix products of fp32 that are computed in fp32.
 
     TF32 and bfloat16, which torch.set_float32_matmul_precision and torch.backends allow, hold integers up to 2048 and
     256. Compiled graphs take that setting as it is: it cannot change inside of one. Nothing for shapes alone (the meta
@@ -52,7 +52,7 @@ class _Exact(ExitStack):
 class FullPrecision(nn.Module):
     """A module whose weights stay as precise as they are when ``.half()`` or ``.bfloat16()`` turns the model around it.
 
-    For what takes sums that half precision does not hold; it casts its inputs and outputs itself.
+    For modules whose sums half precision cannot hold; they cast their inputs and outputs themselves.
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:

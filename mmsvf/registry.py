@@ -16,6 +16,7 @@ import mmengine.registry as root
 from mmengine.registry import Registry
 
 from .frameworks import missing_framework
+from .plug_ins import SOURCES
 
 
 class PluginRegistry(Registry):
@@ -25,11 +26,17 @@ class PluginRegistry(Registry):
         super().__init__(name, parent=parent, scope='mmsvf')
         self._declared: dict[str, str] = {}
 
-    def declare(self, module: str, *names: str) -> None:
-        """Register ``names`` of ``module``, which is imported when one of them is first asked for."""
+    def declare(self, module: str, *names: str, mirrored: bool = True) -> None:
+        """Register ``names`` of ``module``, which is imported when one of them is first asked for.
+
+        Names that are not ``mirrored`` into the parent stay free for others there; configs write 'mmsvf.NAME'.
+        """
         for name in names:
             self._declared[name] = module
-            self._register_module(self._builder(name), name)
+            if mirrored:
+                self._register_module(self._builder(name), name)
+            else:
+                super()._register_module(self._builder(name), name)
 
     def _builder(self, name: str) -> Callable[..., Any]:
         def build(*args: Any, **kwargs: Any) -> Any:
@@ -42,10 +49,11 @@ class PluginRegistry(Registry):
     def _load(self, name: str) -> type:
         module = self._declared[name]
         try:
-            import_module(module)  # its decorators replace the declared entries by the classes
+            found = getattr(import_module(module), name)  # a decorator there replaces the declared entry
         except ImportError as error:
             raise missing_framework(error, name) from error
-        return self._module_dict[name]
+        self._module_dict[name] = found
+        return found
 
     def _register_module(self, module: Any, module_name: Any = None, force: bool = False) -> None:
         name = module_name or module.__name__
@@ -95,6 +103,12 @@ MODELS.declare('mmsvf.models.necks.spike_fpn', 'SpikeFPN')
 MODELS.declare('mmsvf.models.pose_estimators.video_pose_estimator', 'VideoPoseEstimator')
 MODELS.declare('mmsvf.models.recognizers.clip_recognizer', 'ClipRecognizer')
 MODELS.declare('mmsvf.models.segmentors.clip_encoder_decoder', 'ClipEncoderDecoder')
+MODELS.declare('mmsvf.spiking.attention', 'SpikeAttention', mirrored=False)
+MODELS.declare('mmsvf.spiking.hamming', 'hamming_attention', 'dot_attention', mirrored=False)
+MODELS.declare('mmsvf.spiking.integer_neurons', 'IntegerLIF', mirrored=False)
+MODELS.declare('mmsvf.spiking.layers', 'PointwiseConv', 'RepConv', mirrored=False)
+MODELS.declare('mmsvf.spiking.leaky_neurons', 'LIF', 'LearnableLIF', mirrored=False)
+MODELS.declare('mmsvf.spiking.memory', 'MemoryRead', mirrored=False)
 DATASETS.declare('mmsvf.datasets.clip_segmentation', 'VSPWDataset', 'CityscapesClipDataset')
 DATASETS.declare('mmsvf.datasets.imagenet_c', 'ImageNetC')
 DATASETS.declare('mmsvf.datasets.mmhpsd', 'MMHPSDDataset')
@@ -117,3 +131,12 @@ HOOKS.declare('mmsvf.engine.hooks.load_report_hook', 'LoadReportHook')
 HOOKS.declare('mmsvf.engine.hooks.pose_video_visualization', 'PoseVideoVisualizationHook')
 HOOKS.declare('mmsvf.engine.hooks.seg_video_visualization', 'SegVideoVisualizationHook')
 HOOKS.declare('mmsvf.engine.hooks.video_visualization', 'VideoVisualizationHook')
+
+
+def _registered(name: str) -> Any:
+    """What the current scope, or this one, has under a name; None if nothing."""
+    with root.MODELS.switch_scope_and_registry(None) as current:
+        return current.get(name) or MODELS.get(name)
+
+
+SOURCES.append(_registered)

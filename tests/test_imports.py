@@ -28,12 +28,6 @@ def test_spiking_needs_no_openmmlab():
     assert not set(loaded) & {*FRAMEWORKS, 'mmcv', 'mmengine'}
 
 
-def test_import_is_quick():
-    """At most a second beyond torch and mmengine; no limit on a busy machine is tight, so the best of three."""
-    code = 'import torch, mmengine, time; t = time.time(); import mmsvf; print(time.time() - t)'
-    assert min(float(python(code)) for _ in range(3)) <= 1
-
-
 BLOCK = """
 import sys
 class Blocked:
@@ -50,7 +44,7 @@ importlib.util.find_spec = lambda n, p=None: None if n.split('.')[0] in {blocked
 @pytest.mark.parametrize('scope', ['mmaction', 'mmseg', 'mmpose', 'mmpretrain'])
 def test_any_framework_may_be_missing(scope):
     """All but one are missing: the backbone builds in the scope of that one."""
-    blocked = tuple(set(FRAMEWORKS) - {scope, 'mmdet', 'mmpretrain'})
+    blocked = tuple(set(FRAMEWORKS) - {scope, 'mmdet'})  # of mmdet, which is not installed, mmpose gets a stand-in
     print(
         python(
             BLOCK.format(blocked=blocked)

@@ -13,6 +13,7 @@ from mmsvf.analysis.models import build_model, calibrate_batchnorm, run_model
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.spiking import SpikeAttention
 from mmsvf.spiking.attention import AttentionRead
+from tests.awake import awake
 
 ROOT = Path(__file__).parent.parent
 HALF = [torch.float16, torch.bfloat16]
@@ -34,17 +35,6 @@ SHAPES = {
 }
 
 
-def awake(model, x):
-    """A backbone that spikes, whose statistics are those of an input."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(module.bias, std=0.5)
-            module.momentum = 1.0
-    with torch.no_grad():
-        model.train()(x)
-    return model.eval()
-
-
 @pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('dtype', HALF, ids=str)
 @pytest.mark.parametrize('form', FORMS)
@@ -63,7 +53,7 @@ def test_backbone(attention, form, dtype):
 @pytest.mark.parametrize('fused', [False, True])
 def test_scores_are_summed_in_full_precision(dtype, fused):
     """Spikes of a read are those of fp32, where scores go beyond 65504, the end of fp16."""
-    attention = SpikeAttention(64, heads=1, scale=1.0).eval()
+    attention = SpikeAttention(64, num_heads=1, scale=1.0).eval()
     read = attention.units[0].read
     norm = read.norm
     q, k, v = ((torch.rand(4, 1, 64, 40, 40) < rate).float() for rate in (0.5, 0.8, 0.9))

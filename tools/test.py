@@ -4,10 +4,11 @@
 import argparse
 
 from mmsvf.engine.launch import test
-from mmsvf.engine.run_config import add_common_arguments
+from mmsvf.engine.run_config import add_common_arguments, plain_messages
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or URL')
@@ -24,4 +25,5 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == '__main__':
-    test(parse_args())
+    with plain_messages():
+        test(parse_args())

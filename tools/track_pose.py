@@ -26,6 +26,7 @@ from mmsvf.visualization.video import write_video
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or URL')
@@ -42,18 +43,19 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Track, write the files, and print the errors where the truth is known."""
     args = parse_args()
     cfg = prepare(args)
     require_file(args.checkpoint)
     data = cfg.test_dataloader.dataset
-    step = args.step or data.durations[0] / data.steps
+    step = args.step or data.durations[0] / data.time_steps
     clip = read_clip(args.input, data.modality, step, data.data_root, args.fps)
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
     load_checkpoint(model, args.checkpoint, map_location='cpu')
     model.to(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
     pipeline = [transform for transform in data.pipeline if not transform.type.endswith('PackPoseClip')]
-    track = track_pose(model, clip.pictures, args.window or data.steps, args.overlap, data.modality, pipeline)
+    track = track_pose(model, clip.pictures, args.window or data.time_steps, args.overlap, data.modality, pipeline)
     out = args.out or Path(cfg.work_dir) / 'tracks' / Path(args.input).stem
     out.parent.mkdir(parents=True, exist_ok=True)
     times = clip.step * np.arange(len(clip.pictures))

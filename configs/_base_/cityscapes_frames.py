@@ -1,6 +1,9 @@
 # Cityscapes, tested at 512x1024; crops of 768x768 (D20) from frames of 0.5 to 2 times that size (D45). A frame of less
 # than 1.5 times is lower than a crop: the data preprocessor pads it to one, with void labels (255).
 # Frames of a clip are in leftImg8bit_sequence
+data_source = """Cityscapes: leftImg8bit/{train,val}, gtFine/{train,val} with *_gtFine_labelTrainIds.png (made by
+mmseg's tools/dataset_converters/cityscapes.py), and leftImg8bit_sequence/{train,val} for clips. Published at
+https://www.cityscapes-dataset.com (leftImg8bit, gtFine and leftImg8bit_sequence, each _trainvaltest)."""
 data_root = 'data/cityscapes/'
 crop_size = (768, 768)
 train_pipeline = [

@@ -1,5 +1,7 @@
 # ImageNet-1K in mmpretrain's layout, 224x224, with the augmentation of Meta-SpikeFormer's training script: RandAugment
 # rand-m9-mstd0.5-inc1, random erasing 0.25; no mixup, no cutmix, no colour jitter (D28)
+data_source = """ImageNet-1K in mmpretrain's layout: train/CLASS/*.JPEG and val/CLASS/*.JPEG, or meta/train.txt and
+meta/val.txt beside flat folders. Published at https://image-net.org/download.php."""
 data_root = 'data/imagenet'
 
 # images are BGR here; the preprocessor makes them RGB

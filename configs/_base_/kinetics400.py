@@ -1,4 +1,7 @@
 # Kinetics-400 in mmaction2's layout, clips of 32x2 frames at 224x224 (App. G; protocol of Video Swin)
+data_source = """Kinetics-400 in mmaction2's layout: videos_train/ and videos_val/ with the videos, and lists of lines
+'VIDEO LABEL'. The videos: https://github.com/cvdfoundation/kinetics-dataset; the lists: tools/data/kinetics of
+mmaction2's repository."""
 data_root = 'data/kinetics400/videos_train'
 data_root_val = 'data/kinetics400/videos_val'
 ann_file_train = 'data/kinetics400/kinetics400_train_list_videos.txt'

@@ -1,4 +1,8 @@
 # MMHPSD: clips of 8 steps, 1 to 4 seconds long in training and 2 in testing, turned by up to 20 degrees (App. H)
+data_source = """MMHPSD with its annotations, as EventHPE publishes it (frames in full_pic_256/, events in events_256/;
+https://github.com/JimmyZou/EventHPE), or as HumanPoseTracking (mmhpsd_grayscale_img/, mmhpsd_events/;
+https://github.com/JimmyZou/HumanPoseTracking_SNN). The body: your own SMPL file as data/smpl/SMPL_MALE.pkl
+(https://smpl.is.tue.mpg.de), or another path as --cfg-options model.head.body=PATH."""
 dataset_type = 'mmsvf.MMHPSDDataset'
 data_mode = 'topdown'  # for mmpose's inferencer: the person is looked for in the picture or the box that it is given
 data_root = 'data/mmhpsd'
@@ -14,7 +18,7 @@ train_dataloader = dict(
         data_root=data_root,
         split='train',
         modality='frames',
-        steps=8,
+        time_steps=8,
         durations=(1, 2, 3, 4),
         pipeline=[dict(type='mmsvf.RotateClip', degrees=20), dict(type='mmsvf.PackPoseClip')],
     ),
@@ -29,7 +33,7 @@ val_dataloader = dict(
         data_root=data_root,
         split='test',
         modality='frames',
-        steps=8,
+        time_steps=8,
         durations=(2,),
         pipeline=test_pipeline,
     ),

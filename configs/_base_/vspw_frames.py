@@ -1,4 +1,6 @@
 # VSPW at 480p, crops of 480x480, tested at 480x853 padded to 480x864 (D19)
+data_source = """VSPW_480p: data/VIDEO/{origin,mask} and the lists train.txt, val.txt. Published at
+https://www.vspwdataset.com and https://github.com/VSPW-dataset/VSPW-dataset-download."""
 data_root = 'data/VSPW_480p/'
 crop_size = (480, 480)
 train_pipeline = [

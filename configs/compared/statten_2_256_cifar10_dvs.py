@@ -23,7 +23,7 @@ model = dict(
     data_preprocessor=dict(type='ClsDataPreprocessor', num_classes=10),
 )
 
-pipeline = [dict(type='mmsvf.LoadEventCounts', steps=16, size=64, sensor=128), dict(type='PackInputs')]
+pipeline = [dict(type='mmsvf.LoadEventCounts', time_steps=16, size=64, sensor=128), dict(type='PackInputs')]
 train_dataloader = dict(
     batch_size=16,
     num_workers=4,

@@ -5,6 +5,7 @@ _base_ = ['../_base_/svf_pose_estimator.py', '../_base_/mmhpsd.py', '../_base_/r
 # From scratch, in minutes: integer neurons, but for the binary spikes of the attention, and losses that see the joints
 # more and the translation less than in the paper's weights.
 neuron = dict(type='IntegerLIF', max_value=4)
+data_source = 'Written by: python tools/dataset_converters/moving_body.py data/moving_body'
 model = dict(
     backbone=dict(
         arch=dict(_delete_=True, embed_dims=(8, 16, 32, 96, 128), depths=(1, 1, 1, 1, 1)),

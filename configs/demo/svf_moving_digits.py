@@ -8,6 +8,7 @@ model = dict(
     cls_head=dict(num_classes=num_classes, in_channels=64, topk=(1,)),
 )
 
+data_source = 'Written by: python tools/dataset_converters/moving_digits.py data/moving_digits'
 data_root = 'data/moving_digits/'
 # no flip and no wide crop: they would change the direction
 train_pipeline = [

@@ -12,6 +12,7 @@ model = dict(
     decode_head=dict(in_channels=[32, 32, 32, 32], channels=32, num_classes=7, norm_cfg=dict(type='BN')),
 )
 
+data_source = 'Written by: python tools/dataset_converters/moving_scenes.py data/moving_scenes'
 data_root = 'data/moving_scenes/vspw/'
 dataset = dict(
     type='mmsvf.VSPWDataset', data_root=data_root, offsets=(), metainfo=dict(classes=classes, palette=palette)

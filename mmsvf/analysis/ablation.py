@@ -109,14 +109,14 @@ def run_once(
             folder, threads, until, tools / 'analysis/energy.py', config, checkpoint, '--clips', clips, '--json', report
         )
         totals = json.loads(report.read_text())['totals']
-        found[f'energy of {clips}'] = {name: total['mj_a_clip'] for name, total in totals.items()}
+        found[f'energy of {clips}'] = {name: total['mj_per_clip'] for name, total in totals.items()}
     if found != before:
         result.write_text(json.dumps(found))
     return found
 
 
 def call(folder: Path, threads: int, until: float, tool: Path, *arguments: object) -> None:
-    """Run a tool with its output in a log, no longer than to a time of time.monotonic."""
+    """Run a tool with its output in a log; stop it at ``until``, a time of time.monotonic."""
     log = folder / 'log.txt'
     command = [sys.executable, str(tool), *map(str, arguments)]
     env = {**os.environ, 'OMP_NUM_THREADS': str(threads)}
@@ -128,7 +128,9 @@ def call(folder: Path, threads: int, until: float, tool: Path, *arguments: objec
             timeout = None if left == float('inf') else left
             code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, env=env, timeout=timeout).returncode
     except subprocess.TimeoutExpired:
-        raise RuntimeError(f'the time is over before {tool.name} has ended; the same command goes on with it') from None
+        raise RuntimeError(
+            f'the time is over before {tool.name} has ended; the same command goes on from there'
+        ) from None
     if code:
         raise RuntimeError(f'{tool.name} failed with {code}; {log} ends: {" ".join(log.read_text().splitlines()[-3:])}')
 
@@ -152,7 +154,7 @@ def table(
 ) -> list[str]:
     """Lines of a Markdown table; differences are paired over the seeds that a row and the base both have."""
     head = ['row', 'parameters', 'seeds', metric, 'difference to the first row', '95 % interval']
-    head += ['mJ a clip (paper)', 'mJ (merged)'] if clips else []
+    head += ['mJ per clip (paper)', 'mJ (merged)'] if clips else []
     lines = [f'| {" | ".join(head)} |', '|' + '---|' * len(head)]
     base = next(iter(results.values()))
     for name, runs in results.items():

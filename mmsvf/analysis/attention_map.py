@@ -59,10 +59,10 @@ def attention_row(
     if len(query) != 3 or any(not 0 <= share <= 1 for share in query):
         raise ValueError(f'query={query}; time, row and column as shares of the clip, each from 0 to 1')
     t, y, x = (min(int(share * size), size - 1) for share, size in zip(query, (steps, height, width)))
-    if head is not None and not 0 <= head < read.heads:
-        raise ValueError(f'head={head}; {layer} has {read.heads} heads')
+    if head is not None and not 0 <= head < read.num_heads:
+        raise ValueError(f'head={head}; {layer} has {read.num_heads} heads')
     one = slice(0, 1)
-    tokens = [split_heads(spikes[:, one], 'clip', read.heads)[0] for spikes in (q, k)]  # M (T N) D
+    tokens = [split_heads(spikes[:, one], 'clip', read.num_heads)[0] for spikes in (q, k)]  # M (T N) D
     index = (t * height + y) * width + x
     row_of = tokens[0][:, index : index + 1]
     if read.score == 'hamming':

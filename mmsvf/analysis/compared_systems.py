@@ -47,7 +47,7 @@ def at_rate(layers: Sequence[Layer], model: Any, rate: float) -> list[Layer]:
 
 
 def small(shape: Sequence[int]) -> tuple[int, ...]:
-    """A smaller input, to wake a network with: four steps, sides of 64."""
+    """The shape of a smaller input, to calibrate BatchNorms on: up to four steps, sides of up to 64."""
     *first, height, width = shape
     steps = [min(4, t) for t in first[1:]]
     return (first[0], *steps, min(height, 64), min(width, 64))
@@ -82,6 +82,7 @@ def rate_for(mj: float, layers: Sequence[Layer], model: Any) -> float:
 
 
 def share(value: float, paper: float) -> str:
+    """A value's difference from the paper's, as text: '+1.2 %'."""
     return f'{100 * (value / paper - 1):+.1f} %'
 
 
@@ -132,6 +133,7 @@ def row(facts: dict[str, Any], table: dict[str, Any], configs: Path) -> str:
 
 
 def header(table: dict[str, Any]) -> list[str]:
+    """The first two lines of a table."""
     columns = ['system', 'config', 'T', 'params M', "paper's", 'MACs G', *(f'mJ, {name}' for name in CONVENTIONS)]
     columns += ['spikes', "paper's mJ", 'at rate', f"paper's {table['result']}", 'what differs']
     return [f'| {" | ".join(columns)} |', '|' + '---|' * len(columns)]

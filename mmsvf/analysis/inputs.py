@@ -25,7 +25,7 @@ def guess_shape(cfg: Config) -> tuple[int, ...]:
     """
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader') or cfg.get('train_dataloader') or {}
     dataset = loader.get('dataset', {})
-    size, frames = None, dataset.get('steps')
+    size, frames = None, dataset.get('time_steps')
     if dataset.get('offsets'):
         frames = len(dataset.offsets) + 1
     codec = cfg.get('codec')  # of mmpose, one or several

@@ -1,6 +1,6 @@
-"""The longest clip and the largest frame that fit into a given memory, in training and in inference.
+"""The longest clip and the largest frame that fit into a given GPU memory or RAM, in training and in inference.
 
-Nothing is computed: the model runs on tensors without data while the memory of every live one is added up, at any size.
+Nothing is computed: the model runs on tensors without data while the bytes of every live one are added up, at any size.
 Counted are parameters, gradients, the config's optimiser and everything autograd keeps; not counted are the workspace
 of convolutions, fragmentation and what the device itself takes.
 """
@@ -42,7 +42,7 @@ def size(text: str) -> int:
 
 
 class LiveMemory(TorchDispatchMode):
-    """Adds up the memory of all tensors that operations make, while they live.
+    """Adds up the bytes of all tensors that operations make, while they live.
 
     torch's own MemTracker finds the same and more, by looking at every live tensor after every operation: minutes here.
     """
@@ -53,7 +53,7 @@ class LiveMemory(TorchDispatchMode):
         self._seen: set[int] = set()
 
     def add(self, tensor: Tensor) -> None:
-        """Count a tensor's memory once, until it is freed."""
+        """Count a tensor's bytes once, until it is freed."""
         storage = tensor.untyped_storage()
         if storage._cdata not in self._seen:
             self._seen.add(storage._cdata)
@@ -118,7 +118,7 @@ def largest(cost: Callable[[int], int], limit: int, start: int, power: int) -> i
 
 
 class Limit(NamedTuple):
-    """Of a mode: bytes at the given size, frames of the longest clip (None of images), side of the largest frame."""
+    """A mode's bytes at the given size, frames of the longest clip (None of images), side of the largest frame."""
 
     mode: str
     batch: int
@@ -128,13 +128,13 @@ class Limit(NamedTuple):
 
 
 def limits(cfg: Config, shape: Sequence[int], memory: int, batch: int | None = None) -> Iterator[Limit]:
-    """Of training and of inference.
+    """The limits of training and of inference.
 
     Args:
         cfg: The config; it is built anew for each size.
         shape: Input (C, [T,] H, W).
-        memory: Bytes.
-        batch: Clips a device in training; None is the config's. In inference it is 1.
+        memory: Bytes that there are.
+        batch: Clips per device in training; None is the config's. In inference it is 1.
     """
     *front, height, width = shape
     for mode, training in (('training', True), ('inference', False)):

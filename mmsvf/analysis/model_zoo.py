@@ -50,7 +50,7 @@ def sampling(cfg: Config) -> str:
         return f'frames {", ".join(map(str, offsets))}, 0' if offsets else 'single frame'
     if cfg.default_scope == 'mmpose':
         dataset = cfg.train_dataloader.dataset
-        return f'{dataset.steps} steps, {", ".join(map(str, dataset.durations))} s'
+        return f'{dataset.time_steps} steps, {", ".join(map(str, dataset.durations))} s'
     for step in cfg.train_dataloader.dataset.pipeline:
         if step.type == 'mmsvf.SampleClip':
             return f'{step.clip_len}x{step.frame_interval}x{step.num_clips}'

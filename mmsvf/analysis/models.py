@@ -46,7 +46,7 @@ class _RatesOnCPU(TorchFunctionMode):
 
 
 def build_without_memory(cfg: Config) -> Any:
-    """The model of a config on the meta device, in evaluation; the embedded figure stands for the body of a file."""
+    """The model of a config on the meta device (no RAM), in evaluation, with the embedded figure for a file's body."""
     init_default_scope(cfg.default_scope)
     model_cfg = ConfigDict(cfg.model)
     if cfg.default_scope == 'mmpose' and 'body' in model_cfg.head:
@@ -81,6 +81,7 @@ def build_model(cfg: Config, checkpoint: str | None = None) -> tuple[nn.Module, 
 
 
 def data_samples(cfg: Config, count: int) -> list:
+    """Empty data samples for ``count`` inputs, of the config's framework."""
     if cfg.get('default_scope') == 'mmaction':
         from mmaction.structures import ActionDataSample
 

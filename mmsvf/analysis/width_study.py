@@ -81,7 +81,7 @@ def measure(cfg: Config, checkpoint: str, clips: int) -> np.ndarray:
         run_model(cfg, model, x)
         for name, unit in units.items():
             q, u, k, w = (
-                split_heads(x, unit.read.tokens, unit.read.heads) for part in 'qk' for x in seen[f'{name}.{part}']
+                split_heads(x, unit.read.tokens, unit.read.num_heads) for part in 'qk' for x in seen[f'{name}.{part}']
             )
             found.append(compare((q, u), (k, w)))
     return np.mean(found, axis=0)
@@ -106,7 +106,7 @@ def study(runs: Path, metric: str, clips: int) -> list[Line]:
                 cfg = Config.fromfile(path.parent / 'config.py')
                 model, _ = build_model(cfg)
                 size = sum(p.numel() for p in model.parameters())
-                channels = width // cfg.model.backbone.get('heads', 8)
+                channels = width // cfg.model.backbone.get('num_heads', 8)
                 measured.append(measure(cfg, (path.parent / 'run' / 'last_checkpoint').read_text(), clips))
         random = errors(100_000, channels, torch.Generator().manual_seed(0))[0]
         seeds = sorted(set(accuracy['hamming']) & set(accuracy['dot']))

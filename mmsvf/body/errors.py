@@ -46,7 +46,7 @@ def acceleration_error(joints: Tensor, target: Tensor) -> Tensor:
 def pck(joints: Tensor, target: Tensor, threshold: float | Tensor) -> Tensor:
     """Share of the joints nearer than a threshold, relative to the midpoint of the hips, as in the authors' code (D49).
 
-    The threshold is a distance, or one a frame (..., 1).
+    The threshold is a distance, or one per frame (..., 1).
     """
     return (_distances(centre_hips(joints), centre_hips(target)) < threshold).to(joints.dtype).mean(-1)
 

@@ -1,7 +1,7 @@
 """Rotations: axis-angle, 6D and matrices, with gradients that are finite everywhere.
 
 Shapes: axis-angle ``(..., 3)`` in radians, 6D ``(..., 6)``, matrices ``(..., 3, 3)``, which act on
-column vectors.
+column vectors. D5 is a row of docs/faithfulness.md.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ class SkinnedBody(nn.Module):
         return BodyOutput(joints, mesh)
 
     def _skin(self, pose: Tensor, betas: Tensor, rest: Tensor, rotations: Tensor, joints: Tensor) -> Tensor:
-        """Steps 1, 4 and 7: shape and pose blends, then each vertex by the weighted motion of the joints."""
+        """Vertices: shape and pose blends, then linear-blend skinning by the motion of the joints."""
         shaped = self.v_template + torch.einsum('vcs,...s->...vc', self.shapedirs, betas)
         if self.posedirs is not None:
             identity = torch.eye(3, dtype=pose.dtype, device=pose.device)

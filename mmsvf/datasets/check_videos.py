@@ -1,4 +1,4 @@
-"""Find videos that cannot be read, before a training meets them; a decoder that crashes or hangs takes none along."""
+"""Find videos that cannot be read, before a training meets them, even where the decoder crashes or hangs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_video(path: str, decoder: str, frames: int, every: bool) -> None:
 
 
 def check(path: str, decoder: str, frames: int, every: bool, timeout: float) -> str | None:
-    """What is wrong with a video, or None; in a process that may be killed by it."""
+    """What is wrong with a video, or None. A decoder that crashes or hangs ends the process (:func:`check_all`)."""
     signal.setitimer(signal.ITIMER_REAL, timeout)  # ends the process: a decoder that hangs hears nothing else
     try:
         read_video(path, decoder, frames, every)
@@ -50,7 +50,7 @@ def check(path: str, decoder: str, frames: int, every: bool, timeout: float) -> 
 
 
 def check_all(paths: list[str], jobs: int, test: Callable[[str], str | None]) -> Iterator[tuple[str, str | None]]:
-    """Each path with what is wrong with it, in parallel; a crash of the decoder takes only its own video along."""
+    """Each path with what is wrong with it, in parallel; a crash of the decoder costs only its own video."""
     context = multiprocessing.get_context('spawn')
     for begin in range(0, len(paths), CHUNK * jobs):
         chunk = paths[begin : begin + CHUNK * jobs]

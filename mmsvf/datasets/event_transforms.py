@@ -2,11 +2,11 @@
 
 A pipeline for event files::
 
-    dict(type='mmsvf.LoadEvents'), dict(type='mmsvf.BinEvents', steps=8, size=(256, 256))
+    dict(type='mmsvf.LoadEvents'), dict(type='mmsvf.BinEvents', time_steps=8, size=(256, 256))
 
 and for videos, after decoding::
 
-    dict(type='mmsvf.SimulateEvents'), dict(type='mmsvf.BinEvents', steps=8)
+    dict(type='mmsvf.SimulateEvents'), dict(type='mmsvf.BinEvents', time_steps=8)
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmsvf.arguments import renamed
 from mmsvf.registry import TRANSFORMS
 
 from .events import BINS, bin_events, check_events, simulate_events
@@ -68,6 +69,7 @@ class LoadEvents(BaseTransform):
     """Reads the .npz named by ``filename`` into ``events``: one stream."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Adds ``events``; raises as :func:`read_events`."""
         events = read_events(results['filename'])
         results['events'] = [dict(**events, span=None)]
         return results
@@ -75,7 +77,7 @@ class LoadEvents(BaseTransform):
 
 @TRANSFORMS.register_module()
 class SimulateEvents(BaseTransform):
-    """Events between the frames of each clip (``imgs``, RGB or grey) into ``events``: a stream a clip.
+    """Events between the frames of each clip (``imgs``, RGB or grey) into ``events``: one stream per clip.
 
     Args:
         threshold: Contrast threshold in the natural logarithm; see :func:`simulate_events`.
@@ -85,6 +87,7 @@ class SimulateEvents(BaseTransform):
         self.threshold = threshold
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Adds ``events`` and ``img_shape``."""
         frames = np.stack([f if f.ndim == 2 else cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in results['imgs']])
         results['events'] = []
         for clip in np.split(frames, results['num_clips']):
@@ -96,28 +99,34 @@ class SimulateEvents(BaseTransform):
 
 @TRANSFORMS.register_module()
 class BinEvents(BaseTransform):
-    """Streams to ``imgs``: of each, ``steps`` frames uint8 (H, W, bins) with 255 where a bin has an event, else 0.
+    """Streams to ``imgs``: of each, ``time_steps`` frames uint8 (H, W, bins) with 255 where a bin has an event, else 0.
 
     Args:
-        steps: Time steps T.
+        time_steps: Time steps T.
         size: Height and width of the sensor in pixels; None takes ``img_shape``.
         bins: Channels of a step.
     """
 
-    def __init__(self, steps: int, size: tuple[int, int] | None = None, bins: int = BINS) -> None:
-        self.steps, self.size, self.bins = steps, size, bins
+    @renamed(steps='time_steps')
+    def __init__(self, time_steps: int, size: tuple[int, int] | None = None, bins: int = BINS) -> None:
+        self.time_steps, self.size, self.bins = time_steps, size, bins
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Replaces ``events`` by ``imgs``, with the keys that mmaction2's decoders set.
+
+        Raises:
+            ValueError: neither ``size`` nor ``img_shape``, or as :func:`bin_events`.
+        """
         size = self.size or results.get('img_shape')
         if size is None:
             raise ValueError('BinEvents(size=None) takes the size of frames, and there are none: give size=(H, W)')
         clips = []
         for stream in results.pop('events'):
             frames = bin_events(
-                stream['x'], stream['y'], stream['t'], self.steps, tuple(size), stream['span'], self.bins
+                stream['x'], stream['y'], stream['t'], self.time_steps, tuple(size), stream['span'], self.bins
             )
             clips += list(frames.transpose(0, 2, 3, 1) * np.uint8(255))
-        results.update(imgs=clips, clip_len=self.steps, num_clips=len(clips) // self.steps)
+        results.update(imgs=clips, clip_len=self.time_steps, num_clips=len(clips) // self.time_steps)
         results.update(img_shape=tuple(size), original_shape=tuple(size))
         return results
 
@@ -126,33 +135,40 @@ class BinEvents(BaseTransform):
 class LoadEventCounts(BaseTransform):
     """Reads the .npz named by ``img_path`` into ``img``, float32 (2, T, size, size): events of each polarity, counted.
 
-    A stream is cut into ``steps`` parts of equally many events, as spikingjelly's ``split_by='number'``; the last one
-    has what is left over.
+    A stream is cut into ``time_steps`` parts of equally many events, as spikingjelly's ``split_by='number'``; the last
+    one has what is left over.
 
     Args:
-        steps: Time steps T.
+        time_steps: Time steps T.
         size: Height and width of the result in pixels; neighbouring pixels of the sensor are added up.
         sensor: Height and width of the sensor in pixels, a multiple of ``size``.
     """
 
-    def __init__(self, steps: int, size: int = 64, sensor: int = 128) -> None:
+    @renamed(steps='time_steps')
+    def __init__(self, time_steps: int, size: int = 64, sensor: int = 128) -> None:
         if sensor % size:
             raise ValueError(f'size={size} does not divide sensor={sensor}; choose a divisor')
-        self.steps, self.size, self.sensor = steps, size, sensor
+        self.time_steps, self.size, self.sensor = time_steps, size, sensor
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Adds ``img``, ``img_shape`` and ``ori_shape``.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: no such file of events (:func:`check_events`), or fewer events than time steps.
+        """
         path = results['img_path']
         events = read_npz(path, ('x', 'y', 'p'), ('t',))
-        with reading(path, 'set sensor to its size, and steps to no more than there are events'):
+        with reading(path, 'set sensor to its size, and time_steps to no more than there are events'):
             x, y, p = events['x'], events['y'], events['p']
             check_events(x, y, events.get('t', x), p, (self.sensor, self.sensor))
-            if len(x) < self.steps:
-                raise ValueError(f'{len(x)} events for {self.steps} steps')
+            if len(x) < self.time_steps:
+                raise ValueError(f'{len(x)} events for {self.time_steps} steps')
         x, y, p = (column.astype(np.int64) for column in (x, y, p))
-        step = np.minimum(np.arange(len(x)) // (len(x) // self.steps), self.steps - 1)
+        step = np.minimum(np.arange(len(x)) // (len(x) // self.time_steps), self.time_steps - 1)
         factor = self.sensor // self.size
-        index = (((p > 0) * self.steps + step) * self.size + y // factor) * self.size + x // factor
-        counts = np.bincount(index, minlength=2 * self.steps * self.size**2)
-        results['img'] = counts.reshape(2, self.steps, self.size, self.size).astype(np.float32)
+        index = (((p > 0) * self.time_steps + step) * self.size + y // factor) * self.size + x // factor
+        counts = np.bincount(index, minlength=2 * self.time_steps * self.size**2)
+        results['img'] = counts.reshape(2, self.time_steps, self.size, self.size).astype(np.float32)
         results['img_shape'] = results['ori_shape'] = (self.size, self.size)
         return results

@@ -1,6 +1,7 @@
 """Events of an event camera: binary frames from a stream, and a stream from frames. Plain numpy.
 
-An event is (x, y, t, p): column, row, time and polarity. Source: SpikeVideoFormer App. H and D10.
+An event is (x, y, t, p): column, row, time and polarity. Source: SpikeVideoFormer App. H;
+docs/faithfulness.md, D10 and D53.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
+from mmsvf.arguments import renamed
 
 BINS = 3  # channels of a time step
 RESTART = 0.1  # of an interval: how late the first event comes at most where time stamps start anew with each file
@@ -46,16 +49,17 @@ def check_events(
         raise ValueError(f'p is {p.shape}, with {np.unique(p)[:4]}; {x.shape} of 0 and 1, or of -1 and 1, expected')
 
 
+@renamed(steps='time_steps')
 def bin_events(
     x: np.ndarray,
     y: np.ndarray,
     t: np.ndarray,
-    steps: int,
+    time_steps: int,
     size: tuple[int, int] = (256, 256),
     span: tuple[float, float] | None = None,
     bins: int = BINS,
 ) -> np.ndarray:
-    """Binary event frames: the span is cut into ``steps * bins`` equal parts, a pixel is 1 where a part has an event.
+    """Binary event frames: the span is cut into ``time_steps * bins`` equal parts, 1 where a part has an event.
 
     Polarity does not count. Parts are half-open, but the last one, which has its end, too; of a span
     without length all events are in the first part. Events need not be sorted.
@@ -64,7 +68,7 @@ def bin_events(
         x: Columns (N,).
         y: Rows (N,).
         t: Times (N,), of any unit.
-        steps: Time steps T.
+        time_steps: Time steps T.
         size: Height and width in pixels.
         span: Begin and end of the time; events outside are left out. The default is from the
             first to the last event.
@@ -79,14 +83,14 @@ def bin_events(
     x, y, t = np.asarray(x), np.asarray(y), np.asarray(t)
     check_events(x, y, t, size=size)
     height, width = size
-    frames = np.zeros((steps, bins, height, width), np.uint8)
+    frames = np.zeros((time_steps, bins, height, width), np.uint8)
     if len(t) == 0:
         return frames
     begin, end = (t.min(), t.max()) if span is None else span
     inside = (t >= begin) & (t <= end)
     if not inside.all():
         x, y, t = x[inside], y[inside], t[inside]
-    parts = steps * bins
+    parts = time_steps * bins
     if t.dtype.kind != 'f' and (int(end) - int(begin)) * parts > np.iinfo(np.int64).max:
         raise ValueError(f'times from {begin} to {end} are too far apart to be cut into {parts} parts; correct t')
     if end > begin:

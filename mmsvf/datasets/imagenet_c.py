@@ -28,7 +28,7 @@ class ImageNetC(ImageNet):
     """Images ``data_root/<corruption>/<severity>/<class>/*.JPEG``, already of the test's size.
 
     The label of a class folder is its place among the sorted ones, as in ImageNet, when there is
-    one for each class; otherwise ``data_root/labels.txt`` has it, a folder and a label a line.
+    one for each class; otherwise ``data_root/labels.txt`` has it, a folder and a label per line.
 
     Args:
         data_root: Folder of the corruptions.
@@ -52,6 +52,7 @@ class ImageNetC(ImageNet):
         super().__init__(data_root=data_root, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
+        """``img_path`` and ``gt_label`` of each image, in the order of corruptions and severities."""
         root = Path(self.data_root)
         cells = [root / name / str(severity) for name in self.corruptions for severity in self.severities]
         missing = [cell.relative_to(root).as_posix() for cell in cells if not cell.is_dir()]
@@ -92,6 +93,6 @@ class ImageNetC(ImageNet):
         if len(folders) != len(self.CLASSES):
             raise ValueError(
                 f'{root} has {len(folders)} class folders for {len(self.CLASSES)} classes, so their order does not '
-                f'give the labels; write {LABELS} beside the corruptions, a folder and a label a line'
+                f'give the labels; write {LABELS} beside the corruptions, a folder and a label per line'
             )
         return {folder: label for label, folder in enumerate(folders)}

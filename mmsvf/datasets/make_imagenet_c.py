@@ -84,7 +84,7 @@ def make_imagenet_c(
         path, label = Path(image['img_path']), int(image['gt_label'])
         folder = f'{label:04d}' if path.parent == Path(prefix) else path.parent.name
         if labels.setdefault(folder, label) != label:
-            raise ValueError(f'{path.parent} has images of classes {labels[folder]} and {label}; one class a folder')
+            raise ValueError(f'{path.parent} has images of classes {labels[folder]} and {label}; one class per folder')
         tasks.append((str(path), folder))
     root.mkdir(parents=True, exist_ok=True)
     (root / LABELS).write_text(''.join(f'{folder} {label}\n' for folder, label in sorted(labels.items())))

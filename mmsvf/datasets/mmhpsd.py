@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from mmsvf.arguments import renamed
 from mmsvf.body import JOINTS, SMPL_METAINFO
 from mmsvf.body import MMHPSD_SIZE as SIZE
 from mmsvf.registry import DATASETS
@@ -37,7 +38,7 @@ class MMHPSDDataset(BaseDataset):
         data_root: Folder of either layout; which one is told by its folders.
         split: 'train' or 'test', by subject (01, 02 and 07 test; group 4 is left out).
         modality: 'frames' or 'events'.
-        steps: Time steps T.
+        time_steps: Time steps T.
         durations: Seconds; one is drawn in training, the first is used in testing.
         **kwargs: As in MMEngine's ``BaseDataset`` (pipeline, indices, ...).
 
@@ -55,23 +56,24 @@ class MMHPSDDataset(BaseDataset):
 
     METAINFO = SMPL_METAINFO
 
+    @renamed(steps='time_steps')
     def __init__(
         self,
         data_root: str,
         split: str,
         modality: str = 'frames',
-        steps: int = 8,
+        time_steps: int = 8,
         durations: Sequence[float] = (1, 2, 3, 4),
         **kwargs: Any,
     ) -> None:
         if split not in ('train', 'test') or modality not in ('frames', 'events'):
             raise ValueError(f"split={split!r}, modality={modality!r}; 'train' or 'test', and 'frames' or 'events'")
-        if type(steps) is not int or steps < 1:
-            raise ValueError(f'steps={steps!r}; a whole number of time steps, at least 1')
+        if type(time_steps) is not int or time_steps < 1:
+            raise ValueError(f'time_steps={time_steps!r}; a whole number of time steps, at least 1')
         if not durations or not all(0 < duration < float('inf') for duration in durations):
             raise ValueError(f'durations={durations!r}; positive numbers of seconds, such as (1, 2, 3, 4)')
-        self.split, self.modality, self.steps = split, modality, steps
-        self.gaps = tuple(max(1, round(RATE * duration / steps)) for duration in durations)
+        self.split, self.modality, self.time_steps = split, modality, time_steps
+        self.gaps = tuple(max(1, round(RATE * duration / time_steps)) for duration in durations)
         self.layout = open_layout(data_root, modality)
         super().__init__(data_root=data_root, test_mode=split == 'test', **kwargs)
 
@@ -96,7 +98,7 @@ class MMHPSDDataset(BaseDataset):
             indices = self.layout.indices(action)
             known = set(indices)
             shortest = self.gaps[0] if self.split == 'test' else min(self.gaps)
-            stride = self.steps * shortest if self.split == 'test' else max(1, self.steps // 8)
+            stride = self.time_steps * shortest if self.split == 'test' else max(1, self.time_steps // 8)
             next_start = -1
             for start in indices:
                 if start < next_start or not self._fits(known, start, shortest):
@@ -106,11 +108,12 @@ class MMHPSDDataset(BaseDataset):
                 )
                 next_start = start + stride
         if not clips:
-            raise ValueError(f'no action of {folder} has {self.steps} steps of {min(self.gaps)} frames without a gap')
+            needed = f'{self.time_steps} steps of {min(self.gaps)} frames'
+            raise ValueError(f'no action of {folder} has {needed} without a gap')
         return clips
 
     def _fits(self, known: set[int], start: int, gap: int) -> bool:
-        return all(i in known for i in range(start, start + gap * self.steps + 1))
+        return all(i in known for i in range(start, start + gap * self.time_steps + 1))
 
     def prepare_data(self, idx: int) -> Any:
         """Draw a duration, read the clip and run the pipeline."""
@@ -118,15 +121,15 @@ class MMHPSDDataset(BaseDataset):
         gaps = info['gaps']
         gap = gaps[0] if self.split == 'test' else gaps[np.random.randint(len(gaps))]  # noqa: NPY002
         first = info['start'] + (gap if self.modality == 'events' else 0)
-        frames = [first + gap * k for k in range(self.steps)]
+        frames = [first + gap * k for k in range(self.time_steps)]
         action, layout = info['action'], self.layout
         poses = [layout.pose(action, i) for i in frames]
         clip = read_pictures(layout, action, frames, gap, self.modality)
         results = {name: np.stack([pose[name] for pose in poses]) for name in poses[0]}
-        seen = np.ones((self.steps, len(JOINTS)), np.float32)
+        seen = np.ones((self.time_steps, len(JOINTS)), np.float32)
         results.update(keypoints=results.pop('joints_2d'), lifting_target=results.pop('joints_3d'))
         results.update(keypoints_visible=seen, lifting_target_visible=seen.copy(), bbox_score=seen[:, 0].copy())
-        results.update(bbox=np.tile(np.array([0, 0, SIZE, SIZE], np.float32), (self.steps, 1)))
+        results.update(bbox=np.tile(np.array([0, 0, SIZE, SIZE], np.float32), (self.time_steps, 1)))
         paths = dict(
             img_path=str(layout.frame(action, frames[-1])),
             target_img_path=[f'{action}.{frame:04d}.jpg' for frame in frames],

@@ -22,8 +22,8 @@ ATTEMPTS = 50
 class SkipUnreadable(DatasetWrapper):
     """Another data set, of which samples that cannot be read are replaced by others drawn at random.
 
-    Each unreadable file is logged once and listed with its error in ``report``, one line a file, whatever the number of
-    workers and processes. Everything else is passed on to the data set.
+    Each unreadable file is logged once and listed with its error in ``report``, one line per file, whatever the number
+    of workers and processes. Everything else is passed on to the data set.
 
     Args:
         dataset: Config of the data set, for training: a metric over replaced samples would be wrong.

@@ -15,7 +15,7 @@ class SampleClip(SampleFrames):
     """mmaction2's ``SampleFrames``, which says when a video is shorter than the clip asked for.
 
     Args:
-        short: 'loop' starts the video again and warns, once a video (what mmaction2 does,
+        short: 'loop' starts the video again and warns, once per video (what mmaction2 does,
             silently); 'error' refuses it.
         **kwargs: Arguments of ``SampleFrames`` (clip_len, frame_interval, num_clips, test_mode, ...).
     """

@@ -31,7 +31,7 @@ class CPUFullyShardedDataParallel(MMFullyShardedDataParallel):
 
     @staticmethod
     def set_state_dict_type(module: nn.Module, kind: Any, state: Any = None, optimizer: Any = None) -> Any:
-        """Without a copy to the CPU, where torch 2.13 would free what it has copied nothing of."""
+        """Without ``offload_to_cpu``: on the CPU that copy is the tensor itself, which torch 2.13 then frees."""
         for config in (state, optimizer):
             if config is not None:
                 config.offload_to_cpu = False

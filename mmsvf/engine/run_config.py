@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import os
+import traceback
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -121,6 +124,19 @@ def check_work_dir(folder: str) -> None:
         raise OSError(
             f'nothing can be written to the work-dir {folder!r} ({error}); give another --work-dir'
         ) from error
+
+
+@contextlib.contextmanager
+def plain_messages() -> Iterator[None]:
+    """Of a user's mistake that is found before a run begins, a tool prints what is wrong, and no traceback of ours."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        here = Path(__file__).parent
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).parent
+        if raised_in not in (here, here.parent / 'files'):
+            raise
+        raise SystemExit(f'{type(error).__name__}: {error}') from None
 
 
 def require_file(

@@ -27,7 +27,7 @@ def unwrapped(model: Any) -> nn.Module:
 
 
 def total_square(model: nn.Module, square: Tensor) -> Tensor:
-    """Sum over a sharded model's processes of the square of what each has of a vector."""
+    """Squared norm of a whole vector from the ``square`` of each process's part of it, if the model is sharded."""
     if isinstance(model, FullyShardedDataParallel) and model.sharding_strategy is not ShardingStrategy.NO_SHARD:
         all_reduce(square, group=model.process_group)
     return square

@@ -24,12 +24,14 @@ class CorruptionAccuracy(BaseMetric):
     default_prefix = 'imagenet_c'
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Corruption, severity and whether the prediction is right, of each image."""
         for sample in data_samples:
             corruption, severity = Path(sample['img_path']).parts[-4:-2]
             correct = int(sample['pred_label']) == int(sample['gt_label'])
             self.results.append((corruption, severity, correct))
 
     def compute_metrics(self, results: list[tuple[str, str, bool]]) -> dict[str, float]:
+        """Accuracies in % by key."""
         cells: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
         for corruption, severity, correct in results:
             cells[corruption][severity].append(correct)

@@ -1,4 +1,4 @@
-"""Errors of SMPL regression, for mmpose's evaluators."""
+"""Errors of SMPL regression, for mmpose's evaluators (docs/faithfulness.md, D8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Video consistency of segmentations (VC_n of VSPW), one pass over a video."""
+"""Video consistency of segmentations (VC_n of VSPW; docs/faithfulness.md, D39), in one pass over a video."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def video_consistency(
 ) -> np.ndarray:
     """Scores of the windows of a video: of the pixels whose label stays, the share whose prediction stays.
 
-    VC_n of VSPW, as its published code computes it (D39): a window counts where the label,
+    VC_n of VSPW, as its published code computes it: a window counts where the label,
     void included, is the same in all n frames, and asks only that the prediction is, too, not
     that it is right; windows start at frames 0 to T - n - 1, so the last one is left out.
 
@@ -32,7 +32,7 @@ def video_consistency(
         shortest: Videos of at most so many frames have no score; the default is ``window``.
 
     Returns:
-        One score a window, NaN where no label stays; empty for a short video.
+        One score per window, NaN where no label stays; empty for a short video.
     """
     count = len(labels) - window
     if count <= 0 or len(labels) <= (window if shortest is None else shortest):

@@ -1,4 +1,4 @@
-"""mIoU, weighted IoU and video consistency for mmsegmentation."""
+"""mIoU, weighted IoU and video consistency for mmsegmentation (docs/faithfulness.md, D39 and D52)."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def encode(text: Any, encoding: Any = None) -> bytes:
 
 
 def octets(text: Any = b'', encoding: Any = 'latin-1') -> bytearray:
-    """``bytearray``, from what is there: a number would reserve so much memory."""
+    """``bytearray`` of what is in the file; a number, which would reserve as many bytes of RAM, is refused."""
     return bytearray(text if isinstance(text, bytes) else encode(text, encoding))
 
 

@@ -1,4 +1,4 @@
-"""MMEngine's CheckpointHook, but what it removes goes after the new checkpoint is there."""
+"""MMEngine's CheckpointHook, but it removes old checkpoints once the new one is there, not before."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmsvf.files.work_dir import WorkDirLock, note_removals, step_of, tidy
 class _Deferred:
     """A file backend that keeps removals for later.
 
-    What is to be removed stands in the checkpoint that a training goes on from: only checkpoints of its folder go.
+    The names come from the checkpoint that was resumed from: only checkpoints of the hook's own folder are removed.
     """
 
     def __init__(self, backend: Any, folder: str, out_dir: str) -> None:
@@ -47,7 +47,7 @@ class _Deferred:
         self._keep('rmtree', str(path))
 
     def remove_now(self, keep: set[str]) -> None:
-        """What was asked for, but for files that have been written again since."""
+        """Remove what was asked for, but not what has been written again since."""
         if not self._later:
             return
         later, self._later = self._later, []

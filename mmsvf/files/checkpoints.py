@@ -141,5 +141,5 @@ def save_checkpoint(checkpoint: dict[str, Any], path: str | os.PathLike) -> None
 
 
 def free_space(folder: Path) -> str:
-    """For a message."""
+    """How much space a folder's disk has, as text for a message."""
     return f'{shutil.disk_usage(folder).free / 2**20:.0f} MiB are free in {folder}'

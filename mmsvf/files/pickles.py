@@ -71,7 +71,7 @@ def unreadable(where: Any, error: Exception) -> UnpicklingError:
 
 
 class _Plain:
-    """A file without ``peek``: pickle then reads no further than it has come."""
+    """A file without ``peek``, so that pickle does not read ahead."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.read, self.readline, self.name = file.read, file.readline, getattr(file, 'name', None)

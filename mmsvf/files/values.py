@@ -31,6 +31,7 @@ class StandIn:
         raise UnpicklingError(f'{REFUSED}: the file sets the state of a {type(self).__name__}')
 
     def real(self, resolve: Callable[[Any], Any]) -> Any:
+        """The value; ``resolve`` does the same for those inside it. Raises UnpicklingError if there is none."""
         raise UnpicklingError(f'{REFUSED}: the file holds a bare {type(self).__name__}')
 
 
@@ -44,6 +45,7 @@ class Function:
         object.__setattr__(self, '_call', call)
 
     def __call__(self, *arguments: Any) -> Any:
+        """Call the function."""
         return self._call(*arguments)
 
     def __setstate__(self, state: Any) -> None:
@@ -85,6 +87,7 @@ class Dtype(StandIn):
             self.dtype = self.dtype.newbyteorder('<' if order == '<' else '>')
 
     def real(self, resolve: Callable[[Any], Any]) -> np.dtype:
+        """A numpy.dtype."""
         return self.dtype
 
 
@@ -103,10 +106,11 @@ class Array(StandIn):
             shape = tuple(int(n) for n in shape)
             assert isinstance(dtype, Dtype) and all(n >= 0 for n in shape)
         except (TypeError, ValueError, AssertionError):
-            raise UnpicklingError(f'{REFUSED}: an array with a state that is none') from None
+            raise UnpicklingError(f'{REFUSED}: an array with a malformed state') from None
         self.value, self.items = _array(dtype, shape, bool(fortran), content)
 
     def real(self, resolve: Callable[[Any], Any]) -> np.ndarray:
+        """A numpy.ndarray."""
         if self.value is None:
             raise UnpicklingError(f'{REFUSED}: an array without content')
         if self.items is not None:
@@ -150,10 +154,11 @@ class History(StandIn):
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict):
-            raise UnpicklingError(f'{REFUSED}: a HistoryBuffer with a state that is none')
+            raise UnpicklingError(f'{REFUSED}: a HistoryBuffer with a malformed state')
         self.state = state
 
     def real(self, resolve: Callable[[Any], Any]) -> Any:
+        """A HistoryBuffer."""
         from mmengine.logging.history_buffer import HistoryBuffer
 
         state = self.state or {}
@@ -178,6 +183,7 @@ class Annealing(StandIn):
         self.linear = linear
 
     def real(self, resolve: Callable[[Any], Any]) -> Any:
+        """The function."""
         from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
         return OneCycleParamScheduler._annealing_linear if self.linear else OneCycleParamScheduler._annealing_cos
@@ -199,10 +205,11 @@ class Options(StandIn):
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-            raise UnpicklingError(f'{REFUSED}: a Namespace with a state that is none')
+            raise UnpicklingError(f'{REFUSED}: a Namespace with a malformed state')
         self.state = state
 
     def real(self, resolve: Callable[[Any], Any]) -> argparse.Namespace:
+        """An argparse.Namespace."""
         return argparse.Namespace(**resolve(dict(self.state or {})))
 
 
@@ -215,6 +222,7 @@ class Config(StandIn):
         self.items = items
 
     def real(self, resolve: Callable[[Any], Any]) -> Any:
+        """A ConfigDict."""
         from mmengine.config import ConfigDict
 
         return ConfigDict(resolve(self.items))
@@ -230,6 +238,7 @@ class Storage(StandIn):
         self.storage: Any = None
 
     def load(self) -> Any:
+        """The storage, by torch's weights-only loader."""
         if self.storage is None:
             import torch
 
@@ -237,7 +246,7 @@ class Storage(StandIn):
                 self.storage = torch.load(io.BytesIO(self.content), 'cpu', weights_only=True)
             except Exception as error:  # a damaged file fails in many ways; torch's message may recommend to run it
                 asked = re.search(r'GLOBAL (\S+)', str(error))
-                what = f'that asks for {asked[1]}' if asked else 'that is none'
+                what = f'that asks for {asked[1]}' if asked else 'that torch cannot read'
                 raise UnpicklingError(f'{REFUSED}: a tensor with content {what}') from None
         return self.storage
 
@@ -255,6 +264,7 @@ class TensorOf(StandIn):
         self.parameter = False
 
     def real(self, resolve: Callable[[Any], Any]) -> Any:
+        """A tensor, or a Parameter."""
         import torch
 
         storage, offset, size, stride, grad = self.arguments

@@ -1,4 +1,4 @@
-"""Predictions are made of numbers: what a model of mmsvf's own is given in testing is looked at first."""
+"""Models that refuse NaN and infinity in testing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class FiniteInputs:
 
     Args:
         *args: As of the model.
-        check_finite: Whether ``predict`` looks at its inputs; a GPU is waited for.
+        check_finite: Whether ``predict`` looks at its inputs, for which it waits for the GPU.
         **kwargs: As of the model.
     """
 
@@ -34,7 +34,7 @@ class FiniteInputs:
         wrong = (~inputs.isfinite().flatten(1).all(1)).nonzero().flatten().tolist()
         if wrong:
             raise ValueError(
-                f'samples {wrong} of a batch of {len(inputs)} (from 0) have values that are NaN or infinite, of '
-                'which spikes tell nothing: correct the files, or mean and std of the data_preprocessor; '
+                f'samples {wrong} of a batch of {len(inputs)} (from 0) have values that are NaN or infinite, '
+                'which spikes would hide: correct the files, or mean and std of the data_preprocessor; '
                 'model.check_finite=False lets them pass'
             )

@@ -1,6 +1,6 @@
 """The authors' checkpoints: their names of parameters and ours, in both directions.
 
-Source: the key list of the authors' SpikeVideoFormer and Meta-SpikeFormer models.
+Source: the key list of the authors' SpikeVideoFormer and Meta-SpikeFormer models. D50 is a row of docs/faithfulness.md.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def official_name(name: str) -> str:
 def official_arch(state_dict: Mapping[str, Tensor], space_time: str | None = None) -> dict[str, Any]:
     """Arguments of :class:`SpikeVideoFormer` (arch, in_channels, attention) that the authors' weights fit.
 
-    The score is told by ``attn_bn``, which only Hamming attention has. **Heads and the space-time design leave no trace
-    in the weights**: heads are left at the backbone's default, 8 in all of the authors' models, and the design is that
-    of the model the score belongs to, joint for SpikeVideoFormer (Hamming) and within a step for the published
+    The score is told by ``attn_bn``, which only Hamming attention has. **The weights do not tell the heads and the
+    space-time design**: heads are left at the backbone's default, 8 in all of the authors' models, and the design is
+    that of the model the score belongs to, joint for SpikeVideoFormer (Hamming) and within a step for the published
     Meta-SpikeFormer (dot product, ``space_time='neuron'``; D50).
 
     Args:
@@ -116,7 +116,7 @@ def from_official(state_dict: Mapping[str, Tensor], head: str = 'cls_head') -> d
     settings = official_arch(state_dict)
     width = settings['arch']['embed_dims'][-1]
     with torch.device('meta'):
-        backbone = SpikeVideoFormer(**settings, heads=1)
+        backbone = SpikeVideoFormer(**settings, num_heads=1)
     expected = {f'backbone.{key}': tuple(value.shape) for key, value in backbone.state_dict().items()}
     for ours, theirs in (('fc', 'head'), ('fc_kd', 'head_kd')):
         if any(key.startswith(f'{theirs}.') for key in state_dict):
@@ -205,6 +205,15 @@ def convert(weights: Mapping[str, Tensor], head: str, space_time: str | None = N
 
     ``meta.backbone`` has the arguments of the backbone that they are for. Arguments as in :func:`from_official` and
     :func:`official_arch`.
+
+    Example:
+        >>> from mmsvf.models import SpikeVideoFormer
+        >>> from mmsvf.models.official import convert, to_official
+        >>> weights = to_official({f'backbone.{k}': v for k, v in SpikeVideoFormer('small').state_dict().items()})
+        >>> sorted(weights)[0]  # as torch.load(their_file, weights_only=True)['model'] has them
+        'ConvBlock1_1.0.Conv.bn1.bias'
+        >>> convert(weights, head='head')['meta']['backbone']['attention']
+        {'score': 'hamming', 'space_time': 'joint'}
     """
     meta = dict(mmsvf_version=__version__, backbone=official_arch(weights, space_time))
     return dict(state_dict=from_official(weights, head), meta=meta)

@@ -1,6 +1,7 @@
 """Spike-driven self-attention: seven space-time designs.
 
 Letters as in :mod:`mmsvf.spiking.attention_reads`. Source: SpikeVideoFormer Sec. 3.4, Table 1 and App. C.
+D22 is a row of docs/faithfulness.md.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from typing import Any
 
 from torch import Tensor, cat, nn
 
-from .arguments import check_count, check_filled
+from mmsvf.arguments import check_count, check_filled, renamed
+from mmsvf.plug_ins import find
+
 from .attention_reads import AttentionRead, count_keys, merge_heads, split_heads  # noqa: F401
 from .layers import PointwiseConv, RepConv, over_images
 from .neuron import IntegerLIF, NeuronSpec, build_neuron
 
-# tokens that attend to each other, one entry an attention read
+# tokens that attend to each other, one entry per attention read
 SPACE_TIME = {
     'joint': ('clip',),
     'hierarchical': ('frame', 'location'),
@@ -36,7 +39,7 @@ class SpikeProjection(nn.Module):
 
     def __init__(self, channels: int, neuron: NeuronSpec, projection: str = 'rep') -> None:
         super().__init__()
-        self.conv = PROJECTIONS[projection](channels, channels)
+        self.conv = find('projection', projection, PROJECTIONS)(channels, channels)
         self.lif = build_neuron(neuron)
         if neuron is None or (isinstance(self.lif, IntegerLIF) and self.lif.max_value > 1):
             made_by = 'neuron=None' if neuron is None else f'IntegerLIF(max_value={self.lif.max_value})'
@@ -46,12 +49,14 @@ class SpikeProjection(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Spikes TBCHW to spikes of the same shape."""
         return self.lif(self.conv(x))
 
 
 def _output(in_channels: int, out_channels: int, projection: str) -> nn.Module:
     """The convolution behind the reads."""
-    return PROJECTIONS[projection](in_channels, out_channels, **(dict(bias=True) if projection == 'pointwise' else {}))
+    options = dict(bias=True) if projection == 'pointwise' else {}
+    return find('projection', projection, PROJECTIONS)(in_channels, out_channels, **options)
 
 
 class _Unit(nn.Module):
@@ -107,9 +112,10 @@ class SpikeAttention(nn.Module):
     """Spike-driven self-attention on membranes TBCHW; the residual is the block's.
 
     Args:
-        channels: Width C, a multiple of ``heads``.
-        heads: Attention heads M.
-        score: 'hamming' (SDHA, Eq. 9) or 'dot' (Meta-SpikeFormer's, Eq. 3).
+        channels: Width C, a multiple of ``num_heads``.
+        num_heads: Attention heads M.
+        score: 'hamming' (SDHA, Eq. 9), 'dot' (Meta-SpikeFormer's, Eq. 3) or one's own function of queries, keys, values
+            (..., N, D) and ``scale``, as :func:`mmsvf.spiking.hamming_attention`; see :mod:`mmsvf.plug_ins`.
         space_time: Which tokens meet (App. C). 'joint': all of a clip. 'hierarchical': those of a frame, then those of
             a location over time, each with its own projections. 'factorized': both at once, with a shared query,
             concatenated. 'neuron': those of a frame; only membranes carry time. 'spatial': those of a frame, and
@@ -122,12 +128,12 @@ class SpikeAttention(nn.Module):
         norm: BatchNorm between score and neuron. None is the authors' choice: with 'hamming', not with 'dot'. False
             gives the paper's equation; since a LIF at rest 0 that sees ``scale * x`` with threshold u fires as one that
             sees ``x`` with threshold u / scale, the scale is then part of the threshold.
-        threshold: Threshold of the neuron after the score. None: 1.0 for 'hamming', 0.5 for 'dot'.
+        v_threshold: Threshold of the neuron after the score. None: 1.0 for 'hamming', 0.5 for 'dot'.
         block_steps: Time steps of a block; they divide the number of steps. For 'block' alone.
         projection: Convolutions of queries, keys, values and output: 'rep' (:class:`RepConv`) or 'pointwise' (1x1, as
             in Spikformer and STAtten; the output's has a bias). Parameters are those of Table 1 with 'pointwise': 4 C^2
             of one read, 8 C^2 'hierarchical', 7 C^2 'factorized'; 'rep' has 8, 16 and 16 C^2, and 36, 72 and 63 C^2
-            once merged into 3x3 convolutions.
+            once merged into 3x3 convolutions. Or one's own module of (in_channels, out_channels).
         pool: STAtten's for events: 3x3 max-pooling of queries, keys, values and input; the pooled input x gates what
             is read: y * x + x. What the output's convolution sees is then 0, 1 or 2. Not for 'factorized'.
         neuron: See :func:`mmsvf.spiking.neuron.build_neuron`; it fires 0 or 1, which queries, keys and values are.
@@ -138,17 +144,24 @@ class SpikeAttention(nn.Module):
 
     Raises:
         ValueError: an unknown score, design, projection, scale or size, or a width that the heads do not divide.
+
+    Example:
+        >>> from mmsvf.spiking import SpikeAttention
+        >>> attention = SpikeAttention(64, num_heads=8, score='hamming', space_time='joint')
+        >>> attention(torch.randn(4, 2, 64, 7, 7)).shape  # T B C H W
+        torch.Size([4, 2, 64, 7, 7])
     """
 
+    @renamed(heads='num_heads', threshold='v_threshold')
     def __init__(
         self,
         channels: int,
-        heads: int = 8,
+        num_heads: int = 8,
         score: str = 'hamming',
         space_time: str = 'joint',
         scale: float | str | None = None,
         norm: bool | None = None,
-        threshold: float | None = None,
+        v_threshold: float | None = None,
         neuron: NeuronSpec = 'official',
         block_steps: int = 2,
         projection: str = 'rep',
@@ -156,8 +169,6 @@ class SpikeAttention(nn.Module):
         reference_size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        if projection not in PROJECTIONS:
-            raise ValueError(f'projection={projection!r}; choose one of {sorted(PROJECTIONS)}')
         if pool and space_time == 'factorized':
             raise ValueError("pool=True is not defined for space_time='factorized'; choose another design")
         check_count('block_steps', block_steps)
@@ -168,7 +179,9 @@ class SpikeAttention(nn.Module):
 
         def read(tokens: str) -> AttentionRead:
             reference = None if reference_size is None else count_keys(tokens, reference_size, block_steps)
-            return AttentionRead(channels, heads, tokens, score, scale, norm, threshold, neuron, block_steps, reference)
+            return AttentionRead(
+                channels, num_heads, tokens, score, scale, norm, v_threshold, neuron, block_steps, reference
+            )
 
         self.units: nn.ModuleList
         if space_time == 'factorized':
@@ -176,7 +189,18 @@ class SpikeAttention(nn.Module):
         else:
             self.units = nn.ModuleList([_Unit(channels, read(t), neuron, projection, pool) for t in reads])
 
+    @property
+    def last_norm(self) -> nn.BatchNorm2d | None:
+        """The BatchNorm that the branch ends with; None where a user's own projection has none."""
+        unit: Any = self.units[-1]
+        return getattr(unit.proj, 'last_norm', None)
+
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape.
+
+        Raises:
+            ValueError: an empty input, or a number of time steps that ``block_steps`` does not divide.
+        """
         check_filled('SpikeAttention', x, 'time, batch, channels, height, width')
         t = x.shape[0]
         if self.space_time == 'spatial':

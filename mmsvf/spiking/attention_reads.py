@@ -4,6 +4,7 @@ Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space, ``M`` head
 ``D`` channels of a head (C = M * D).
 
 Source: SpikeVideoFormer Sec. 3.3, App. C; defaults from the authors' code. ``block`` is STAtten's (arXiv 2409.19764).
+D55 is a row of docs/faithfulness.md.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from mmsvf.arguments import check_heads, renamed
+from mmsvf.plug_ins import find
 from mmsvf.precision import FullPrecision
 
-from .arguments import check_heads
 from .hamming import dot_attention, hamming_attention
 from .layers import over_images
-from .neuron import NeuronSpec, build_neuron
+from .neuron import FromRest, NeuronSpec, build_neuron
 
 
 class Score(NamedTuple):
@@ -28,21 +30,21 @@ class Score(NamedTuple):
     attend: Any
     scale: float | None  # None: 1 / (2 * C), C being the full width, not the head's
     norm: bool
-    threshold: float
+    v_threshold: float
 
 
 SCORES = {
-    'hamming': Score(hamming_attention, scale=None, norm=True, threshold=1.0),
-    'dot': Score(dot_attention, scale=0.125, norm=False, threshold=0.5),
+    'hamming': Score(hamming_attention, scale=None, norm=True, v_threshold=1.0),
+    'dot': Score(dot_attention, scale=0.125, norm=False, v_threshold=0.5),
 }
 
 # STAtten's, by the height H of the feature map and the steps b of a block: 1/H for pictures, 1/(H^2 b) for events
 SIZE_SCALES: dict[Any, Callable[[int, int], float]] = {'height': lambda h, b: h, 'volume': lambda h, b: h * h * b}
 
 
-def split_heads(x: Tensor, tokens: str, heads: int, steps: int = 1) -> Tensor:
+def split_heads(x: Tensor, tokens: str, num_heads: int, steps: int = 1) -> Tensor:
     """Spikes TBCHW as tokens: clip BM(TN)D, frame TBMND, location B(HW)MTD, blocks of steps (T/steps)BM(steps N)D."""
-    x = x.permute(0, 1, 3, 4, 2).flatten(2, 3).unflatten(3, (heads, -1))  # T B N M D
+    x = x.permute(0, 1, 3, 4, 2).flatten(2, 3).unflatten(3, (num_heads, -1))  # T B N M D
     if tokens == 'clip':
         return x.permute(1, 3, 0, 2, 4).flatten(2, 3)
     if tokens == 'block':
@@ -63,10 +65,10 @@ def merge_heads(x: Tensor, tokens: str, shape: tuple[int, int, int, int]) -> Ten
 
 
 def count_keys(tokens: str, size: Sequence[int], steps: int = 1) -> int:
-    """How many keys a query meets in a clip of ``size`` (T, H, W), with ``steps`` time steps a block.
+    """How many keys a query meets in a clip of ``size`` (T, H, W), with ``steps`` time steps per block.
 
     Raises:
-        ValueError: ``size`` is not three positive integers, or one frame where a memory reads those before.
+        ValueError: ``size`` is not three positive integers, or has one frame where a memory reads the earlier ones.
     """
     whole = isinstance(size, Sequence) and len(size) == 3 and all(type(n) is int and n > 0 for n in size)
     if not whole or (tokens == 'memory' and size[0] < 2):
@@ -84,24 +86,26 @@ class AttentionRead(FullPrecision):
     come in the type of the queries.
     """
 
+    @renamed(heads='num_heads', threshold='v_threshold')
     def __init__(
         self,
         channels: int,
-        heads: int,
+        num_heads: int,
         tokens: str,
-        score: str = 'hamming',
+        score: str | Callable[..., Tensor] = 'hamming',
         scale: float | str | None = None,
         norm: bool | None = None,
-        threshold: float | None = None,
+        v_threshold: float | None = None,
         neuron: NeuronSpec = 'official',
         block_steps: int = 1,
         reference_tokens: int | None = None,
     ) -> None:
         super().__init__()
-        if score not in SCORES:
-            raise ValueError(f'score={score!r}; choose one of {sorted(SCORES)}')
-        check_heads(heads, channels)
-        default = SCORES[score]
+        default = find('score', score, SCORES)
+        if not isinstance(default, Score):  # a user's own
+            default = Score(default, scale=None, norm=True, v_threshold=1.0)
+        self.attend = default.attend
+        check_heads(num_heads, channels)
         scale = default.scale if scale is None else scale
         self.block_steps = block_steps
         self.shrinks: str | None = None  # the scale's part that depends on the size of the feature map
@@ -110,7 +114,7 @@ class AttentionRead(FullPrecision):
         elif scale is None or scale == 'width':
             scale = 1.0 / (2 * channels)
         elif scale == 'head':
-            scale = 1.0 / (2 * (channels // heads))
+            scale = 1.0 / (2 * (channels // num_heads))
         elif isinstance(scale, str) or not 0 < scale < math.inf:
             raise ValueError(
                 f"scale={scale!r}; a number above 0, 'width' for 1/(2C), 'head' for 1/(2D), 'height' for 1/H or "
@@ -119,31 +123,39 @@ class AttentionRead(FullPrecision):
         if self.shrinks and reference_tokens:
             raise ValueError(f'scale={self.shrinks!r} follows the size of the feature map already: no reference_size')
         self.reference_tokens = reference_tokens
-        self.heads, self.tokens, self.score = heads, tokens, score
+        self.num_heads, self.tokens, self.score = num_heads, tokens, score
         self.scale = float(scale)
         self.norm = nn.BatchNorm2d(channels) if (default.norm if norm is None else norm) else None
-        self.lif = build_neuron(neuron, v_threshold=default.threshold if threshold is None else threshold)
-        if self.norm is not None and neuron is not None:  # without one the projections refuse
-            node: Any = self.lif
+        self.lif = build_neuron(neuron, v_threshold=default.v_threshold if v_threshold is None else v_threshold)
+        node: Any = self.lif
+        if self.norm is not None and isinstance(node, FromRest):
             # A score above its mean fires. From a bias of zero no neuron does while queries are sparse: the score is
             # largest where the query is silent, so its distribution ends shortly above the mean. The BatchNorms of the
             # convolution that follows then see constants, and each multiplies the gradient by up to 316 (D55).
             nn.init.constant_(self.norm.bias, node.firing_input())
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Spikes as ``q``, of spikes ``q`` (Tq, B, C, H, W) and ``k``, ``v`` (Tk, B, C, H, W).
+
+        Raises:
+            ValueError: a number of time steps that ``block_steps`` does not divide, or tokens of different numbers that
+                meet.
+        """
         t, b, _, h, w = q.shape
         if self.tokens == 'block' and t % self.block_steps:
             raise ValueError(
                 f'block_steps={self.block_steps} does not divide the {t} time steps; choose a divisor of {t}'
             )
-        tokens = [split_heads(x, self.tokens, self.heads, self.block_steps) for x in (q, k, v)]
+        tokens = [split_heads(x, self.tokens, self.num_heads, self.block_steps) for x in (q, k, v)]
         scale = self.scale if self.shrinks is None else self.scale / SIZE_SCALES[self.shrinks](h, self.block_steps)
         if self.reference_tokens is not None:  # a factor of exactly 1 at the reference size
             scale = scale * (self.reference_tokens / tokens[1].shape[-2])
-        x = SCORES[self.score].attend(*tokens, scale=scale)
+        x = self.attend(*tokens, scale=scale)
         x = merge_heads(x, self.tokens, (t, b, h, w))
         return self.lif(x if self.norm is None else over_images(self.norm, x)).to(q.dtype)
 
     def extra_repr(self) -> str:
+        """What ``print`` shows: heads, tokens, score and scale."""
         reference = '' if self.reference_tokens is None else f', reference_tokens={self.reference_tokens}'
-        return f'heads={self.heads}, tokens={self.tokens!r}, score={self.score!r}, scale={self.scale:.6g}{reference}'
+        what = f'num_heads={self.num_heads}, tokens={self.tokens!r}, score={self.score!r}'
+        return f'{what}, scale={self.scale:.6g}{reference}'

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch import Tensor, nn
 
-from .arguments import check_arguments
+from mmsvf.arguments import check_arguments
+from mmsvf.plug_ins import find
+
 from .attention import SpikeAttention
 from .layers import ChannelConv, ChannelMLP, SepConv
 from .neuron import NeuronSpec
@@ -14,7 +17,7 @@ from .recompute import recomputed
 
 
 def attention_of_block(attention: dict[str, Any], index: int) -> dict[str, Any]:
-    """Options of the attention of a block: of several ``space_time`` designs each has its turn."""
+    """Options of a block's attention; the designs of a list ``space_time`` take turns from block to block."""
     designs = attention.get('space_time')
     if not isinstance(designs, (list, tuple)):
         return attention
@@ -52,6 +55,7 @@ class SpikeConvBlock(nn.Module):
         return self.sep_conv.norm2, self.channel_conv.norm2
 
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape."""
         for branch in (self.sep_conv, self.channel_conv):
             x = x + (recomputed(branch, x) if self.with_cp else branch(x))
         return x
@@ -62,17 +66,25 @@ class SpikeTransformerBlock(nn.Module):
 
     Args:
         channels: Width C.
-        heads: Attention heads.
+        num_heads: Attention heads.
         mlp_ratio: Hidden width of the MLP over C.
         neuron: Neuron of the MLP, and of the attention unless ``attention`` names its own.
-        attention: Further arguments of :class:`SpikeAttention`.
+        attention: Further arguments of :class:`SpikeAttention`, or of the ``type`` it names: one's own module of
+            ``channels`` that takes membranes TBCHW to TBCHW (:mod:`mmsvf.plug_ins`). It is given ``num_heads`` and
+            ``neuron`` if it takes them, and starts the block as the identity if its ``last_norm`` is a BatchNorm.
         with_cp: As in :class:`SpikeConvBlock`.
+
+    Example:
+        >>> from mmsvf.spiking import SpikeTransformerBlock
+        >>> block = SpikeTransformerBlock(64, attention=dict(score='dot'))
+        >>> block(torch.randn(4, 2, 64, 7, 7)).shape  # T B C H W
+        torch.Size([4, 2, 64, 7, 7])
     """
 
     def __init__(
         self,
         channels: int,
-        heads: int = 8,
+        num_heads: int = 8,
         mlp_ratio: float = 4,
         neuron: NeuronSpec = 'official',
         attention: dict[str, Any] | None = None,
@@ -80,17 +92,21 @@ class SpikeTransformerBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.with_cp = with_cp
-        attention = {'neuron': neuron, **(attention or {})}
-        check_arguments(SpikeAttention, attention, 'attention')
-        self.attn = SpikeAttention(channels, **{'heads': heads, **attention})
+        attention = dict(attention or {})
+        kind = find('attention type', attention.pop('type', 'SpikeAttention'), {'SpikeAttention': SpikeAttention})
+        check_arguments(kind, attention, 'attention')
+        taken = inspect.signature(kind).parameters
+        defaults = {k: v for k, v in dict(num_heads=num_heads, neuron=neuron).items() if k in taken}
+        self.attn = kind(channels, **{**defaults, **attention})
         self.mlp = ChannelMLP(channels, mlp_ratio, neuron)
 
-    def last_norms(self) -> tuple[nn.BatchNorm2d, nn.BatchNorm2d]:
+    def last_norms(self) -> tuple[nn.BatchNorm2d, ...]:
         """The norm each residual branch ends with."""
-        unit: Any = self.attn.units[-1]
-        return unit.proj.last_norm, self.mlp.norm2
+        norm = getattr(self.attn, 'last_norm', None)
+        return (self.mlp.norm2,) if norm is None else (norm, self.mlp.norm2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape."""
         for branch in (self.attn, self.mlp):
             x = x + (recomputed(branch, x) if self.with_cp else branch(x))
         return x

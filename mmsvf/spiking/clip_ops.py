@@ -139,7 +139,7 @@ def _lif_constants(
     leak: Tensor, decay_input: bool, v_threshold: float, v_reset: float | None, detach_reset: bool, strict: bool,
     surrogate: int, alpha: float,
 ) -> tuple[Any, ...]:  # fmt: skip
-    """Above the threshold is at the next number; a spike leaves the membrane ``keep * h + after``."""
+    """Arguments of the kernels. At ``fires_at`` and above a neuron fires; the membrane is then ``keep * h + after``."""
     fires_at = float(np.nextafter(np.float32(v_threshold), np.float32(np.inf))) if strict else v_threshold
     keep, after = (1.0, -v_threshold) if v_reset is None else (0.0, v_reset)
     rest, through_reset = v_reset or 0.0, not detach_reset

@@ -1,7 +1,8 @@
 """BatchNorms in evaluation as part of the convolutions before them.
 
-RepConv's first one, too: its border holds what the norm makes of zero, so the norm's shift is the same at every pixel,
-and the depth-wise convolution makes a constant of it that ends in the last bias; the padding is then zero.
+RepConv's first one, too. The border of its depth-wise convolution is what the norm makes of zero, so the norm's shift
+is the same at every pixel, border included: the depth-wise convolution turns it into a constant per channel, which
+goes into the last bias, and pads with zeros.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .layers import PointwiseConv, RepConv, over_images
 
 
 def affine(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    """Scale and shift of a BatchNorm in evaluation, one a channel.
+    """Scale and shift of a BatchNorm in evaluation, per channel.
 
     Raises:
         ValueError: it keeps no running statistics.
@@ -41,14 +42,17 @@ def fold(conv: nn.Conv2d, *norms: _BatchNorm) -> nn.Conv2d:
 
 
 class Folded(nn.Module):
-    """Convolutions that hold the BatchNorms behind them; one that saw constants in training multiplied by up to 316."""
+    """Convolutions into which the BatchNorms behind them are folded.
+
+    A BatchNorm that saw only constants in training multiplies by up to 1 / sqrt(eps) = 316, so float16 may overflow.
+    """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         super()._apply(fn, recurse)
         for name, weight in self.named_parameters():
             if weight.dtype == torch.float16 and not weight.is_meta and not weight.isfinite().all():
                 raise OverflowError(
-                    f'{type(self).__name__}.{name} has BatchNorms of all but constant channels folded into it and '
+                    f'{type(self).__name__}.{name} has the BatchNorm of a nearly constant channel folded into it and '
                     'leaves the range of float16: use bfloat16()'
                 )
         return self
@@ -84,7 +88,7 @@ class FoldedRepConv(Folded):
         return conv.pointwise1.weight * scale.view(-1, 1, 1, 1), conv.depthwise.weight, last.weight, bias
 
     def merged(self) -> nn.Conv2d:
-        """The same as one dense 3x3 convolution, on spikes: 1.5 times the multiply-adds, and what spikes drive."""
+        """The same as one dense 3x3 convolution: 1.5 times the multiply-adds, but all of them on spikes."""
         groups = self.pointwise2.groups
         first, depthwise = self.pointwise1.weight[:, :, 0, 0], self.depthwise.weight[:, 0]
         weights = [
@@ -98,6 +102,7 @@ class FoldedRepConv(Folded):
         return conv
 
     def forward(self, x: Tensor) -> Tensor:
+        """A clip TBCHW, with the channels of all ``convs`` side by side."""
         return over_images(lambda i: self.pointwise2(self.depthwise(self.pointwise1(i))), x)
 
 
@@ -109,11 +114,12 @@ class FoldedConv(Folded):
         self.conv = conv
 
     def forward(self, x: Tensor) -> Tensor:
+        """A clip TBCHW, convolved."""
         return over_images(self.conv, x)
 
 
 class ChannelAffine(nn.Module):
-    """A scale and a shift a channel, of images that nothing else reads."""
+    """A scale and a shift per channel, in place: nothing else reads its input."""
 
     scale: Tensor
     shift: Tensor
@@ -124,11 +130,12 @@ class ChannelAffine(nn.Module):
         self.register_buffer('shift', shift.detach().view(-1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images (B, C, H, W), overwritten by the result."""
         return x.mul_(self.scale).add_(self.shift)
 
 
 def folded(convs: Sequence[Any], merge: bool) -> Folded:
-    """Convolutions of the same input as one; ``merge`` has RepConvs as a dense 3x3 one."""
+    """One layer for convolutions of the same input; ``merge`` turns RepConvs into a dense 3x3 convolution."""
     if not isinstance(convs[0], PointwiseConv):
         factored = FoldedRepConv(convs)
         return FoldedConv(factored.merged()) if merge else factored

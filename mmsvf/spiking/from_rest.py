@@ -35,10 +35,17 @@ class FromRest(sj.BaseNode, ABC):
 
     Attributes:
         operator: Name of the operator in :mod:`mmsvf.spiking.clip_ops`, whose arguments are ``constants``.
+        has_operator: Whether the operator is for this class: not for one that changes a step and not ``constants``.
     """
 
     operator: str
+    has_operator = True
     v: Any
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__dict__.keys() & {'charge', 'fire', 'discharge', 'step', 'rest', 'explicit_steps'}:
+            cls.has_operator = 'constants' in cls.__dict__
 
     @abstractmethod
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
@@ -104,7 +111,7 @@ class FromRest(sj.BaseNode, ABC):
 
     def multi_step_forward(self, x_seq: Tensor) -> Tensor:
         """A clip of shape ``(T, ...)`` from rest: one pass over memory where there is one, otherwise its steps."""
-        if clip_ops.has_kernel(x_seq) and not self.store_v_seq:
+        if self.has_operator and clip_ops.has_kernel(x_seq) and not self.store_v_seq:
             constants = self.constants(x_seq)
             if constants is not None:
                 try:

@@ -1,8 +1,8 @@
 """The exact inference form of a network: fewer layers, the same function.
 
 Every BatchNorm behind a convolution becomes part of it (:mod:`.folding`). Queries, keys and values of the same spikes
-come from one product. Scale and BatchNorm after an attention score are one scale and one shift. Spikes take the place
-of what they are made from.
+come from one product. Scale and BatchNorm after an attention score are one scale and one shift. Spikes are written over
+the membranes they come from.
 
 Sums are rounded in another order: membranes agree to about 1e-6, and a spike whose membrane lies that close to its
 threshold may differ.
@@ -45,13 +45,16 @@ class JointProjection(nn.Module):
         super().__init__()
         self.conv = folded([projection.conv for projection in projections], merge)
         neurons = [projection.lif for projection in projections]
-        alike = len(set(map(repr, neurons))) == 1 and not list(neurons[0].parameters())
+        # a neuron of a user's own may look at more than one channel
+        known = all(getattr(neuron, 'has_operator', False) for neuron in neurons)
+        alike = known and len(set(map(repr, neurons))) == 1 and not list(neurons[0].parameters())
         self.lifs = nn.ModuleList(neurons[:1] if alike else neurons)
         for neuron in self.lifs:
             overwrite(neuron)
         self.parts = len(projections)
 
     def forward(self, x: Tensor) -> Sequence[Tensor]:
+        """The spikes TBCHW of each projection, of the input TBCHW that they share."""
         x = self.conv(x)
         n = len(self.lifs)
         spikes = [lif(part) for lif, part in zip(self.lifs, x.chunk(n, dim=2))]
@@ -71,26 +74,30 @@ class Joined(nn.Module):
         self.joint = JointProjection(parts, merge)
 
     def project(self, x: Tensor) -> Sequence[Tensor]:
+        """Queries, keys and values, as the unit it was made of gives them."""
         return self.joint(x)
 
 
 class JoinedUnit(Joined, _Unit):
-    pass
+    """Attention with one product for q, k and v."""
 
 
 class JoinedFactorizedUnit(Joined, _FactorizedUnit):
-    pass
+    """Factorized attention with one product for q and the k and v of each read."""
 
 
 class JoinedMemoryRead(Joined, MemoryRead):
+    """Memory read with one product for k and v; q is of another frame."""
+
     joins = ('k', 'v')
 
     def project(self, spikes: Tensor) -> Sequence[Tensor]:
+        """Queries of the last frame, keys and values of the earlier ones."""
         return (self.q(spikes[-1:]), *self.joint(spikes[:-1]))
 
 
 def _fold_norms(layer: Any, merge: bool) -> nn.Module:
-    """What a layer lists in ``folds``."""
+    """Fold what a layer lists in ``folds``, in place."""
     for conv, norm, neuron in layer.folds:
         if norm and isinstance(getattr(layer, norm), _BatchNorm):
             setattr(layer, conv, fold(getattr(layer, conv), getattr(layer, norm)))
@@ -100,7 +107,7 @@ def _fold_norms(layer: Any, merge: bool) -> nn.Module:
 
 
 def _fold_read(read: Any, merge: bool) -> nn.Module:
-    """Scale and BatchNorm of an attention read as one scale and one shift a channel."""
+    """Scale and BatchNorm of an attention read as one scale and one shift per channel."""
     overwrite(read.lif)
     if read.norm is not None:
         scale, shift = affine(read.norm)
@@ -108,7 +115,7 @@ def _fold_read(read: Any, merge: bool) -> nn.Module:
     return read
 
 
-# what makes the form of a layer whose class does not list ``folds``
+# how a layer is folded whose class does not list ``folds``
 FORMS: dict[type, Callable[[Any, bool], nn.Module]] = {
     **dict.fromkeys((RepConv, PointwiseConv), lambda conv, merge: folded([conv], merge)),
     AttentionRead: _fold_read,
@@ -120,7 +127,7 @@ PARTS = nn.Conv2d, _BatchNorm, nn.SyncBatchNorm
 
 
 def _kind(module: nn.Module) -> Any:
-    """The nearest class in a module's line of descent of which it is known how it folds."""
+    """The nearest of a module's base classes of which it is known how it folds."""
     return next((k for k in type(module).__mro__ if k in FORMS or k in PARTS or 'folds' in vars(k)), None)
 
 
@@ -170,7 +177,7 @@ def _check_plain(model: nn.Module, layers: Sequence[nn.Module]) -> None:
 
 
 def _replace(module: nn.Module, merge: bool, done: dict[nn.Module, nn.Module]) -> nn.Module:
-    """The form of a module, and of those in it that are not part of that; ``done`` has one of each so far."""
+    """The fused form of a module and of those inside it; ``done`` keeps it, since a module may be in several places."""
     if module not in done:
         done[module] = module
         if _folds(module):
@@ -197,6 +204,13 @@ def fuse(model: nn.Module, merge: bool = False) -> nn.Module:
     Raises:
         ValueError: there is nothing to fuse, a BatchNorm has no running statistics, or a weight is computed anew in
             each forward pass (torch.nn.utils: weight_norm, spectral_norm, parametrize, prune).
+
+    Example:
+        >>> from mmsvf import fuse
+        >>> from mmsvf.spiking import SpikeTransformerBlock
+        >>> block = SpikeTransformerBlock(64)
+        >>> [sum(isinstance(part, nn.BatchNorm2d) for part in model.modules()) for model in (block, fuse(block))]
+        [15, 0]
     """
     if any(isinstance(module, (Folded, JointProjection, ChannelAffine)) for module in model.modules()):
         raise ValueError(f'{type(model).__name__} is fused already')

@@ -25,6 +25,13 @@ def hamming_similarity(q: Tensor, k: Tensor) -> Tensor:
     """Eq. 6, by counting: ``1 - mean(q != k)`` for spikes ``(..., Nq, D)`` and ``(..., Nk, D)``.
 
     Returns ``(..., Nq, Nk)`` in [0, 1]. No gradient; :func:`hamming_similarity_bilinear` has one.
+
+    Example:
+        >>> from mmsvf.spiking import hamming_similarity
+        >>> q = torch.tensor([[1.0, 0.0, 1.0, 0.0]])
+        >>> k = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0]])
+        >>> hamming_similarity(q, k).tolist()
+        [[0.75, 0.0]]
     """
     return 1.0 - (q.unsqueeze(-2) != k.unsqueeze(-3)).to(q.dtype).mean(-1)
 
@@ -54,6 +61,14 @@ def hamming_attention(
     Raises:
         ValueError: a wrong shape or order, or so many tokens that the integers would leave the range that the
             floating-point type holds exactly; in Python's development mode also values that are not 0 or 1.
+
+    Example:
+        >>> from mmsvf.spiking import hamming_attention
+        >>> q, k, v = (torch.randint(0, 2, (2, 8, n, 16)).float() for n in (49, 98, 98))  # B M N D
+        >>> hamming_attention(q, k, v).shape
+        torch.Size([2, 8, 49, 16])
+        >>> torch.equal(hamming_attention(q, k, v, order='linear'), hamming_attention(q, k, v, order='quadratic'))
+        True
     """
     scale = 1.0 / (2 * q.shape[-1]) if scale is None else scale
     return _attention(q, k, v, scale, order, signed=True)
@@ -63,6 +78,12 @@ def dot_attention(q: Tensor, k: Tensor, v: Tensor, scale: float | Tensor = 0.125
     """Spike-driven dot-product attention without its neuron (Eq. 3): ``scale * q [k^T v]``.
 
     Arguments, result and errors as in :func:`hamming_attention`.
+
+    Example:
+        >>> from mmsvf.spiking import dot_attention
+        >>> q, k, v = torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 1.0], [1.0, 0.0]]), torch.ones(2, 1)
+        >>> dot_attention(q, k, v, scale=0.125).item()  # (2 + 1) / 8
+        0.375
     """
     return _attention(q, k, v, scale, order, signed=False)
 
@@ -104,6 +125,6 @@ def _check_exact(tokens: int, channels: int, dtype: torch.dtype) -> None:
     limit = round(2 / torch.finfo(dtype).eps)
     if tokens * channels > limit:
         raise ValueError(
-            f'{tokens} key tokens x {channels} channels a head can sum to {tokens * channels}, beyond the {limit} '
+            f'{tokens} key tokens x {channels} channels per head can sum to {tokens * channels}, beyond the {limit} '
             f'up to which {dtype} counts exactly: use fewer frames or smaller ones, more heads, or float64 spikes'
         )

@@ -25,6 +25,11 @@ class IntegerLIF(FromRest):
         v_threshold: Membrane per fired unit.
         step_mode: As in :class:`LIF`.
         store_v_seq: As in :class:`LIF`.
+
+    Example:
+        >>> from mmsvf.spiking import IntegerLIF
+        >>> IntegerLIF(max_value=4)(torch.tensor([[0.4], [2.3], [9.0]])).flatten().tolist()
+        [0.0, 2.0, 4.0]
     """
 
     operator = 'integer_lif'
@@ -49,22 +54,28 @@ class IntegerLIF(FromRest):
         self.decay = float(decay)
 
     def constants(self, x_seq: Tensor) -> tuple[Any, ...]:
+        """Decay, threshold and largest value: the kernel's arguments."""
         return self.decay, self.v_threshold, self.max_value
 
     def firing_input(self) -> float:
+        """Half the threshold, from which on it rounds up to 1."""
         return self.v_threshold / 2  # it rounds
 
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
+        """decay * v + x."""
         return self.decay * v + x
 
     def fire(self, h: Tensor) -> Tensor:
+        """round(clamp(h / v_threshold, 0, max_value)), with the gradient of the clamp."""
         u = (h / self.v_threshold).clamp(0, self.max_value)
         return u + (u.round() - u).detach()
 
     def discharge(self, h: Tensor, spike: Tensor) -> Tensor:
+        """Membrane less what was fired."""
         return h - spike.detach() * self.v_threshold
 
     def extra_repr(self) -> str:
+        """What ``print`` shows: the arguments."""
         return f'max_value={self.max_value}, decay={self.decay}, v_threshold={self.v_threshold}'
 
 
@@ -73,10 +84,15 @@ def unroll_integer_spikes(spikes: Tensor, max_value: int) -> Tensor:
 
     Sub-step d of a time step fires where the integer exceeds d, so the sum over a time step's
     sub-steps is the integer, and so is every sum of synaptic input downstream (a bias counts
-    once a time step). :func:`sum_sub_steps` is the inverse.
+    once per time step). :func:`sum_sub_steps` is the inverse.
 
     Raises:
         ValueError: a value is not an integer from 0 to ``max_value``.
+
+    Example:
+        >>> from mmsvf.spiking import unroll_integer_spikes
+        >>> unroll_integer_spikes(torch.tensor([[2.0], [0.0]]), max_value=3).flatten().tolist()
+        [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
     """
     if not bool(((spikes >= 0) & (spikes <= max_value) & (spikes == spikes.round())).all()):
         raise ValueError(f'integer spikes are 0, 1, ..., {max_value}; got values from {spikes.min()} to {spikes.max()}')

@@ -30,6 +30,7 @@ class OptionalCache(FunctionCache):
         return (*super()._index_key(sig, codegen), self.parallel)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """A compiled kernel from disk; None where there is none that can be read."""
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # a damaged pickle may raise anything
@@ -37,6 +38,7 @@ class OptionalCache(FunctionCache):
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        """Write a compiled kernel to disk, or warn that it cannot be."""
         try:
             super().save_overload(sig, data)
         except Exception as error:
@@ -51,7 +53,7 @@ class OptionalCache(FunctionCache):
 
 
 def warn_of_cache(error: Exception) -> None:
-    """Say once a process that kernels are compiled in memory, and why."""
+    """Say once per process that kernels are compiled in memory, and why."""
     if not OptionalCache.warned:
         OptionalCache.warned = True
         warnings.warn(

@@ -3,8 +3,8 @@
 Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space. Convolutions and norms see
 ``T * B`` images; only neurons (and joint attention) see time.
 
-``folds`` lists what :func:`mmsvf.fuse` makes one of: a convolution, the norm behind it, and the neuron that alone reads
-the result. It holds for subclasses that leave the methods as they are; others list their own.
+``folds`` lists by name what :func:`mmsvf.fuse` folds into one layer: a convolution, the norm behind it, and the neuron
+that alone reads the result. Subclasses that change a method list their own.
 
 Source: SpikeVideoFormer Eq. 1 and 2, Table 7; the graph of the authors' model.
 """
@@ -18,7 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .arguments import check_count
+from mmsvf.arguments import check_count
+
 from .neuron import IntegerLIF, NeuronSpec, build_neuron, sum_sub_steps, unroll_integer_spikes
 
 
@@ -46,6 +47,7 @@ class Downsample(nn.Module):
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes (or a real input) TBCHW to membranes (T, B, out_channels, H / stride, W / stride)."""
         x = x if self.lif is None else self.lif(x)
         return over_images(lambda i: self.norm(self.conv(i)), x)
 
@@ -68,6 +70,7 @@ class SepConv(nn.Module):
         self.norm2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape."""
         x = over_images(lambda i: self.norm1(self.pointwise1(i)), self.lif1(x))
         return over_images(lambda i: self.norm2(self.pointwise2(self.depthwise(i))), self.lif2(x))
 
@@ -89,6 +92,7 @@ class ChannelConv(nn.Module):
         self.norm2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape."""
         x = over_images(lambda i: self.norm1(self.conv1(i)), self.lif1(x))
         return over_images(lambda i: self.norm2(self.conv2(i)), self.lif2(x))
 
@@ -111,6 +115,7 @@ class ChannelMLP(nn.Module):
         self.norm2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape."""
         x = over_images(lambda i: self.norm1(self.fc1(i)), self.lif1(x))
         return over_images(lambda i: self.norm2(self.fc2(i)), self.lif2(x))
 
@@ -120,7 +125,7 @@ class RepConv(nn.Module):
 
     1x1 -> BN -> depth-wise 3x3 -> 1x1 -> BN -> BN, no bias. The border of the depth-wise
     convolution is what the first BN makes of zero, by its running statistics and without a
-    gradient (also in training, as in the authors' code), so that the fold is exact.
+    gradient (also in training, as in the authors' code), so that merging is exact.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -138,6 +143,7 @@ class RepConv(nn.Module):
         return self.norm3
 
     def forward(self, x: Tensor) -> Tensor:
+        """Spikes TBCHW to membranes (T, B, out_channels, H, W)."""
         return over_images(self._images, x)
 
     def _images(self, x: Tensor) -> Tensor:
@@ -173,6 +179,7 @@ class PointwiseConv(nn.Module):
         return self.norm
 
     def forward(self, x: Tensor) -> Tensor:
+        """Spikes TBCHW to membranes (T, B, out_channels, H, W)."""
         return over_images(lambda i: self.norm(self.conv(i)), x)
 
 
@@ -189,6 +196,7 @@ class PatchSplit(nn.Module):
         self.pool = nn.MaxPool2d(3, 2, 1) if pool else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """A clip TBCHW to spikes, without neuron membranes, (T, B, out_channels, H, W); ``pool`` halves H and W."""
         x = over_images(lambda i: self.norm(self.conv(i)), x)
         x = x if self.lif is None else self.lif(x)
         return x if self.pool is None else over_images(self.pool, x)
@@ -197,7 +205,7 @@ class PatchSplit(nn.Module):
 def conv_of_spikes(conv: nn.Conv2d, spikes: Tensor, max_value: int | None = None) -> Tensor:
     """A convolution of spikes TBCHW; with ``max_value`` of integer spikes as that many binary sub-steps.
 
-    The sum over the sub-steps is that of the integers; the bias counts once a time step.
+    The sum over the sub-steps is that of the integers; the bias counts once per time step.
     """
     if max_value is None:
         return over_images(conv, spikes)
@@ -231,6 +239,7 @@ class SpikeConv(nn.Module):
         self.unrolled = False
 
     def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to the membranes of the next layer."""
         steps = self.lif.max_value if self.unrolled and isinstance(self.lif, IntegerLIF) else None
         x = conv_of_spikes(self.conv, self.lif(x), steps)
         return x if self.norm is None else over_images(self.norm, x)

@@ -52,24 +52,29 @@ class Leaky(FromRest):
         """1/tau."""
 
     def firing_input(self) -> float:
+        """Threshold over rest, divided by the leak where the input passes it."""
         return (self.v_threshold - (self.v_reset or 0.0)) / (float(self.leak()) if self.decay_input else 1.0)
 
     def charge(self, x: Tensor, v: Tensor) -> Tensor:
+        """h_t of the input ``x`` and the last membrane ``v``, by the equations of :class:`LIF`."""
         drive = (self.v_reset or 0.0) - v
         return v + (drive + x) * self.leak() if self.decay_input else v + drive * self.leak() + x
 
     def fire(self, h: Tensor) -> Tensor:
+        """Heaviside step at the threshold, with the surrogate gradient."""
         if self.strict:  # the step at zero is 1, so 1 - step(theta - h) fires at h > theta only
             return 1.0 - self.surrogate_function(self.v_threshold - h)
         return self.surrogate_function(h - self.v_threshold)
 
     def discharge(self, h: Tensor, spike: Tensor) -> Tensor:
+        """Hard reset to ``v_reset``, or soft reset by the threshold."""
         spike = spike.detach() if self.detach_reset else spike
         if self.v_reset is None:
             return h - spike * self.v_threshold
         return h * (1.0 - spike) + spike * self.v_reset
 
     def constants(self, x_seq: Tensor) -> tuple[Any, ...] | None:
+        """The kernel's arguments; None where it lacks this surrogate's gradient and one is wanted."""
         leak, gradient = self.leak(), self.surrogate_function
         kernel = KERNELS.get(type(gradient), UNKNOWN)
         # without a gradient all surrogates are the same step
@@ -99,17 +104,32 @@ class LIF(Leaky, sj.LIFNode):
         strict: Fire above the threshold only, not at it.
         step_mode: 'm' for clips from rest, 's' for single steps that carry the membrane.
         store_v_seq: Keep the membranes after reset in ``v_seq``, for monitors.
+
+    Example:
+        >>> from mmsvf.spiking import LIF
+        >>> LIF(tau=2.0)(torch.full((4, 1), 1.2)).flatten().tolist()  # 4 steps: 0.6, 0.9, 1.05 fires, 0.6 again
+        [0.0, 0.0, 1.0, 0.0]
     """
 
     def leak(self) -> float:
+        """1/tau, fixed."""
         return 1.0 / self.tau
 
 
 class LearnableLIF(Leaky, sj.ParametricLIFNode):
-    """LIF whose leak is learnt: 1/tau = sigmoid(w), one ``w`` a layer (Fang et al., ICCV 2021).
+    """LIF whose leak is learnt: 1/tau = sigmoid(w), one ``w`` per layer (Fang et al., ICCV 2021).
 
     Arguments as in :class:`LIF`; ``tau`` is the value at the start of training.
+
+    Example:
+        >>> from mmsvf.spiking import LearnableLIF
+        >>> lif = LearnableLIF(tau=2.0)
+        >>> lif(torch.randn(4, 2, 64, 7, 7)).shape
+        torch.Size([4, 2, 64, 7, 7])
+        >>> lif.leak().item()
+        0.5
     """
 
     def leak(self) -> Tensor:
+        """sigmoid(w), learnt."""
         return self.w.sigmoid()

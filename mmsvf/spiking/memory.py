@@ -1,6 +1,7 @@
 """Reading the memory of earlier frames into the last one, by spike-driven cross-attention.
 
-Letters as in :mod:`mmsvf.spiking.layers`. Source: SpikeVideoFormer App. I; what it leaves open is decided in D15.
+Letters as in :mod:`mmsvf.spiking.layers`. Source: SpikeVideoFormer App. I; what it leaves open is in
+docs/faithfulness.md, D15.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .arguments import check_filled
+from mmsvf.arguments import check_filled, renamed
+
 from .attention import SpikeProjection
 from .attention_reads import AttentionRead, count_keys
 from .layers import RepConv
@@ -24,29 +26,37 @@ class MemoryRead(nn.Module):
     through unchanged. Linear in the number of frames.
 
     Args:
-        channels: Width C, a multiple of ``heads``.
-        heads: Attention heads.
+        channels: Width C, a multiple of ``num_heads``.
+        num_heads: Attention heads.
         score: 'hamming' or 'dot'.
         neuron: See :func:`mmsvf.spiking.build_neuron`.
         scale: Factor of the score, as in :class:`SpikeAttention`.
         norm: BatchNorm between score and neuron, as there.
-        threshold: Threshold of the neuron after the score, as there.
+        v_threshold: Threshold of the neuron after the score, as there.
         reference_size: (T, H, W) of the feature map in training, the last frame counted, as there; the keys are
             those of the T - 1 earlier frames.
 
     Raises:
         ValueError: an unknown score, scale or size, or heads that do not divide the width.
+
+    Example:
+        >>> from mmsvf.spiking import MemoryRead
+        >>> x = torch.randn(4, 2, 64, 7, 7)  # T B C H W
+        >>> y = MemoryRead(64, num_heads=8)(x)
+        >>> y.shape, torch.equal(y, x[-1:])  # before training
+        (torch.Size([1, 2, 64, 7, 7]), True)
     """
 
+    @renamed(heads='num_heads', threshold='v_threshold')
     def __init__(
         self,
         channels: int,
-        heads: int = 8,
+        num_heads: int = 8,
         score: str = 'hamming',
         neuron: NeuronSpec = 'official',
         scale: float | str | None = None,
         norm: bool | None = None,
-        threshold: float | None = None,
+        v_threshold: float | None = None,
         reference_size: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
@@ -54,7 +64,7 @@ class MemoryRead(nn.Module):
         self.q, self.k, self.v = (SpikeProjection(channels, neuron) for _ in range(3))
         reference = None if reference_size is None else count_keys('memory', reference_size)
         self.read = AttentionRead(
-            channels, heads, 'clip', score, scale, norm, threshold, neuron, reference_tokens=reference
+            channels, num_heads, 'clip', score, scale, norm, v_threshold, neuron, reference_tokens=reference
         )
         self.proj = RepConv(channels, channels)
         self.start_at_zero()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Union
+from collections.abc import Mapping
+from typing import Any, Callable, Union
 
 from torch import nn
 
-from .arguments import check_arguments
+from mmsvf.arguments import check_arguments
+from mmsvf.plug_ins import find
+
 from .from_rest import FromRest  # noqa: F401
 from .integer_neurons import IntegerLIF, sum_sub_steps, unroll_integer_spikes  # noqa: F401
 from .leaky_neurons import LIF, LearnableLIF
 from .surrogates import build_surrogate  # noqa: F401
 
-NeuronSpec = Union[str, dict]
+NeuronSpec = Union[str, Mapping[str, Any], Callable[..., nn.Module]]
 NEURONS: dict[str, Any] = {'LIF': LIF, 'LearnableLIF': LearnableLIF, 'IntegerLIF': IntegerLIF}
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -29,21 +32,28 @@ PRESETS: dict[str, dict[str, Any]] = {
 def build_neuron(spec: NeuronSpec | None = 'official', **overrides: Any) -> nn.Module:
     """A neuron from a preset's name or from ``dict(type=..., **arguments)``.
 
-    ``type`` is a class ('LIF', 'LearnableLIF', 'IntegerLIF') or a preset ('official', 'paper', 'IF')
+    ``type`` is a class ('LIF', 'LearnableLIF', 'IntegerLIF', or one's own: a module of (T, ...) to spikes of that
+    shape that takes ``v_threshold``; see :mod:`mmsvf.plug_ins`) or a preset ('official', 'paper', 'IF')
     whose values the other arguments replace. ``overrides`` replace both: a layer's own
     threshold, for example. None is no neuron: values pass as they are.
 
     Raises:
         ValueError: unknown type or argument.
+
+    Example:
+        >>> from mmsvf.spiking import build_neuron
+        >>> build_neuron('paper', v_threshold=0.5).v_threshold
+        0.5
+        >>> build_neuron(dict(type='IntegerLIF', max_value=2)).max_value
+        2
     """
     if spec is None:
         return nn.Identity()
-    arguments = dict(type=spec) if isinstance(spec, str) else dict(spec)
-    name = arguments.pop('type', 'official')
+    arguments = dict(spec) if isinstance(spec, Mapping) else dict(type=spec)
+    name: Any = arguments.pop('type', 'official')
     preset = dict(PRESETS.get(name, {}))
     kind = preset.pop('type', name)
-    if kind not in NEURONS:
-        raise ValueError(f'unknown neuron {name!r}; choose a preset {sorted(PRESETS)} or a type {sorted(NEURONS)}')
+    found = find('neuron', kind, NEURONS, f', a preset of {sorted(PRESETS)}')
     arguments = {**preset, **arguments, **overrides}
-    check_arguments(NEURONS[kind], arguments, f'neuron {name!r}')
-    return NEURONS[kind](**arguments)
+    check_arguments(found, arguments, f'neuron {name!r}')
+    return found(**arguments)

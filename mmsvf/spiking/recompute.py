@@ -1,4 +1,4 @@
-"""Training memory: what a layer computes is computed again in the backward pass instead of being kept."""
+"""Training with less GPU memory or RAM: activations are computed again in the backward pass instead of being kept."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def recomputed(layer: nn.Module, x: Tensor) -> Tensor:
     """``layer(x)``, of which training keeps only ``x``; outputs, gradients and statistics are the same, bit for bit."""
     if not (layer.training and x.requires_grad):
         return layer(x)
-    return checkpoint(layer, x, use_reentrant=False, context_fn=lambda: (nullcontext(), still(layer)))
+    return checkpoint(layer, x, use_reentrant=False, context_fn=lambda: (nullcontext(), frozen_bn_statistics(layer)))
 
 
 @contextmanager
-def still(module: nn.Module) -> Iterator[None]:
+def frozen_bn_statistics(module: nn.Module) -> Iterator[None]:
     """Recompute without a second update of BatchNorm statistics.
 
     RepConv reads them in training, so a second update would change the recomputed values.

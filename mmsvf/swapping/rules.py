@@ -1,4 +1,4 @@
-"""What a framework's config says of its backbone's feature maps, set to what ours delivers: a rule a framework."""
+"""What a framework's config says of its backbone's feature maps, set to what ours delivers: one rule per framework."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def kind(cfg: Any) -> str:
 
 
 def stages_of(backbone: Options) -> Stages:
-    """What a backbone of mmsvf delivers; it is built without memory, so its options are looked at, too.
+    """What a backbone of mmsvf delivers; it is built on the meta device, so its options are looked at, too.
 
     Raises:
         ValueError: a type or an option that is not known.

@@ -1,4 +1,4 @@
-"""A swap as a config file and as a command line, and an input through what comes of it."""
+"""A swap as a config file and as a command line, and a trial of the model that it makes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def command_line(options: dict[str, Any]) -> str:
 
 
 def config_text(base: str, cfg: Config, change: Swap) -> str:
-    """The new config file: its base, and what is changed; of a list a file cannot change a part, so it has all."""
+    """The new config file: its base, and what is changed; a changed list is there as a whole, as MMEngine wants it."""
     changed: dict[str, Any] = {}
     result = change.apply(cfg)
     for key, value in change.options.items():
@@ -47,7 +47,7 @@ def config_text(base: str, cfg: Config, change: Swap) -> str:
 
 
 def check(cfg: Config) -> str:
-    """Send an input of the config's size through the model; says what came of it."""
+    """Send an input of the config's size through the model; returns a line on what came out."""
     model: Any = build_model(cfg)[0]
     shape = guess_shape(cfg)
     inputs, size = random_inputs(cfg, shape), ' x '.join(map(str, shape))

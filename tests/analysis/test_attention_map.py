@@ -12,7 +12,7 @@ from mmsvf.spiking.hamming import hamming_similarity
 def build(**attention):
     torch.manual_seed(0)
     backbone = SpikeVideoFormer(
-        dict(embed_dims=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1, 1)), heads=2, attention=attention
+        dict(embed_dims=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1, 1)), num_heads=2, attention=attention
     )
     for module in backbone.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

@@ -38,7 +38,7 @@ SCALES = [WIDTHS[i] for i in (0, 1, 2, 4)]
 # arch of a backbone, and the channels of its last stage
 SMALL: dict[str, tuple[Any, list[int]]] = {
     'SpikeVideoFormer': (ARCH, SCALES),
-    'Spikformer': (dict(depth=1, embed_dim=64, heads=8), [8, 16, 32, 64]),
+    'Spikformer': (dict(depth=1, embed_dim=64, num_heads=8), [8, 16, 32, 64]),
     'STAtten': (dict(depth=2, embed_dim=64), [64]),
     'SEWResNet': ('18', [512]),
     'MSResNet': ('18', [512]),

@@ -80,8 +80,8 @@ def multiply_adds(model, shape):
             total += pixels * module.depthwise.weight.numel()
         elif isinstance(module, AttentionRead):
             (t, b, c, h, w), memory = inputs[0].shape, len(inputs[1])
-            queries, keys, width = t * h * w, memory * h * w, c // module.heads
-            total += b * module.heads * min((queries + keys) * width**2, 2 * queries * keys * width)
+            queries, keys, width = t * h * w, memory * h * w, c // module.num_heads
+            total += b * module.num_heads * min((queries + keys) * width**2, 2 * queries * keys * width)
 
     for module in model.modules():
         module.register_forward_hook(layer)

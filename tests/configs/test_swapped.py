@@ -75,7 +75,7 @@ def first_of(scope):
 SCOPES = ('mmaction', 'mmseg', 'mmpose', 'mmdet', 'mmpretrain')
 COMPARED = {
     'STAtten': dict(arch=dict(depth=2, embed_dim=32)),
-    'Spikformer': dict(arch=dict(depth=1, embed_dim=32, heads=4)),
+    'Spikformer': dict(arch=dict(depth=1, embed_dim=32, num_heads=4)),
     'SEWResNet': dict(arch='18'),
     'MSResNet': dict(arch='18', attention=True),
 }

@@ -86,7 +86,7 @@ def readers(recordings, tmp_path_factory):
     steps = {
         'events.npz': [
             dict(type='mmsvf.LoadEvents'),
-            dict(type='mmsvf.BinEvents', steps=4, size=(30, 40)),
+            dict(type='mmsvf.BinEvents', time_steps=4, size=(30, 40)),
             *PIPELINE[-2:],
         ],
         'video.mp4': PIPELINE,
@@ -98,7 +98,7 @@ def readers(recordings, tmp_path_factory):
         return DATASETS.build(dict(type='VideoClipDataset', pipeline=steps[name], serialize_data=False, **options))[0]
 
     def counts():
-        load = dict(type='mmsvf.LoadEventCounts', steps=4, size=20, sensor=40)
+        load = dict(type='mmsvf.LoadEventCounts', time_steps=4, size=20, sensor=40)
         return Compose([load])(dict(img_path=str(root / 'counts.npz')))
 
     folder = root / 'imagenet_c' / 'fog' / '1' / 'n0'

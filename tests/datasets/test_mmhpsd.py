@@ -23,7 +23,7 @@ from ..conftest import FRAMES
 
 def build(root, **kwargs):
     init_default_scope('mmpose')
-    settings = dict(type='MMHPSDDataset', split='train', steps=4, durations=(0.8,), pipeline=[])
+    settings = dict(type='MMHPSDDataset', split='train', time_steps=4, durations=(0.8,), pipeline=[])
     return DATASETS.build({**settings, 'data_root': str(root), **kwargs})
 
 
@@ -245,8 +245,8 @@ def test_frames_of_another_size_are_resized(recordings, tmp_path):
         (dict(durations=(-1,)), r'durations=\(-1,\); positive numbers of seconds'),
         (dict(durations=()), 'positive numbers of seconds'),
         (dict(durations=(float('nan'),)), 'positive numbers of seconds'),
-        (dict(steps=0), 'steps=0; a whole number of time steps'),
-        (dict(steps=2.5), r'steps=2\.5; a whole number of time steps'),
+        (dict(time_steps=0), 'time_steps=0; a whole number of time steps'),
+        (dict(time_steps=2.5), r'time_steps=2\.5; a whole number of time steps'),
     ],
 )
 def test_clips_of_no_length(options, message, recordings):

@@ -4,6 +4,7 @@ import torch
 from mmsvf.spiking import SpikeAttention, SpikeTransformerBlock
 from mmsvf.spiking.attention import SPACE_TIME, AttentionRead, count_keys, merge_heads, split_heads
 from mmsvf.spiking.neuron import build_neuron
+from tests.awake import awake
 
 DESIGNS = ['joint', 'hierarchical', 'factorized', 'neuron', 'spatial', 'temporal', 'block']
 SCORES = ['hamming', 'dot']
@@ -12,15 +13,6 @@ WIDTH = 16
 
 def membranes(steps=4, batch=2):
     return torch.randn(steps, batch, WIDTH, 4, 6) * 3
-
-
-def awake(attention):
-    """Spread the membranes, so that spikes pass every layer of a small random model."""
-    for module in attention.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.bias, 0.0, 2.0)
-            torch.nn.init.uniform_(module.weight, 1.0, 3.0)
-    return attention
 
 
 @pytest.mark.usefixtures('device')
@@ -120,7 +112,7 @@ def test_defaults_are_the_authors():
 def test_scale_is_part_of_the_threshold():
     """Eq. 10: without BatchNorm a scale s fires as a threshold 1/s times as high."""
     scaled = awake(SpikeAttention(WIDTH, 4, norm=False, scale=1 / 32)).eval()
-    merged = SpikeAttention(WIDTH, 4, norm=False, scale=1.0, threshold=32.0).eval()
+    merged = SpikeAttention(WIDTH, 4, norm=False, scale=1.0, v_threshold=32.0).eval()
     merged.load_state_dict(scaled.state_dict())
     x = membranes()
     assert torch.equal(scaled(x), merged(x))
@@ -142,13 +134,13 @@ def test_scale_is_part_of_the_threshold():
         (dict(scale=-1), r'scale=-1'),
         (dict(scor='dot'), r"attention has no option 'scor'; did you mean 'score'"),
         (dict(neuron='IntegerLIF'), r'IntegerLIF\(max_value=4\) cannot make attention spikes'),
-        (dict(heads=5), r'heads=5 does not divide the width 16'),
-        (dict(heads=0), r'heads=0; at least 1'),
-        (dict(heads=-8), r'heads=-8; at least 1'),
-        (dict(heads=4.0), r'heads=4\.0; at least 1, a whole number'),
+        (dict(num_heads=5), r'num_heads=5 does not divide the width 16'),
+        (dict(num_heads=0), r'num_heads=0; at least 1'),
+        (dict(num_heads=-8), r'num_heads=-8; at least 1'),
+        (dict(num_heads=4.0), r'num_heads=4\.0; at least 1, a whole number'),
         (dict(block_steps=1.5), r'block_steps=1\.5; at least 1, a whole number'),
         (dict(scale=float('inf')), r'scale=inf; a number above 0'),
-        (dict(threshold=float('nan')), r'v_threshold=nan'),
+        (dict(v_threshold=float('nan')), r'v_threshold=nan'),
         (dict(neuron=None), r'neuron=None cannot make attention spikes'),
         (dict(reference_size=(4, 30)), r'reference_size=\(4, 30\); \(T, H, W\) of the feature map'),
         (dict(reference_size=(4, 0, 30)), r'reference_size=\(4, 0, 30\)'),

@@ -1,18 +1,12 @@
 import pytest
 import torch
-from torch import nn
 
 from mmsvf.spiking import MemoryRead, dot_attention, hamming_attention
+from tests.awake import awake
 
 
-def awake(channels=16, heads=4, score='hamming', **options):
-    """A module past its start: statistics that let it spike, and a last norm that is not zero."""
-    module = MemoryRead(channels, heads, score, **options)
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            nn.init.uniform_(norm.bias, 0.0, 2.0)
-            nn.init.uniform_(norm.weight, 1.0, 3.0)
-    return module
+def memory(channels=16, num_heads=4, score='hamming', **options):
+    return awake(MemoryRead(channels, num_heads, score, **options))
 
 
 @pytest.mark.usefixtures('device')
@@ -25,13 +19,13 @@ def test_starts_as_the_last_frame(score):
 
 def test_one_frame_passes_through():
     x = torch.randn(1, 2, 16, 6, 5)
-    assert torch.equal(awake()(x), x)
+    assert torch.equal(memory()(x), x)
 
 
 @pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('score', ['hamming', 'dot'])
 def test_is_cross_attention_from_the_last_frame_to_the_earlier_ones(score):
-    module, x = awake(score=score).eval(), torch.randn(4, 2, 16, 6, 5) * 4
+    module, x = memory(score=score).eval(), torch.randn(4, 2, 16, 6, 5) * 4
     spikes = module.lif(x)
     q, k, v = module.q(spikes[-1:]), module.k(spikes[:-1]), module.v(spikes[:-1])
     assert q.sum() > 0 and k.sum() > 0 and v.sum() > 0
@@ -50,7 +44,7 @@ def test_is_cross_attention_from_the_last_frame_to_the_earlier_ones(score):
 @pytest.mark.usefixtures('device')
 @pytest.mark.parametrize('score', ['hamming', 'dot'])
 def test_every_gradient_is_there_and_every_frame_counts(score):
-    module, x = awake(score=score), torch.randn(4, 2, 16, 6, 5) * 4
+    module, x = memory(score=score), torch.randn(4, 2, 16, 6, 5) * 4
     x.requires_grad_()
     module(x).square().sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
@@ -58,7 +52,7 @@ def test_every_gradient_is_there_and_every_frame_counts(score):
 
 
 def test_the_first_step_moves_the_last_norm():
-    module = awake()
+    module = memory()
     module.start_at_zero()
     module(torch.randn(4, 2, 16, 6, 5) * 4).square().sum().backward()
     assert module.proj.norm3.weight.grad.abs().sum() > 0
@@ -66,7 +60,7 @@ def test_the_first_step_moves_the_last_norm():
 
 def test_no_tensor_grows_with_the_square_of_the_tokens():
     """Linear in time: from 8 to 16 frames the largest tensor doubles."""
-    module = awake()
+    module = memory()
 
     def largest(frames):
         sizes = []
@@ -84,8 +78,8 @@ def test_scale_norm_and_threshold_are_those_of_the_attention():
     assert (hamming.scale, hamming.lif.v_threshold, hamming.norm is None) == (1 / 128, 1.0, False)
     assert (dot.scale, dot.lif.v_threshold, dot.norm is None) == (0.125, 0.5, True)
     assert MemoryRead(64, scale='head').read.scale == 1 / 16
-    scaled = awake(norm=False, scale=1 / 32).eval()
-    merged = MemoryRead(16, 4, norm=False, scale=1.0, threshold=32.0).eval()
+    scaled = memory(norm=False, scale=1 / 32).eval()
+    merged = MemoryRead(16, 4, norm=False, scale=1.0, v_threshold=32.0).eval()
     merged.load_state_dict(scaled.state_dict())
     x = torch.randn(4, 2, 16, 6, 5) * 4
     assert torch.equal(scaled(x), merged(x)) and not torch.equal(scaled(x), x[-1:])
@@ -93,7 +87,7 @@ def test_scale_norm_and_threshold_are_those_of_the_attention():
 
 def test_at_its_reference_size_a_read_is_the_sum_and_elsewhere_a_mean():
     """Keys are the tokens of the earlier frames."""
-    sums = awake().eval()
+    sums = memory().eval()
     means = MemoryRead(16, 4, reference_size=(4, 6, 5)).eval()
     means.load_state_dict(sums.state_dict())
     x = torch.randn(4, 2, 16, 6, 5) * 4
@@ -113,7 +107,11 @@ def test_empty_clip(shape):
         MemoryRead(8)(torch.zeros(shape))
 
 
-@pytest.mark.parametrize('options', [dict(heads=0), dict(heads=-8), dict(heads=3), dict(neuron=None)], ids=str)
+@pytest.mark.parametrize(
+    'options', [dict(num_heads=0), dict(num_heads=-8), dict(num_heads=3), dict(neuron=None)], ids=str
+)
 def test_bad_options(options):
-    with pytest.raises(ValueError, match=r'heads=(0|-8); at least 1|heads=3 does not divide|neuron=None cannot make'):
+    with pytest.raises(
+        ValueError, match=r'num_heads=(0|-8); at least 1|num_heads=3 does not divide|neuron=None cannot make'
+    ):
         MemoryRead(8, **options)

@@ -217,7 +217,7 @@ def test_no_neuron_passes_values():
 @pytest.mark.parametrize(
     'spec, message',
     [
-        ('offical', r"unknown neuron 'offical'.*official"),
+        ('offical', r"neuron='offical'; choose .*official"),
         (dict(type='LIF', treshold=1.0), r"no option 'treshold'; did you mean 'v_threshold'"),
         (dict(type='LIF', tau=1.0), r'tau=1.0.*above 1'),
         (dict(type='LIF', v_threshold=0.0), r'v_threshold=0.0.*above 0'),

@@ -33,15 +33,15 @@ def test_energy_of_test_data(digits, tmp_path):
     files = [f'--{kind}={tmp_path / "out" / f"report.{kind}"}' for kind in ('json', 'csv', 'html')]
     log = tool('analysis/energy', CONFIG, CHECKPOINT, *files, *data(digits))
     text = re.sub(r'\s+', ' ', log)
-    assert "input 1 x 3 x 8 x 48 x 48, T = 8, 8 frame(s) a clip; rates of 3 clip(s), the config's test data" in text
+    assert "input 1 x 3 x 8 x 48 x 48, T = 8, 8 frame(s) per clip; rates of 3 clip(s), the config's test data" in text
     assert 'E_MAC 4.6 pJ, E_AC 0.9 pJ' in text and 'torch 2' in text and 'random' not in text.lower()
     report = json.loads((tmp_path / 'out' / 'report.json').read_text())
-    assert report['clips'] == 3 and report['steps'] == report['frames'] == 8
+    assert report['clips'] == 3 and report['time_steps'] == report['frames'] == 8
     assert report['macs'] == pytest.approx(95_578_624, rel=1e-6)
     totals = report['totals']
-    assert totals['paper']['mj_a_clip'] < totals['merged']['mj_a_clip'] < totals['strict']['mj_a_clip']
+    assert totals['paper']['mj_per_clip'] < totals['merged']['mj_per_clip'] < totals['strict']['mj_per_clip']
     for name, values in totals.items():
-        assert re.search(rf'{name} .*{values["mj_a_clip"]:.5g}', log), 'the table has the total of the file'
+        assert re.search(rf'{name} .*{values["mj_per_clip"]:.5g}', log), 'the table has the total of the file'
     rows = {row['name']: row for row in report['rows']}
     first = rows['backbone.stages.0.downsample.conv']
     assert first['signal'] == 'real' and first['energy']['paper'] == pytest.approx(first['macs'] * 4.6e-9)
@@ -69,7 +69,7 @@ def test_energy_of_a_framework_config():
 
 def test_flops():
     log = tool('analysis/get_flops', 'configs/svf_k400_small.py', '--shape', '3', '2', '224', '224')
-    assert 'parameters: 14.90 M' in log and '6.481 G a frame' in log and '10.04 G a frame' in log
+    assert 'parameters: 14.90 M' in log and '6.481 G per frame' in log and '10.04 G per frame' in log
 
 
 def test_spike_driven(digits):

@@ -21,6 +21,7 @@ from mmsvf.engine.run_config import load_config
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file that the rows change')
     parser.add_argument('rows', type=Path, help='YAML file: name: {option: value}')
@@ -39,6 +40,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Train what is not done, print the table, and exit with what failed."""
     args = parse_args()
     text, failed = ablate(
         load_config(args.config),

@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """List every synaptic layer whose input is not spikes; exit with 1 if one is unexpected.
 
-Expected are the first layer, on the network's real input; what a RepConv has inside, which is one
-convolution of spikes when folded; and the point-wise convolution behind SepConv's depth-wise one. --allow adds to
+Expected are the first layer, on the network's real input; what a RepConv has inside, which merges
+into one convolution of spikes; and the point-wise convolution behind SepConv's depth-wise one. --allow adds to
 them. Without a checkpoint the norms are set so that random input makes the network spike.
 """
 
@@ -19,6 +19,7 @@ from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file')
@@ -29,6 +30,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
+    """Print the layers; 1 if one is unexpected or silent, else 0."""
     args = parse_args()
     cfg = prepare(args)
     if args.checkpoint is not None:
@@ -47,7 +49,7 @@ def main() -> int:
         print(line(finding, finding in unexpected))
     silent = [layer.name for layer in layers if layer.rate == 0]
     if silent:
-        print(f'{len(silent)} layers saw no spike at all, so what they take cannot be told: {", ".join(silent)}')
+        print(f'{len(silent)} layers saw zeros alone, so the kind of their input is unknown: {", ".join(silent)}')
     print(
         f'{len(layers)} layers: {len(layers) - len(findings)} on spikes, {len(findings) - len(unexpected)} expected on '
         f'other input, {len(unexpected)} unexpected'

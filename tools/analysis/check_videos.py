@@ -23,8 +23,9 @@ SUFFIXES = ('.mp4', '.avi', '.mkv', '.webm', '.mov', '.m4v', '.mpg', '.mpeg', '.
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('source', type=Path, help='list of mmaction2 (a path and labels a line), or a folder')
+    parser.add_argument('source', type=Path, help='list of mmaction2 (a path and labels per line), or a folder')
     parser.add_argument('--root', type=Path, default=Path(), help="folder of the list's paths")
     parser.add_argument('--jobs', type=int, default=2, help='processes (default: %(default)s)')
     parser.add_argument('--decoder', choices=['decord', 'opencv'], default='decord', help='default: %(default)s')
@@ -37,6 +38,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
+    """Print and write what cannot be read; 1 if there is anything, else 0."""
     args = parse_args()
     if args.source.is_dir():
         lines = [str(path) for path in sorted(args.source.rglob('*')) if path.suffix.lower() in SUFFIXES]
@@ -45,7 +47,7 @@ def main() -> int:
         lines = [line for line in args.source.read_text(encoding='utf-8-sig').splitlines() if line.strip()]
         files = {line: str(args.root / line.split()[0]) for line in lines}
     if not files:
-        raise SystemExit(f'{args.source}: no video; a list has a path and its labels a line, a folder {SUFFIXES}')
+        raise SystemExit(f'{args.source}: no video; a list has a path and its labels per line, a folder {SUFFIXES}')
     test = partial(check, decoder=args.decoder, frames=args.frames, every=args.all_frames, timeout=args.timeout)
     bar = ProgressBar(len(set(files.values())))
     broken = {}

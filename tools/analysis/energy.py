@@ -25,6 +25,7 @@ from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', nargs='?', help='checkpoint file (default: weights as constructed)')
@@ -33,8 +34,8 @@ def parse_args() -> argparse.Namespace:
     source.add_argument('--video', help='take the frames of this video')
     source.add_argument('--random', action='store_true', help='take random input')
     parser.add_argument('--shape', type=int, nargs='+', help="input as C T H W or C H W (default: the test pipeline's)")
-    parser.add_argument('--e-mac', type=float, default=4.6, help='pJ a multiply-accumulate (default: %(default)s)')
-    parser.add_argument('--e-ac', type=float, default=0.9, help='pJ an accumulate (default: %(default)s)')
+    parser.add_argument('--e-mac', type=float, default=4.6, help='pJ per multiply-accumulate (default: %(default)s)')
+    parser.add_argument('--e-ac', type=float, default=0.9, help='pJ per accumulate (default: %(default)s)')
     parser.add_argument('--depth', type=int, help='show layers down to this depth of names, added up')
     for kind in ('json', 'csv', 'html'):
         parser.add_argument(f'--{kind}', type=Path, metavar='FILE', help=f'write the report as {kind.upper()}')
@@ -62,7 +63,7 @@ def count(args: argparse.Namespace) -> Report:
     for x in inputs:
         frames, steps = frames_and_steps(cfg, model, x)
         if counter is None:
-            counter = OperationCounter(model, steps=steps, ignore=NOT_COUNTED)
+            counter = OperationCounter(model, time_steps=steps, ignore=NOT_COUNTED)
         with counter:
             run_model(cfg, model, x)
         clips += 1
@@ -78,7 +79,7 @@ def count(args: argparse.Namespace) -> Report:
         inputs=tuple(x.shape[1:]),
         clips=clips,
         frames=frames,
-        steps=steps,
+        time_steps=steps,
         source=source,
         notes=notes,
         e_mac=args.e_mac * 1e-12,
@@ -107,16 +108,16 @@ def show(report: Report, depth: int | None) -> None:
         table.add_row(
             name, *('/'.join(dict.fromkeys(getattr(r, f) for r in rows)) for f in ('kind', 'signal')), rate,
             f'{sum(r.parameters for r in rows):,}', f'{macs:.4g}', f'{additions:.4g}',
-            *(f'{sum(e):.4g}' if e else 'folded' for e in energies),
+            *(f'{sum(e):.4g}' if e else 'merged' for e in energies),
         )  # fmt: skip
     console.print(table)
     totals = Table(
-        title=f'total: {report.parameters:,} parameters, {report.macs:.5g} MACs a clip', title_justify='left'
+        title=f'total: {report.parameters:,} parameters, {report.macs:.5g} MACs per clip', title_justify='left'
     )
-    for column in ('convention', 'MACs left', 'accumulates', 'mJ a clip', 'mJ a frame', 'meaning'):
+    for column in ('convention', 'MACs left', 'accumulates', 'mJ per clip', 'mJ per frame', 'meaning'):
         totals.add_column(column, justify='left' if column in ('convention', 'meaning') else 'right')
     for name, total in report.totals.items():
-        values = (total['multiply_accumulates'], total['accumulates'], total['mj_a_clip'], total['mj_a_frame'])
+        values = (total['multiply_accumulates'], total['accumulates'], total['mj_per_clip'], total['mj_per_frame'])
         totals.add_row(name, *(f'{value:.5g}' for value in values), CONVENTIONS[name].meaning)
     console.print(totals)
     for note in report.notes:
@@ -124,6 +125,7 @@ def show(report: Report, depth: int | None) -> None:
 
 
 def main() -> None:
+    """Count, show and write the report."""
     args = parse_args()
     report = count(args)
     show(report, args.depth)

@@ -34,6 +34,7 @@ def scores() -> list[tuple[list[int], list[int], int, Fraction]]:
 
 
 def main() -> None:
+    """Print the pairs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     print(f'{"query":20} {"key":20} dot  Hamming')

@@ -23,6 +23,7 @@ SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 
 
 def main() -> None:
+    """Print the errors and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--pairs', type=int, nargs='+', default=[10_000, 100_000, 1_000_000], help='numbers of pairs')
     parser.add_argument('--sizes', type=int, nargs='+', default=list(SIZES), help='numbers of channels D')

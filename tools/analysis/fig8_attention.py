@@ -23,6 +23,7 @@ from mmsvf.visualization.video import write_video
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
@@ -60,13 +61,14 @@ def overlay(inputs: torch.Tensor, row: torch.Tensor, query: tuple[int, int, int]
 
 
 def main() -> None:
+    """List the attentions, or draw one."""
     args = parse_args()
     cfg = prepare(args)
     require_file(args.checkpoint)
     model, _ = build_model(cfg, args.checkpoint)
     reads = attention_reads(model)
     if args.list:
-        print('\n'.join(f'{name}: {read.tokens}, {read.score}, {read.heads} heads' for name, read in reads.items()))
+        print('\n'.join(f'{name}: {read.tokens}, {read.score}, {read.num_heads} heads' for name, read in reads.items()))
         return
     if args.video:
         inputs = video_inputs(cfg, model, args.video, args.shape or guess_shape(cfg))

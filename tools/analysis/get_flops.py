@@ -2,7 +2,8 @@
 """Parameters and multiply-adds of any OpenMMLab config's model, every layer taken as dense, by part.
 
 Multiply-adds are of one input of the test pipeline's size (one view of a clip), or of --shape. RepConv is
-counted as it is trained ("factored") and folded ("merged"). tools/analysis/energy.py says what is left of them.
+counted as it is trained ("factored") and as one dense 3x3 convolution ("merged"). tools/analysis/energy.py says what
+is left of them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mmsvf.engine.run_config import add_common_arguments, prepare
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
     parser.add_argument('--shape', type=int, nargs='+', help="input as C T H W or C H W (default: the test pipeline's)")
@@ -28,6 +30,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Count and print."""
     args = parse_args()
     cfg = prepare(args)
     model, notes = build_model(cfg)
@@ -52,9 +55,9 @@ def main() -> None:
     console.print(table)
     merged = dense_merged_macs(layers, model)
     print(f'parameters: {parameters / 1e6:.2f} M (norms included)')
-    print(f'multiply-adds: {macs / 1e9:.4g} G, {macs / frames / 1e9:.4g} G a frame')
+    print(f'multiply-adds: {macs / 1e9:.4g} G, {macs / frames / 1e9:.4g} G per frame')
     if merged != macs:
-        print(f'with RepConv merged: {merged / 1e9:.4g} G, {merged / frames / 1e9:.4g} G a frame')
+        print(f'with RepConv merged: {merged / 1e9:.4g} G, {merged / frames / 1e9:.4g} G per frame')
     for note in notes[:-1]:
         print(f'- {note}')
 

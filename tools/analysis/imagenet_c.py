@@ -63,6 +63,7 @@ def chart(metrics: dict[str, float], path: Path) -> None:
 
 
 def main() -> None:
+    """Make what is missing, test, and write the table and the chart."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or URL')

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""The longest clip and the largest frame that fit into a given memory, in training and in inference.
+"""The longest clip and the largest frame that fit into a given GPU memory or RAM, in training and in inference.
 
-Nothing is computed: the model runs on tensors without data while the memory of every live one is added up, at any size.
+Nothing is computed: the model runs on tensors without data while the bytes of every live one are added up, at any size.
 Counted are parameters, gradients, the config's optimiser and everything autograd keeps; not counted are the workspace
 of convolutions, fragmentation and what the device itself takes: leave a tenth for them, more on CPU. Losses and
 augmentation are small and left out.
@@ -21,10 +21,11 @@ from mmsvf.engine.run_config import add_common_arguments, prepare
 
 
 def main() -> None:
+    """Print the limits as a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
     parser.add_argument('--memory', type=size, required=True, help='as 24GB or 80GiB')
-    parser.add_argument('--batch', type=int, help="clips a device in training (default: the config's); inference: 1")
+    parser.add_argument('--batch', type=int, help="clips per device in training (default: the config's); inference: 1")
     parser.add_argument('--shape', type=int, nargs='+', help="input as C T H W or C H W (default: the test pipeline's)")
     args = parser.parse_args()
     cfg = prepare(args)

@@ -54,6 +54,7 @@ def baselines(cfg: Config) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
+    """Print the metrics of both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_common_arguments(parser)
     for name, values in baselines(prepare(parser.parse_args())).items():

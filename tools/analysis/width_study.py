@@ -26,6 +26,7 @@ from mmsvf.analysis.width_study import draw, study, table
 
 
 def main() -> None:
+    """Print the table and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('runs', type=Path, help='work-dir of ablate.py, with rows hamming_C and dot_C')
     parser.add_argument('--clips', type=int, default=16, help='clips of the test data (default: %(default)s)')

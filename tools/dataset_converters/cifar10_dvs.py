@@ -39,6 +39,7 @@ def split(folder: Path) -> dict[str, list[str]]:
 
 
 def main() -> None:
+    """Write the lists."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path, help='folder with events_np')
     args = parser.parse_args()

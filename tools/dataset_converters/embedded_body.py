@@ -159,6 +159,7 @@ def body() -> dict[str, np.ndarray]:
 
 
 def main() -> None:
+    """Write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(__file__).resolve().parents[2] / 'mmsvf' / 'body' / 'embedded_body.npz'
     parser.add_argument('out', type=Path, nargs='?', default=default, help='file to write (default: %(default)s)')

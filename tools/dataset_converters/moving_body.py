@@ -40,7 +40,7 @@ FACING = torch.tensor([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]])  # the figure's y u
 
 
 def motion(rng: np.random.Generator, frames: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Pose (T, 24, 3), shape (T, 10) and translation (T, 3): sums of two slow waves a degree of freedom."""
+    """Pose (T, 24, 3), shape (T, 10) and translation (T, 3): sums of two slow waves per degree of freedom."""
     time = np.arange(frames) / (RATE * SUBSTEPS)
 
     def wave(low: float, high: float) -> np.ndarray:
@@ -95,6 +95,7 @@ def record(rng: np.random.Generator, body: SkinnedBody, texture: np.ndarray, fra
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a picture and its folder; OSError if it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 95]):
         raise OSError(f'cannot write {path}')
@@ -162,11 +163,12 @@ def write_recording(out: Path, layout: str, frames: int, seed: int, task: tuple[
 
 
 def main() -> None:
+    """Write the recordings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, help='folder to write')
     parser.add_argument('--train', type=int, default=60, help='training recordings (default: %(default)s)')
     parser.add_argument('--test', type=int, default=12, help='test recordings (default: %(default)s)')
-    parser.add_argument('--frames', type=int, default=65, help='frames a recording, at 15 Hz (default: %(default)s)')
+    parser.add_argument('--frames', type=int, default=65, help='frames per recording, at 15 Hz (default: %(default)s)')
     parser.add_argument('--layout', choices=['a', 'b'], default='a', help="MMHPSD's layout (default: %(default)s)")
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='random seed (default: %(default)s)')

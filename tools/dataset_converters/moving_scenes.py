@@ -43,6 +43,7 @@ class Mover:
         self.step = speed * np.array([np.sin(angle), np.cos(angle)])
 
     def at(self, t: int) -> np.ndarray:
+        """Row and column (2,) at frame ``t``."""
         place = np.mod(self.start + t * self.step, 2 * self.limits)
         return np.where(place > self.limits, 2 * self.limits - place, place)
 
@@ -80,6 +81,7 @@ def scene(
 
 
 def write(path: Path, image: np.ndarray) -> None:
+    """Write a picture and its folder; OSError if it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 95]):
         raise OSError(f'cannot write {path}')
@@ -103,12 +105,13 @@ def write_cityscapes(root: Path, split: str, index: int, clip: np.ndarray, label
 
 
 def main() -> None:
+    """Write both layouts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, help='folder to write')
     parser.add_argument('--train', type=int, default=120, help='training videos (default: %(default)s)')
     parser.add_argument('--val', type=int, default=16, help='validation videos (default: %(default)s)')
-    parser.add_argument('--sequences', type=int, default=4, help="sequences a split of Cityscapes' layout")
-    parser.add_argument('--frames', type=int, default=24, help='frames a video (default: %(default)s)')
+    parser.add_argument('--sequences', type=int, default=4, help="sequences per split of Cityscapes' layout")
+    parser.add_argument('--frames', type=int, default=24, help='frames per video (default: %(default)s)')
     parser.add_argument('--height', type=int, default=64, help='pixels (default: %(default)s)')
     parser.add_argument('--width', type=int, default=96, help='pixels (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='random seed (default: %(default)s)')

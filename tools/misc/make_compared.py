@@ -29,6 +29,7 @@ PAGE = ROOT / 'docs' / 'compared_systems.md'
 
 
 def main() -> None:
+    """Check the parameters, then write the page or print rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--only', nargs='+', metavar='CONFIG', help='print the rows of these configs, write nothing')
     args = parser.parse_args()
@@ -44,8 +45,8 @@ def main() -> None:
     lines = {id(facts): row(facts, table, CONFIGS) for table, facts in track_iter_progress(todo)}
     text = [(FOLDER / 'about.md').read_text(encoding='utf-8').rstrip()]
     text.append(
-        f"Energies are those at a rate of {RATE} of every layer's input spikes, 4.6 pJ a multiply-accumulate and 0.9 "
-        f'pJ an accumulate; counted with mmsvf {__version__}, torch {torch.__version__}, '
+        f"Energies are those at a rate of {RATE} of every layer's input spikes, 4.6 pJ per multiply-accumulate and 0.9 "
+        f'pJ per accumulate; counted with mmsvf {__version__}, torch {torch.__version__}, '
         f'Python {platform.python_version()}.'
     )
     for table in tables:

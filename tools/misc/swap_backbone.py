@@ -23,6 +23,7 @@ BACKBONES = ('SpikeVideoFormer', 'STAtten', 'Spikformer', 'SEWResNet', 'MSResNet
 
 
 def parse_args() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file, or one of an installed framework, as mmseg::fcn/...py')
     parser.add_argument('out', type=Path, help='file to write')
@@ -43,6 +44,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
+    """Write the config, and send an input through its model."""
     args = parse_args()
     try:
         cfg = load_config(args.config)

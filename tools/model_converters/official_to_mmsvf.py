@@ -27,12 +27,12 @@ def describe(checkpoint: dict[str, Any], weights: dict[str, torch.Tensor]) -> st
     """What was found, and what a model with either attention score would make of it."""
     settings, converted = checkpoint['meta']['backbone'], checkpoint['state_dict']
     arch, attention = settings['arch'], settings['attention']
-    name = next((k for k, v in ARCHS.items() if v == arch), 'of no name')
+    name = next((k for k, v in ARCHS.items() if v == arch), 'not a named one')
     lines = [
         f"the authors' model, arch {name}: embed_dims={arch['embed_dims']}, depths={arch['depths']}, "
         f'in_channels={settings["in_channels"]}',
         f'attention score: {attention["score"]}, told by attn_bn',
-        f'space-time design {attention["space_time"]}, heads 8: neither leaves a trace in a file (--space-time)',
+        f'space-time design {attention["space_time"]}, heads 8: assumed, a file does not tell them (--space-time)',
     ]
     for key, what in (('head', 'head'), ('head_kd', 'distilled head (head.distilled=True)')):
         if f'{key}.bias' in weights:
@@ -40,7 +40,7 @@ def describe(checkpoint: dict[str, Any], weights: dict[str, torch.Tensor]) -> st
     backbone = {k[len('backbone.') :]: v for k, v in converted.items() if k.startswith('backbone.')}
     for target in ('hamming', 'dot'):
         with torch.device('meta'):
-            model = SpikeVideoFormer(**{**settings, 'attention': dict(score=target)}, heads=1)
+            model = SpikeVideoFormer(**{**settings, 'attention': dict(score=target)}, num_heads=1)
         report = compare(model.state_dict(), backbone)
         counts = f'{len(report.loaded)} loaded, {len(report.new)} initialised, {len(report.dropped)} left out'
         lines.append(f"backbone into attention=dict(score='{target}'): {counts}")
@@ -50,6 +50,11 @@ def describe(checkpoint: dict[str, Any], weights: dict[str, torch.Tensor]) -> st
 
 
 def run(args: argparse.Namespace) -> None:
+    """Convert a file and say what was found.
+
+    Raises:
+        ValueError: it is not a checkpoint of the kind that is to be converted.
+    """
     checkpoint: Any = load_checkpoint(args.input, 'cpu')
     weights = official_weights(checkpoint)
     if args.to_official:
@@ -80,6 +85,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    """Read the command line and convert; an error is a line and exit code 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('input', metavar='IN', type=Path, help='checkpoint to read')
     parser.add_argument('output', metavar='OUT', type=Path, help='checkpoint to write')

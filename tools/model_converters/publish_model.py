@@ -32,6 +32,7 @@ def publish(source: Path, target: Path, keep: list[str]) -> Path:
 
 
 def main() -> None:
+    """Read the command line and publish; an error is a line and exit code 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('input', metavar='IN', type=Path, help='checkpoint of a training')
     parser.add_argument('output', metavar='OUT', type=Path, help='where to write it, without the hash')

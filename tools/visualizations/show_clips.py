@@ -34,14 +34,15 @@ def read_frames(path: Path, count: int) -> np.ndarray:
 
 
 def main() -> None:
+    """Draw the picture and print the accuracy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('predictions', type=Path, help='the dumped predictions')
     parser.add_argument('ann_file', type=Path, help='the list of videos that was tested')
     parser.add_argument('videos', type=Path, help='the folder the list refers to')
-    parser.add_argument('--classes', type=Path, help='class names, one a line')
+    parser.add_argument('--classes', type=Path, help='class names, one per line')
     parser.add_argument('--out', type=Path, default=Path('predictions.png'), help='picture (default: %(default)s)')
     parser.add_argument('--clips', type=int, default=8, help='clips to show (default: %(default)s)')
-    parser.add_argument('--frames', type=int, default=8, help='frames a clip (default: %(default)s)')
+    parser.add_argument('--frames', type=int, default=8, help='frames per clip (default: %(default)s)')
     args = parser.parse_args()
 
     with args.predictions.open('rb') as file:

@@ -50,7 +50,7 @@ def _paper(layers: Sequence[Layer], model: nn.Module) -> list[Charge]:
             charges.append(Charge(layer, macs=layer.macs))
         else:
             charges.append(Charge(layer, acs=last_rate * layer.macs))
-        # events into a network without spikes, or a layer that sees nothing but zeros, make it no spiking network
+        # binary events at the first layer do not make a network spiking, nor does a layer whose input is all zeros
         if layer.rate is not None and (last_rate is not None or (i and layer.rate)):
             last_rate = layer.rate
     return charges
@@ -63,35 +63,35 @@ def _strict(layers: Sequence[Layer], model: nn.Module) -> list[Charge]:
     ]
 
 
-def folded_macs(layer: Layer, module: RepConv) -> int:
-    """Multiply-adds of the one dense 3x3 convolution that a RepConv folds into, from those of its first 1x1."""
+def merged_macs(layer: Layer, module: RepConv) -> int:
+    """Multiply-adds of the one dense 3x3 convolution that a RepConv merges into, from those of its first 1x1."""
     return layer.macs * 9 * module.pointwise2.out_channels // module.pointwise1.out_channels
 
 
-def fold(layers: Sequence[Layer], model: nn.Module) -> Iterator[tuple[Layer, float]]:
-    """The layers that are left when every RepConv is folded, and how many times their multiply-adds they then have.
+def merge(layers: Sequence[Layer], model: nn.Module) -> Iterator[tuple[Layer, float]]:
+    """The layers that are left when every RepConv is merged, each with its multiply-adds over those it has now.
 
     A RepConv's first 1x1 stands for the whole.
     """
-    folds = {name: module for name, module in model.named_modules() if isinstance(module, RepConv)}
+    repconvs = {name: module for name, module in model.named_modules() if isinstance(module, RepConv)}
     for layer in layers:
         parent, _, part = layer.name.rpartition('.')
-        if parent not in folds:
+        if parent not in repconvs:
             yield layer, 1.0
         elif part == 'pointwise1':
-            yield layer, folded_macs(layer, folds[parent]) / layer.macs
+            yield layer, merged_macs(layer, repconvs[parent]) / layer.macs
 
 
 def dense_merged_macs(layers: Sequence[Layer], model: nn.Module) -> int:
-    """Multiply-adds with every RepConv folded, every layer dense."""
-    return sum(round(layer.macs * share) for layer, share in fold(layers, model))
+    """Multiply-adds with every RepConv merged, every layer dense."""
+    return sum(round(layer.macs * share) for layer, share in merge(layers, model))
 
 
 def _merged(layers: Sequence[Layer], model: nn.Module) -> list[Charge]:
     charges = {charge.layer.name: charge for charge in _strict(layers, model)}
     return [
         Charge(layer, share * charges[layer.name].macs, share * charges[layer.name].acs)
-        for layer, share in fold(layers, model)
+        for layer, share in merge(layers, model)
     ]
 
 
@@ -113,7 +113,7 @@ CONVENTIONS = {
         ),
         Convention(
             'merged',
-            'strict, with each RepConv folded into the dense 3x3 convolution it is at inference',
+            'strict, with each RepConv merged into the dense 3x3 convolution it is at inference',
             _merged,
         ),
     )

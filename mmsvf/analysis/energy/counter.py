@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
-from mmsvf.spiking.arguments import check_count
+from mmsvf.arguments import check_count, renamed
 
 from .signals import REAL, Signal, look
 
@@ -27,7 +27,7 @@ def _sdpa(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
     return sdpa_flop_count(query.shape, key.shape, value.shape)
 
 
-# FLOPs (two a multiply-add) by operation, and which arguments are multiplied
+# FLOPs (two per multiply-add) by operation, and which arguments are multiplied
 FLOPS: dict[Any, Callable[..., int]] = {
     **{op: flops for op, flops in flop_registry.items() if 'backward' not in str(op)},
     aten._scaled_dot_product_flash_attention_for_cpu: _sdpa,
@@ -156,22 +156,27 @@ class _Dispatch(TorchDispatchMode):
 
 
 class OperationCounter:
-    """Counts while it is entered::
-
-        with OperationCounter(model, steps=8) as counter:
-            model(clip)
-        for layer in counter.layers: ...
+    """Counts the products that are run while it is entered; ``layers`` has them.
 
     Args:
         model: Model whose layers are named.
-        steps: Time steps T of the clip, for rates by time step.
+        time_steps: Time steps T of the clip, for rates by time step.
         ignore: Types of modules whose products are left out.
+
+    Example:
+        >>> from mmsvf.analysis.energy import OperationCounter
+        >>> linear = nn.Linear(4, 2)
+        >>> with OperationCounter(linear) as counter:
+        ...     _ = linear(torch.tensor([[1.0, 0.0, 0.0, 1.0]]))
+        >>> [(layer.signal, layer.macs, layer.additions) for layer in counter.layers]
+        [('binary', 8, 4.0)]
     """
 
-    def __init__(self, model: nn.Module, steps: int | None = None, ignore: Sequence[type[nn.Module]] = ()) -> None:
-        if steps is not None:
-            check_count('steps', steps)
-        self.model, self.steps, self.ignore = model, steps, tuple(ignore)
+    @renamed(steps='time_steps')
+    def __init__(self, model: nn.Module, time_steps: int | None = None, ignore: Sequence[type[nn.Module]] = ()) -> None:
+        if time_steps is not None:
+            check_count('time_steps', time_steps)
+        self.model, self.time_steps, self.ignore = model, time_steps, tuple(ignore)
         self.operations: list[Operation] = []
         self._stack: list[_Frame] = []
         self._handles: list[Any] = []
@@ -213,7 +218,7 @@ class OperationCounter:
         for x, weight in ((a, b), (b, a)):
             name = self._weights.get(weight.untyped_storage().data_ptr())
             if name is not None:
-                signal, count = gate_product(macs, look(x, self.steps), REAL, out)
+                signal, count = gate_product(macs, look(x, self.time_steps), REAL, out)
                 self.operations.append(Operation(name, kind, macs, signal, count))
                 return
         frame = self._stack[-1] if self._stack else _Frame('', self.model)

@@ -1,4 +1,4 @@
-"""What an energy count says, as rows, JSON, CSV and text; every number with what it rests on."""
+"""An energy count as rows, JSON, CSV and text, with the input, rates and versions that it rests on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Row:
     """A layer of a report; operations and energies are of one clip.
 
     Attributes:
-        energy: Millijoules by convention; None where a convention folds the layer into another.
+        energy: Millijoules by convention; None where a convention merges the layer into another.
         additions: Accumulates that are left, or None if the input needs multiplications.
     """
 
@@ -48,18 +48,18 @@ class Report:
         inputs: Shape of an input.
         clips: Inputs that were run; numbers are means over them.
         frames: Frames of an input.
-        steps: Time steps T.
+        time_steps: Time steps T.
         source: Where the inputs came from.
         notes: What was assumed.
         rows: Layers in the order they ran.
-        totals: By convention: millijoules a clip and a frame, multiply-accumulates, accumulates.
+        totals: By convention: ``mj_per_clip``, ``mj_per_frame``, multiply-accumulates and accumulates of a clip.
     """
 
     config: str
     inputs: tuple[int, ...]
     clips: int
     frames: int
-    steps: int
+    time_steps: int
     source: str
     notes: list[str]
     rows: list[Row] = field(default_factory=list)
@@ -73,8 +73,8 @@ class Report:
         """One line: input, T, source of the rates, versions."""
         shape = ' x '.join(map(str, self.inputs))
         return (
-            f'{self.config}: input {shape}, T = {self.steps}, {self.frames} frame(s) a clip; rates of {self.clips} '
-            f'clip(s), {self.source}; E_MAC {self.e_mac_pj:g} pJ, E_AC {self.e_ac_pj:g} pJ; '
+            f'{self.config}: input {shape}, T = {self.time_steps}, {self.frames} frame(s) per clip; '
+            f'rates of {self.clips} clip(s), {self.source}; E_MAC {self.e_mac_pj:g} pJ, E_AC {self.e_ac_pj:g} pJ; '
             + ', '.join(f'{name} {version}' for name, version in self.versions.items())
         )
 
@@ -88,7 +88,7 @@ class Report:
         return {**asdict(self), 'macs': self.macs, 'conventions': {n: c.meaning for n, c in CONVENTIONS.items()}}
 
     def to_csv(self) -> str:
-        """A line a layer, under a line of what it rests on."""
+        """A line per layer, under :meth:`header` as a comment."""
         text = io.StringIO()
         text.write(f'# {self.header()}\n')
         writer = csv.writer(text, lineterminator='\n')
@@ -117,17 +117,17 @@ def make_report(
     inputs: Sequence[int],
     clips: int,
     frames: int,
-    steps: int,
+    time_steps: int,
     source: str,
     notes: Sequence[str],
     e_mac: float = E_MAC,
     e_ac: float = E_AC,
 ) -> Report:
-    """A report of counted layers; see :class:`Report`. ``e_mac`` and ``e_ac`` are joules an operation."""
+    """A report of counted layers; see :class:`Report`. ``e_mac`` and ``e_ac`` are joules per operation."""
     versions = dict(mmsvf=__version__, torch=torch.__version__, python=platform.python_version())
     parameters = sum(p.numel() for p in model.parameters())
     report = Report(
-        config, tuple(inputs), clips, frames, steps, source, list(notes), parameters=parameters,
+        config, tuple(inputs), clips, frames, time_steps, source, list(notes), parameters=parameters,
         e_mac_pj=e_mac * 1e12, e_ac_pj=e_ac * 1e12, versions=versions,
     )  # fmt: skip
     energies: dict[str, dict[str, float | None]] = {layer.name: dict.fromkeys(CONVENTIONS) for layer in layers}
@@ -137,8 +137,8 @@ def make_report(
             energies[charge.layer.name][name] = 1e3 * charge.energy(e_mac, e_ac) / clips
         total = 1e3 * sum(charge.energy(e_mac, e_ac) for charge in charges) / clips
         report.totals[name] = dict(
-            mj_a_clip=total,
-            mj_a_frame=total / frames,
+            mj_per_clip=total,
+            mj_per_frame=total / frames,
             multiply_accumulates=sum(charge.macs for charge in charges) / clips,
             accumulates=sum(charge.acs for charge in charges) / clips,
         )

@@ -1,4 +1,4 @@
-"""What a tensor carries: spikes, integers or real numbers. Looked at, not assumed."""
+"""What a tensor carries: spikes, integers or real numbers, told by its values alone."""
 
 from __future__ import annotations
 
@@ -48,49 +48,51 @@ def _dense(x: Tensor) -> Tensor:
     return x.reshape(-1, 1) if x.dim() < 2 else x.reshape(x.shape[0], -1)
 
 
-def _all(x: Tensor, test: Callable[[Tensor], Tensor]) -> bool:
-    """Whether a test, which makes zeros of what passes, makes nothing but zeros."""
+def _all_zero(x: Tensor, residual: Callable[[Tensor], Tensor]) -> bool:
+    """Whether ``residual`` of every number is zero."""
     for chunk in x.reshape(-1).split(CHUNK):
-        low, high = torch.aminmax(test(chunk))
+        low, high = torch.aminmax(residual(chunk))
         if low != 0 or high != 0:
             return False
     return True
 
 
-def _not_binary(x: Tensor) -> Tensor:
+def _from_binary(x: Tensor) -> Tensor:
+    """x^2 - x, zero for 0 and 1 alone."""
     return torch.mul(x, x).sub_(x)
 
 
-def _not_whole(x: Tensor) -> Tensor:
+def _from_whole(x: Tensor) -> Tensor:
+    """Distance to the nearest integer, zero for integers alone."""
     return x.round().sub_(x)
 
 
-def look(x: Tensor, steps: int | None = None) -> Signal:
+def look(x: Tensor, time_steps: int | None = None) -> Signal:
     """The signal of a tensor, in three passes over it, or less for real numbers.
 
     Args:
         x: Any tensor.
-        steps: Time steps T; rates by time step are those of the first dimension cut into T parts.
+        time_steps: Time steps T; rates by time step are those of the first dimension cut into T parts.
     """
     if x.numel() == 0:
         return REAL
     x = _dense(x if x.dtype.is_floating_point else x.float())
-    if not _all(x[:8, :1024], _not_whole):
+    if not _all_zero(x[:8, :1024], _from_whole):
         return REAL
     low, high = (float(v) for v in torch.aminmax(x))
     if not (low >= 0 and high <= LARGEST_SPIKE):
-        if low == -1 and high == 1 and _all(x.abs(), _not_binary) and bool((x != 0).all()):
+        if low == -1 and high == 1 and _all_zero(x.abs(), _from_binary) and bool((x != 0).all()):
             return Signal('sign')
-        return Signal('signed') if abs(low) + abs(high) < float('inf') and _all(x, _not_whole) else REAL
-    if high <= 1 and _all(x, _not_binary):
+        return Signal('signed') if abs(low) + abs(high) < float('inf') and _all_zero(x, _from_whole) else REAL
+    if high <= 1 and _all_zero(x, _from_binary):
         kind = 'binary'
-    elif _all(x, _not_whole):
+    elif _all_zero(x, _from_whole):
         kind = 'integer'
     else:
         return REAL
     # single precision counts exactly up to 2 ** 24
     means = x.sum(1, dtype=torch.float32 if x.shape[1] * high < 2**24 else torch.float64).double() / x.shape[1]
     rates = None
-    if steps and len(means) % steps == 0:
-        rates = tuple(means.view(steps, -1).mean(1).tolist())
+    if time_steps and len(means) % time_steps == 0:
+        rates = tuple(means.view(time_steps, -1).mean(1).tolist())
     return Signal(kind, float(means.mean()), rates)

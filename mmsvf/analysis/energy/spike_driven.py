@@ -32,7 +32,7 @@ def find(layers: Sequence[Layer], model: nn.Module) -> list[Finding]:
         if layer is layers[0]:
             reason = "on the network's real input"
         elif isinstance(modules.get(parent), RepConv):
-            reason = 'inside a RepConv, which folds into one convolution of spikes'
+            reason = 'inside a RepConv, which merges into one convolution of spikes'
         elif isinstance(modules.get(parent), SepConv) and part == 'pointwise2':
             reason = "behind SepConv's depth-wise convolution, with which it is one convolution of spikes"
         findings.append(Finding(layer, reason))

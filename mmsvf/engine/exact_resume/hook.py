@@ -39,7 +39,7 @@ def shared_seed(runner: Any) -> int:
     return runner.seed - get_rank() if apart else runner.seed
 
 
-def samples_a_step(runner: Any) -> int:
+def samples_per_step(runner: Any) -> int:
     """How many samples an optimizer step sees, over all processes."""
     sampler = runner.train_dataloader.batch_sampler
     wrapper = runner.optim_wrapper
@@ -48,7 +48,7 @@ def samples_a_step(runner: Any) -> int:
 
 
 def groups(state: dict) -> list[dict[str, Any]]:
-    """Options of each group of an optimizer's state that no schedule moves, and its number of parameters."""
+    """Options of each group of an optimizer's state that no schedule changes, and its number of parameters."""
     moved = ('lr', 'momentum', 'betas', 'initial_momentum', 'initial_betas', 'swap_lr_with_dup')
     kept: list[dict[str, Any]] = [{k: v for k, v in g.items() if k not in moved} for g in state.get('param_groups', [])]
     return [{**g, 'params': len(g.get('params', ()))} for g in kept]
@@ -64,7 +64,7 @@ class ExactResumeHook(Hook):
     that was due when the training stopped is made up for.
 
     **A resumed training is the same training.** What would make it another one is an error: a file without training
-    state, weights that are missing or of another shape, another optimizer, another number of samples a step (batch
+    state, weights that are missing or of another shape, another optimizer, another number of samples per step (batch
     size x processes x accumulated batches), by which the schedule counts. A new training from a file's weights is
     ``load_from``.
 
@@ -81,9 +81,11 @@ class ExactResumeHook(Hook):
         self.strict = strict
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        checkpoint['meta']['samples_a_step'] = samples_a_step(runner)
+        """Note the number of samples per step."""
+        checkpoint['meta']['samples_a_step'] = samples_per_step(runner)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Refuse to resume from a checkpoint of another training."""
         if not runner.cfg.get('resume'):
             return
         instead = 'to start a new training from its weights leave --resume out and give --cfg-options load_from=FILE'
@@ -109,10 +111,10 @@ class ExactResumeHook(Hook):
                     had, has = ({k: group[k] for k in keys if k in group} for group in (had, has))
                     differ.append(f'its optimizer has {had}, this one {has}')
                     break
-        before, now = checkpoint['meta'].get('samples_a_step'), samples_a_step(runner)
+        before, now = checkpoint['meta'].get('samples_a_step'), samples_per_step(runner)
         if before is not None and before != now:
             differ.append(
-                f'it took {before} samples a step, this training takes {now} (batch size x processes x accumulated '
+                f'it took {before} samples per step, this training takes {now} (batch size x processes x accumulated '
                 'batches)'
             )
         if differ:
@@ -125,6 +127,7 @@ class ExactResumeHook(Hook):
             runner.logger.warning(message)
 
     def before_train(self, runner: Any) -> None:
+        """Set the seed, skip the data of the past, and make up for a validation that was due."""
         loop = runner.train_loop
         sampler = self._sampler(loop.dataloader)
         if sampler is not None:
@@ -155,6 +158,7 @@ class ExactResumeHook(Hook):
         return sampler if isinstance(sampler, NumberedSampler) else None
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed the model's random numbers by the iteration."""
         seed_generators(runner.seed, get_rank(), runner.iter)
         if torch.cuda.is_available():
             torch.cuda.manual_seed(runner.seed + runner.iter * 1_000_003 + get_rank())

@@ -1,4 +1,4 @@
-"""Random transforms whose outcome depends on the draw alone, so that a resumed training repeats none and misses none.
+"""Random transforms seeded for each sample, so that a resumed training has the random numbers it would have had.
 
 MMEngine seeds the loader's processes once: what a sample draws then depends on the number of workers, on what the same
 worker did before, and, without persistent workers, is the same in every epoch. Here each sample's generators are seeded
@@ -23,11 +23,12 @@ from mmsvf.registry import DATA_SAMPLERS, DATASETS
 
 
 class Draw(int):
-    """Index of a sample, with the key of its random numbers."""
+    """Index of a sample, with the numbers that its random transforms are seeded by."""
 
     key: tuple[int, ...]
 
     def __new__(cls, index: int, key: tuple[int, ...] = ()) -> Draw:
+        """An index whose transforms are seeded by ``key``."""
         self = super().__new__(cls, index)
         self.key = key
         return self
@@ -43,17 +44,17 @@ def seed_generators(*key: int) -> None:
 
 @DATA_SAMPLERS.register_module()
 class NumberedSampler(Sampler):
-    """Another sampler, whose indices carry the key of their draw.
+    """Another sampler, whose indices carry (seed, rank, epoch, position in the epoch).
 
     Args:
         dataset, seed: Handed over by the Runner.
-        sampler: Config of the sampler that draws.
+        sampler: Config of the sampler that chooses the indices.
     """
 
     def __init__(self, dataset: Any, sampler: dict[str, Any], seed: int | None = None) -> None:
         self.sampler: Any = ROOT_SAMPLERS.build(dict(sampler), default_args=dict(dataset=dataset, seed=seed))
         self.seed = getattr(self.sampler, 'seed', 0) if seed is None else seed
-        self.start = 0  # of an iteration-based training that resumes: so many are not drawn again
+        self.start = 0  # of an iteration-based training that resumes: so many indices are skipped
 
     def __iter__(self) -> Iterator[Any]:
         epoch, rank = int(getattr(self.sampler, 'epoch', 0)), get_rank()
@@ -77,7 +78,7 @@ class NumberedSampler(Sampler):
 
 @DATASETS.register_module()
 class SeededDataset(DatasetWrapper):
-    """Another data set, whose random transforms follow the draw; everything else is passed on to it."""
+    """Another data set, whose random transforms are seeded by what the sampler's index carries; the rest is its own."""
 
     def __init__(self, dataset: dict[str, Any] | Any) -> None:
         super().__init__(dataset)
@@ -94,7 +95,7 @@ class SeededDataset(DatasetWrapper):
 
 
 def seeded(loader: dict[str, Any]) -> None:
-    """Put both into the config of a training loader, in place."""
+    """Put :class:`NumberedSampler` and :class:`SeededDataset` into the config of a training loader, in place."""
     sampler, dataset = loader.get('sampler'), loader.get('dataset')
     if isinstance(sampler, dict) and isinstance(dataset, dict) and 'NumberedSampler' not in str(sampler.get('type')):
         loader['sampler'] = dict(type='mmsvf.NumberedSampler', sampler=sampler)

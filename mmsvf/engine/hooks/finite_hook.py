@@ -1,4 +1,4 @@
-"""A training that has diverged stops before its weights take what is not finite."""
+"""A training that has diverged stops before its weights are NaN or infinite."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class FiniteHook(Hook):
     with clipping, which spreads a NaN over all tensors.
 
     Args:
-        interval: Optimizer steps between looks, each of which waits for the GPU. Above 1 the weights may have taken
-            what is not finite before it is seen; the message then says so, and names the files since the last look.
+        interval: Optimizer steps between looks, each of which waits for the GPU. Above 1 the weights may be NaN
+            or infinite before it is seen; the message then says so, and names the files since the last look.
         max_skipped: So many steps in a row with such a gradient are left out instead. A loss scaler (``--amp``)
             leaves out up to 20 in any case, while it looks for its scale.
 
@@ -63,6 +63,7 @@ class FiniteHook(Hook):
             part.step = self._look_first(runner, part, part.step)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Note the batch's samples, whose files an error names."""
         self.drawn += drawn_indices(data_batch)
 
     def _keep_loss(self, backward: Callable[..., None]) -> Callable[..., None]:
@@ -119,6 +120,7 @@ class FiniteHook(Hook):
         runner.logger.log(logging.WARNING, f'{message}: this step is left out ({self.skipped} of at most {most})')
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Stop at a loss that is not finite."""
         pending = self.drawn and self.max_skipped  # no step was due: the next look decides
         if self.skipped or pending or not self.every_n_train_iters(runner, self.interval):
             return
@@ -134,6 +136,7 @@ class FiniteHook(Hook):
             )
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Refuse to write weights that are not finite."""
         weights = checkpoint.get('state_dict', {})
         bad = not_finite(weights.items())
         if bad:

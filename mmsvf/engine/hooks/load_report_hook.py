@@ -38,6 +38,11 @@ class LoadReportHook(Hook):
         )
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
+        """Log what was loaded.
+
+        Raises:
+            ValueError: no checkpoint, or not one tensor of it fits.
+        """
         self.loaded = True
         if not isinstance(checkpoint, Mapping):
             raise ValueError(f'the file holds a {type(checkpoint).__name__}; a checkpoint is a dict with a state_dict')

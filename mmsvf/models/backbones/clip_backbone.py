@@ -14,8 +14,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, channels_last, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmsvf.arguments import check_count, check_filled
 from mmsvf.files.load_report import compare
-from mmsvf.spiking.arguments import check_count, check_filled
 from mmsvf.spiking.layers import over_images
 from mmsvf.spiking.recompute import recomputed
 
@@ -29,7 +29,7 @@ class ClipBackbone(BaseModule):
     Args:
         widths: Channels of the stages.
         strides: Strides of the stages against the input: 2, 4, ...
-        in_channels: Channels of the input: 3 for frames, or an event stream's bins a step.
+        in_channels: Channels of the input: 3 for frames, or an event stream's bins per step.
         time_steps: How many times an image (BCHW) is shown; None shows it once. A video
             brings its own T.
         keep_time: Return an image's feature maps of each time step (BCTHW), which
@@ -89,6 +89,8 @@ class ClipBackbone(BaseModule):
         self.out_indices, self.output = out_indices, output
         self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
         self.recomputed_stages: Sequence[int] = stages if with_cp else ()
+        # what a hook on a module sees of the feature maps: Grad-CAM's target layer 'backbone/features/4'
+        self.features = nn.ModuleList(nn.Identity() for _ in stages)
 
     @property
     def out_channels(self) -> tuple[int, ...]:
@@ -115,7 +117,7 @@ class ClipBackbone(BaseModule):
             x = recomputed(stage, x) if i in self.recomputed_stages else stage(x)
             if i in self.out_indices:
                 out = x.reshape(steps, -1, *x.shape[2:])
-                outs[i] = out.mean(0) if image and not self.keep_time else out.permute(1, 2, 0, 3, 4)
+                outs[i] = self.features[i](out.mean(0) if image and not self.keep_time else out.permute(1, 2, 0, 3, 4))
         return outs[self.out_indices[0]] if self.output == 'tensor' else tuple(outs[i] for i in self.out_indices)
 
     def _freeze(self) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmsvf.arguments import check_filled
 from mmsvf.registry import MODELS
-from mmsvf.spiking.arguments import check_filled
 
 
 @MODELS.register_module()

@@ -1,7 +1,7 @@
 """SpikeVideoFormer backbone (ICML 2025, arXiv 2505.10352).
 
 Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space. Outside BCTHW (video) or
-BCHW (image); inside TBCHW.
+BCHW (image); inside TBCHW. D1 is a row of docs/faithfulness.md.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmsvf.arguments import check_arguments, renamed
 from mmsvf.registry import MODELS
-from mmsvf.spiking.arguments import check_arguments
 from mmsvf.spiking.blocks import SpikeConvBlock, SpikeTransformerBlock, attention_of_block
 from mmsvf.spiking.layers import Downsample
 from mmsvf.spiking.neuron import NeuronSpec
@@ -39,7 +39,7 @@ def arch_settings(embed_dims: Sequence[int], depths: Sequence[int] = DEPTHS) -> 
     """Check an ``arch``: a width and a number of blocks for each of the five stages."""
     for name, values in (('embed_dims', embed_dims), ('depths', depths)):
         if len(values) != len(STRIDES) or not all(isinstance(v, int) and v > 0 for v in values):
-            raise ValueError(f'arch {name}={values!r}: five positive integers, one a stage, such as {ARCHS["small"]}')
+            raise ValueError(f'arch {name}={values!r}: five positive integers, one per stage, such as {ARCHS["small"]}')
     return tuple(embed_dims), tuple(depths)
 
 
@@ -53,6 +53,7 @@ class Stage(nn.Module):
         self.with_cp = with_cp
 
     def forward(self, x: Tensor) -> Tensor:
+        """A clip TBCHW to membranes TBCHW, of the next width and size."""
         x = recomputed(self.downsample, x) if self.with_cp else self.downsample(x)
         for block in self.blocks:
             x = block(x)
@@ -68,8 +69,8 @@ class SpikeVideoFormer(ClipBackbone):
     Args:
         arch: 'small', 'medium', 'large', 'x-large', or ``dict(embed_dims=(...), depths=(...))``
             with five integers each. Strides of the stages are 2, 4, 8, 16, 16.
-        in_channels: Channels of the input: 3 for frames, or an event stream's bins a step.
-        heads: Attention heads; they divide the last two widths.
+        in_channels: Channels of the input: 3 for frames, or an event stream's bins per step.
+        num_heads: Attention heads; they divide the last two widths.
         mlp_ratio: Hidden width of the channel MLP over its width.
         attention: Further arguments of :class:`mmsvf.spiking.SpikeAttention`, such as
             ``dict(score='dot', space_time='hierarchical', scale=0.125, norm=False)``. With
@@ -86,13 +87,22 @@ class SpikeVideoFormer(ClipBackbone):
 
     Raises:
         ValueError: an unknown arch, option or value; the message has the allowed ones.
+
+    Example:
+        >>> from mmsvf.models import SpikeVideoFormer
+        >>> backbone = SpikeVideoFormer(arch='small')
+        >>> backbone(torch.randn(1, 3, 4, 64, 64)).shape  # a video, B C T H W
+        torch.Size([1, 360, 4, 4, 4])
+        >>> backbone(torch.randn(2, 3, 64, 64)).shape  # images
+        torch.Size([2, 360, 4, 4])
     """
 
+    @renamed(heads='num_heads')
     def __init__(
         self,
         arch: str | dict[str, Any] = 'large',
         in_channels: int = 3,
-        heads: int = 8,
+        num_heads: int = 8,
         mlp_ratio: float = 4,
         attention: dict[str, Any] | None = None,
         neuron: NeuronSpec = 'official',
@@ -117,7 +127,7 @@ class SpikeVideoFormer(ClipBackbone):
                 return SpikeConvBlock(embed_dims[stage], neuron=neuron, with_cp=with_cp)
             number = sum(depths[:stage]) - before + index
             own = attention_of_block(attention, number)
-            return SpikeTransformerBlock(embed_dims[stage], heads, mlp_ratio, neuron, own, with_cp)
+            return SpikeTransformerBlock(embed_dims[stage], num_heads, mlp_ratio, neuron, own, with_cp)
 
         widths = (in_channels, *embed_dims)
         self.stages = nn.ModuleList(

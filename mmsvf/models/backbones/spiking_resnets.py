@@ -43,7 +43,7 @@ class SEWResNet(ClipBackbone):
 
     Args:
         arch: '18', '34', '50', '101' or '152'.
-        in_channels: Channels of the input: 3 for frames, or an event stream's bins a step.
+        in_channels: Channels of the input: 3 for frames, or an event stream's bins per step.
         connect: How a shortcut combines spikes: 'ADD' as published, 'AND' or 'IAND'.
         neuron: See :func:`mmsvf.spiking.build_neuron`; None: integrate-and-fire with an arctan gradient, as published.
         **kwargs: Options of :class:`ClipBackbone`.
@@ -92,7 +92,7 @@ class MSResNet(ClipBackbone):
 
     Args:
         arch: '18', '34' or '104'.
-        in_channels: Channels of the input: 3 for frames, or an event stream's bins a step.
+        in_channels: Channels of the input: 3 for frames, or an event stream's bins per step.
         attention: Whether each residual branch ends with channel and spatial attention (MA-SNN's CSA).
         neuron: See :func:`mmsvf.spiking.build_neuron`; None: as published, with a rectangular gradient.
         **kwargs: Options of :class:`ClipBackbone`.

@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmsvf.arguments import check_arguments, renamed
 from mmsvf.registry import MODELS
-from mmsvf.spiking.arguments import check_arguments
 from mmsvf.spiking.blocks import SpikeTransformerBlock, attention_of_block
 from mmsvf.spiking.layers import PatchSplit, SpikeConv
 from mmsvf.spiking.neuron import NeuronSpec
@@ -47,13 +47,14 @@ def patch_strides(pooling: str) -> tuple[int, ...]:
 
 
 class Positioned(nn.Module):
-    """The last stage of a patch splitting, plus what a 3x3 convolution makes of it: the place of its tokens."""
+    """The last stage of a patch splitting and its relative position embedding by a 3x3 convolution: x + position(x)."""
 
     def __init__(self, split: nn.Module, position: nn.Module) -> None:
         super().__init__()
         self.split, self.position = split, position
 
     def forward(self, x: Tensor) -> Tensor:
+        """A clip TBCHW to membranes (Spikformer: sums of spikes) TBCHW of the next width and size."""
         x = self.split(x)
         return x + self.position(x)
 
@@ -69,7 +70,7 @@ class STAtten(ClipBackbone):
         arch: '2-256', '2-512', '8-384', '8-512', '8-768' (blocks and width), or ``dict(depth=..., embed_dim=...)``.
         in_channels: Channels of the input: 3 for frames, 2 for an event stream's polarities.
         pooling: Which of the four stages halve the size: '1111' for ImageNet (stride 16) and events, '0011' for CIFAR.
-        heads: Attention heads.
+        num_heads: Attention heads.
         mlp_ratio: Hidden width of the channel MLP over its width.
         attention: Arguments of :class:`mmsvf.spiking.SpikeAttention` in place of STAtten's: ``space_time='block'``,
             ``block_steps=2``, ``scale='height'``, ``score='dot'``, ``projection='pointwise'``. For events STAtten has
@@ -84,12 +85,13 @@ class STAtten(ClipBackbone):
         ValueError: an unknown arch, option or value; the message has the allowed ones.
     """
 
+    @renamed(heads='num_heads')
     def __init__(
         self,
         arch: str | dict[str, Any] = '8-512',
         in_channels: int = 3,
         pooling: str = '1111',
-        heads: int = 8,
+        num_heads: int = 8,
         mlp_ratio: float = 4,
         attention: dict[str, Any] | None = None,
         neuron: NeuronSpec = 'official',
@@ -113,7 +115,7 @@ class STAtten(ClipBackbone):
             PatchSplit(channels[i], channels[i + 1], pooling[i] == '1', neuron if i < 3 else None) for i in range(4)
         ]
         blocks = [
-            SpikeTransformerBlock(width, heads, mlp_ratio, neuron, attention_of_block(attention, i), with_cp)
+            SpikeTransformerBlock(width, num_heads, mlp_ratio, neuron, attention_of_block(attention, i), with_cp)
             for i in range(depth)
         ]
         conv = nn.Conv2d(width, width, 3, padding=1, bias=False)

@@ -55,6 +55,7 @@ class DistilledImageClassifier(FiniteInputs, ImageClassifier):
 
     @property
     def teacher(self) -> BaseModule:
+        """The teacher in evaluation on the same device; built with its weights when first asked for."""
         if not self._teacher:
             teacher = MODELS.build(self.teacher_cfg)
             teacher.init_weights()
@@ -62,6 +63,7 @@ class DistilledImageClassifier(FiniteInputs, ImageClassifier):
         return self._teacher[0]
 
     def init_weights(self) -> None:
+        """As ``ImageClassifier``'s; builds the teacher, too."""
         super().init_weights()
         _ = self.teacher  # weights that are missing end a run before it starts
 

@@ -1,4 +1,4 @@
-"""Regression of a body's pose, shape and translation from spikes, for mmpose."""
+"""Regression of a body's pose, shape and translation from spikes, for mmpose (docs/faithfulness.md, D40 and D43)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData
 from mmpose.models.heads import BaseHead
 from torch import Tensor, nn
 
+from mmsvf.arguments import check_filled
 from mmsvf.body import (
     JOINTS,
     MMHPSD_INTRINSICS,
@@ -25,7 +26,6 @@ from mmsvf.body import (
 )
 from mmsvf.precision import FullPrecision, full_precision
 from mmsvf.registry import MODELS
-from mmsvf.spiking.arguments import check_filled
 from mmsvf.spiking.neuron import NeuronSpec, build_neuron
 
 SHAPES = 10

@@ -8,8 +8,8 @@ import torch
 from mmaction.models.heads import BaseHead
 from torch import Tensor, nn
 
+from mmsvf.arguments import check_count, check_filled, check_labels
 from mmsvf.registry import MODELS
-from mmsvf.spiking.arguments import check_count, check_filled, check_labels
 from mmsvf.spiking.neuron import NeuronSpec, build_neuron
 
 
@@ -26,6 +26,11 @@ class SpikeClsHead(BaseHead):
             'score' before it.
         init_cfg: MMEngine's initialisation config; the default is the authors'.
         **kwargs: Further arguments of mmaction2's ``BaseHead`` (loss_cls, label_smooth_eps, topk).
+
+    Example:
+        >>> from mmsvf.models import SpikeClsHead
+        >>> SpikeClsHead(num_classes=400, in_channels=360)(torch.randn(2, 360, 4, 7, 7)).shape
+        torch.Size([2, 400])
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Semantic-FPN head on spikes (D14), for mmsegmentation."""
+"""Semantic-FPN head on spikes (docs/faithfulness.md, D14), for mmsegmentation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
+from mmsvf.arguments import check_filled
 from mmsvf.registry import MODELS
 from mmsvf.spiking import IntegerLIF, SpikeConv, build_neuron
-from mmsvf.spiking.arguments import check_filled
 from mmsvf.spiking.layers import conv_of_spikes
 from mmsvf.spiking.neuron import NeuronSpec
 
@@ -44,8 +44,8 @@ class SpikeFPNHead(BaseDecodeHead):
         ratios = [stride // feature_strides[0] for stride in feature_strides]
         if len(feature_strides) != len(self.in_channels) or any(ratio & (ratio - 1) for ratio in ratios):
             raise ValueError(
-                f'feature_strides={list(feature_strides)} for in_channels={list(self.in_channels)}: one a level, each '
-                'a power of two times the first'
+                f'feature_strides={list(feature_strides)} for in_channels={list(self.in_channels)}: one per level, '
+                'each a power of two times the first'
             )
 
         def layer(in_channels: int) -> SpikeConv:

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor, nn
 
+from mmsvf.arguments import check_count, check_filled, check_labels
 from mmsvf.registry import MODELS
-from mmsvf.spiking.arguments import check_count, check_filled, check_labels
 from mmsvf.spiking.neuron import NeuronSpec, build_neuron
 
 

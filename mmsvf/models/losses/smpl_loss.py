@@ -1,4 +1,4 @@
-"""Losses of SMPL regression (App. H; the form and weights of the authors' code, D6)."""
+"""Losses of SMPL regression (App. H; the form and weights of the authors' code: docs/faithfulness.md, D6)."""
 
 from __future__ import annotations
 

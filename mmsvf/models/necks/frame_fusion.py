@@ -9,8 +9,8 @@ from mmengine.model import BaseModule
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from torch import Tensor, nn
 
+from mmsvf.arguments import check_count, check_filled, check_heads, renamed
 from mmsvf.registry import MODELS
-from mmsvf.spiking.arguments import check_count, check_filled, check_heads
 
 
 def last_clip(inputs: Sequence[Tensor], channels: int, name: str) -> Tensor:
@@ -56,7 +56,7 @@ class FrameGRU(BaseModule):
 
 
 def positions(sizes: Sequence[int], channels: int) -> Tensor:
-    """Sines and cosines of the place on each axis, (prod(sizes), channels); the axes share the channels evenly."""
+    """Sines and cosines of the position on each axis, (prod(sizes), channels); the axes share the channels evenly."""
     share = channels // len(sizes) // 2 * 2
     rates = 10000 ** (-torch.arange(0, share, 2) / share)
     parts = []
@@ -71,35 +71,37 @@ def positions(sizes: Sequence[int], channels: int) -> Tensor:
 
 @MODELS.register_module()
 class SpaceTimeTransformer(BaseModule):
-    """Softmax attention among all tokens of a clip, whose time is quadratic: the place of GLoT (CVPR 2023) here.
+    """Softmax attention among all tokens of a clip, quadratic in time: it stands for GLoT (CVPR 2023).
 
-    Each place of each frame is a token, with sines and cosines of its position; mmpretrain's transformer layers.
+    Each pixel of each frame's feature map is a token, with sines and cosines of its position. The layers are
+    mmpretrain's.
 
     Args:
         in_channels: Channels of the backbone's last feature map.
         channels: Width of the tokens.
         layers: Transformer layers.
-        heads: Attention heads.
+        num_heads: Attention heads.
         mlp_ratio: Hidden width of the MLP over the width.
         init_cfg: MMEngine's initialisation config.
     """
 
+    @renamed(heads='num_heads')
     def __init__(
         self,
         in_channels: int = 2048,
         channels: int = 512,
         layers: int = 5,
-        heads: int = 8,
+        num_heads: int = 8,
         mlp_ratio: int = 4,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        check_heads(heads, channels)
+        check_heads(num_heads, channels)
         check_count('mlp_ratio', mlp_ratio)
         self.in_channels = in_channels
         self.project = nn.Linear(in_channels, channels)
         self.layers = nn.ModuleList(
-            TransformerEncoderLayer(channels, heads, channels * mlp_ratio) for _ in range(layers)
+            TransformerEncoderLayer(channels, num_heads, channels * mlp_ratio) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(channels)
 

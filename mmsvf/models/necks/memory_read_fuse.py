@@ -1,4 +1,4 @@
-"""Memory Read-and-Fuse neck for video segmentation (App. I, D15)."""
+"""Memory Read-and-Fuse neck for video segmentation (App. I; docs/faithfulness.md, D15)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmsvf.arguments import check_arguments, check_filled, renamed
 from mmsvf.registry import MODELS
 from mmsvf.spiking import MemoryRead
-from mmsvf.spiking.arguments import check_arguments, check_filled
 
 
 @MODELS.register_module()
@@ -22,23 +22,30 @@ class MemoryReadFuse(BaseModule):
 
     Args:
         in_channels: Channels of each scale, the backbone's ``out_channels``.
-        heads: Attention heads; they divide each width.
+        num_heads: Attention heads; they divide each width.
         read: False takes the last frame as it is: the network without its memory.
         reference_size: (T, H, W) of each scale's feature map in training, finest first, for other sizes in use:
             ``[(4, 240, 240), (4, 120, 120), (4, 60, 60), (4, 30, 30)]`` for clips of 4 frames of 480 x 480 at strides
             2, 4, 8, 16; see :class:`mmsvf.spiking.SpikeAttention`. None: sums over the keys.
         init_cfg: MMEngine's initialisation config.
-        **options: Options of each :class:`mmsvf.spiking.MemoryRead`: score, scale, norm, threshold, neuron.
+        **options: Options of each :class:`mmsvf.spiking.MemoryRead`: score, scale, norm, v_threshold, neuron.
 
     Raises:
-        ValueError: an unknown option or value, heads that do not divide a width, not one ``reference_size`` a scale,
+        ValueError: an unknown option or value, heads that do not divide a width, not one ``reference_size`` per scale,
             or other feature maps.
+
+    Example:
+        >>> from mmsvf.models import MemoryReadFuse
+        >>> scales = torch.randn(1, 32, 4, 16, 16), torch.randn(1, 64, 4, 8, 8)  # B C T H W
+        >>> [tuple(x.shape) for x in MemoryReadFuse(in_channels=(32, 64))(scales)]
+        [(1, 32, 16, 16), (1, 64, 8, 8)]
     """
 
+    @renamed(heads='num_heads', threshold='v_threshold')
     def __init__(
         self,
         in_channels: Sequence[int],
-        heads: int = 8,
+        num_heads: int = 8,
         read: bool = True,
         reference_size: Sequence[Sequence[int]] | None = None,
         init_cfg: dict | list | None = None,
@@ -49,18 +56,18 @@ class MemoryReadFuse(BaseModule):
         sizes = [None] * len(in_channels) if reference_size is None else reference_size
         if not isinstance(sizes, Sequence) or len(sizes) != len(in_channels) or isinstance(sizes[0], int):
             raise ValueError(
-                f'reference_size={reference_size!r} for in_channels={list(in_channels)}: one (T, H, W) a scale, such '
-                'as [(4, 240, 240), (4, 120, 120), (4, 60, 60), (4, 30, 30)]'
+                f'reference_size={reference_size!r} for in_channels={list(in_channels)}: one (T, H, W) per scale, '
+                'such as [(4, 240, 240), (4, 120, 120), (4, 60, 60), (4, 30, 30)]'
             )
         self.in_channels = tuple(in_channels)
         self.reads = None
         if read:
             self.reads = nn.ModuleList(
-                MemoryRead(c, heads, reference_size=size, **options) for c, size in zip(in_channels, sizes)
+                MemoryRead(c, num_heads, reference_size=size, **options) for c, size in zip(in_channels, sizes)
             )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The last frame's features, (B, C, H, W) a scale."""
+        """The last frame's features, (B, C, H, W) per scale."""
         widths = tuple(x.shape[1] for x in inputs)
         if widths != self.in_channels or any(x.dim() not in (4, 5) for x in inputs):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Feature pyramid on spikes (D14)."""
+"""Feature pyramid on spikes (docs/faithfulness.md, D14)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SpikeFPN(BaseModule):
         self.output = nn.ModuleList(layer(out_channels, 3) for _ in in_channels)
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Pyramid (B, out_channels, H, W) a scale, of features (B, C, H, W)."""
+        """Pyramid (B, out_channels, H, W) per scale, of features (B, C, H, W)."""
         widths = tuple(x.shape[1] for x in inputs)
         if widths != self.in_channels or any(x.dim() != 4 for x in inputs):
             raise ValueError(

@@ -7,9 +7,9 @@ from typing import Any
 from mmaction.models.recognizers import Recognizer3D
 from torch import Tensor
 
+from mmsvf.arguments import check_filled
 from mmsvf.models.finite import FiniteInputs
 from mmsvf.registry import MODELS
-from mmsvf.spiking.arguments import check_filled
 
 
 @MODELS.register_module()

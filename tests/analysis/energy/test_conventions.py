@@ -39,7 +39,7 @@ def counted():
     torch.manual_seed(0)
     model = Small().eval()
     x = torch.randn(2, 3, 8, 8)
-    with torch.no_grad(), OperationCounter(model, steps=1) as counter:
+    with torch.no_grad(), OperationCounter(model, time_steps=1) as counter:
         model(x)
         rate = (model.first(x) > 0.3).float().mean().item()
     counter.operations.pop()  # that of the rate
@@ -97,7 +97,7 @@ def test_what_multiplies_has_a_reason(counted):
     model, layers, _ = counted
     reasons = {f.layer.name: f.reason for f in find(layers, model)}
     assert set(reasons) == {'first', 'rep.depthwise', 'rep.pointwise2', 'last'}
-    assert 'real input' in reasons['first'] and 'folds' in reasons['rep.depthwise'] and reasons['last'] is None
+    assert 'real input' in reasons['first'] and 'merges' in reasons['rep.depthwise'] and reasons['last'] is None
     torch.manual_seed(0)
     sep = nn.Sequential(SepConv(8)).eval()
     sep[0].norm1.bias.data.fill_(3.0)
@@ -110,7 +110,7 @@ def test_what_multiplies_has_a_reason(counted):
 def report(counted):
     model, layers, _ = counted
     return make_report(
-        layers, model, config='svf <test>', inputs=(3, 8, 8), clips=1, frames=2, steps=1, source='random',
+        layers, model, config='svf <test>', inputs=(3, 8, 8), clips=1, frames=2, time_steps=1, source='random',
         notes=['a & b'],
     )  # fmt: skip
 
@@ -123,11 +123,11 @@ def test_report_agrees_with_itself(counted):
     assert lines[0].startswith('# svf <test>: input 3 x 8 x 8, T = 1, 2 frame(s)') and 'torch' in lines[0]
     for i, (name, values) in enumerate(data['totals'].items()):
         column = [line.split(',')[8 + i] for line in lines[2:]]
-        assert sum(float(v) for v in column if v) == pytest.approx(values['mj_a_clip'])
-        assert sum(row['energy'][name] or 0 for row in data['rows']) == pytest.approx(values['mj_a_clip'])
-        assert values['mj_a_frame'] == pytest.approx(values['mj_a_clip'] / 2)
+        assert sum(float(v) for v in column if v) == pytest.approx(values['mj_per_clip'])
+        assert sum(row['energy'][name] or 0 for row in data['rows']) == pytest.approx(values['mj_per_clip'])
+        assert values['mj_per_frame'] == pytest.approx(values['mj_per_clip'] / 2)
         charged = values['multiply_accumulates'] * MAC + values['accumulates'] * AC
-        assert 1e3 * charged == pytest.approx(values['mj_a_clip'])
+        assert 1e3 * charged == pytest.approx(values['mj_per_clip'])
     assert stage('backbone.stages.3.blocks.0.attn.read[1]') == 'backbone.stages.3'
     assert stage('backbone.layer1.0.conv1') == 'backbone.layer1' and stage('cls_head.fc') == 'cls_head'
 
@@ -156,7 +156,7 @@ def test_page_opens_in_a_browser(counted, tmp_path):
     for name, values in data['totals'].items():
         for unit in ('clip', 'frame'):
             shown = re.search(rf'id="{name}-{unit}">([^<]*)<', run.stdout)[1]
-            assert float(shown) == pytest.approx(values[f'mj_a_{unit}'], rel=1e-5)
+            assert float(shown) == pytest.approx(values[f'mj_per_{unit}'], rel=1e-5)
     assert len(re.findall(r'<rect ', run.stdout)) == 3 * len({row['stage'] for row in data['rows']})
 
 

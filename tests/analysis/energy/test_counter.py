@@ -42,9 +42,9 @@ def test_signals_are_looked_at(x, kind, rate):
 
 def test_rates_by_time_step():
     x = torch.cat([spikes(2, 3, 4, 4, rate=rate) for rate in (0.0, 0.4, 1.0)])
-    signal = look(x, steps=3)
+    signal = look(x, time_steps=3)
     assert signal.rates == pytest.approx([x[2 * t : 2 * t + 2].mean().item() for t in range(3)])
-    assert look(x, steps=4).rates is None
+    assert look(x, time_steps=4).rates is None
 
 
 @pytest.mark.parametrize('layer, shape, macs', [
@@ -123,7 +123,7 @@ def test_attention_designs(score, design, reads):
         if isinstance(module, nn.BatchNorm2d):
             nn.init.constant_(module.bias, 0.5)
             nn.init.constant_(module.weight, 2.0)
-    layers = count(attention, 2 * torch.randn(t, b, c, h, w), steps=t)
+    layers = count(attention, 2 * torch.randn(t, b, c, h, w), time_steps=t)
     products = [layer for layer in layers if '[' in layer.name]
     assert len(products) == 2 * reads
     tokens = t * b * h * w
@@ -174,5 +174,5 @@ def test_what_is_ignored_is_not_counted():
 
 @pytest.mark.parametrize('steps', [0, -1, 2.5])
 def test_bad_steps(steps):
-    with pytest.raises(ValueError, match=f'steps={steps}; at least 1'):
+    with pytest.raises(ValueError, match=f'time_steps={steps}; at least 1'):
         OperationCounter(torch.nn.Linear(2, 2), steps)

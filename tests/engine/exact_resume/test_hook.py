@@ -146,7 +146,7 @@ def test_what_cannot_be_resumed_says_why(tmp_path, change, message):
             dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=0.3)),
             r"its optimizer has {'weight_decay': 0}, this one {'weight_decay': 0\.3}",
         ),
-        (dict(batch=1), 'it took 2 samples a step, this training takes 1'),
+        (dict(batch=1), 'it took 2 samples per step, this training takes 1'),
     ],
 )
 def test_another_optimizer_or_batch_is_refused(options, message, tmp_path):

@@ -13,6 +13,7 @@ from mmsvf.analysis.energy import OperationCounter
 from mmsvf.models.backbones.spikformer import Spikformer
 from mmsvf.models.backbones.statten import STAtten
 from mmsvf.spiking.neuron import FromRest, build_neuron
+from tests.awake import awake
 
 from .test_spike_video_former import video
 
@@ -65,19 +66,6 @@ SIZE = 64
 
 def clip_for(backbone, batch=2, steps=4):
     return video(batch, steps, SIZE, backbone.in_channels)
-
-
-def awake(backbone, x):
-    """In evaluation, with the statistics of a clip and norms that let spikes pass everywhere."""
-    for module in backbone.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.momentum = 1.0
-            nn.init.uniform_(module.weight, 1.0, 2.0)
-            nn.init.uniform_(module.bias, 0.0, 1.0)
-    with torch.no_grad():
-        for _ in range(3):
-            backbone.train()(x)
-    return backbone.eval()
 
 
 @each

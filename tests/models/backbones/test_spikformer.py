@@ -14,7 +14,7 @@ HEADS = 4
 
 def spiking(space_time):
     """A small model in fp64, with random statistics under which every layer sees some spikes."""
-    model = Spikformer(dict(depth=2, embed_dim=64, heads=HEADS), space_time=space_time, out_indices=range(5),
+    model = Spikformer(dict(depth=2, embed_dim=64, num_heads=HEADS), space_time=space_time, out_indices=range(5),
                        output='tuple')  # fmt: skip
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -34,7 +34,7 @@ def test_gru_is_its_definition():
 
 
 def test_transformer_attends_to_all_tokens_and_knows_their_places():
-    neck = SpaceTimeTransformer(8, channels=12, layers=2, heads=2).eval()
+    neck = SpaceTimeTransformer(8, channels=12, layers=2, num_heads=2).eval()
     x = torch.randn(1, 8, 3, 2, 2)
     (y,) = neck((x,))
     assert y.shape == (1, 12, 3, 2, 2)
@@ -65,11 +65,11 @@ def test_parameters(name, millions):
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(heads=0), 'heads=0; at least 1'),
-        (dict(heads=5), 'heads=5 does not divide the width 12'),
+        (dict(num_heads=0), 'num_heads=0; at least 1'),
+        (dict(num_heads=5), 'num_heads=5 does not divide the width 12'),
         (dict(mlp_ratio=0), 'mlp_ratio=0; at least 1'),
     ],
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
-        SpaceTimeTransformer(8, channels=12, **{'heads': 2, **options})
+        SpaceTimeTransformer(8, channels=12, **{'num_heads': 2, **options})

@@ -12,8 +12,8 @@ def reads(**options):
 
 
 def test_options_reach_every_read():
-    assert [read.scale for read in reads(norm=False, scale='head', threshold=0.5)] == [1 / 8, 1 / 16]
-    assert all(read.norm is None and read.lif.v_threshold == 0.5 for read in reads(norm=False, threshold=0.5))
+    assert [read.scale for read in reads(norm=False, scale='head', v_threshold=0.5)] == [1 / 8, 1 / 16]
+    assert all(read.norm is None and read.lif.v_threshold == 0.5 for read in reads(norm=False, v_threshold=0.5))
     assert [read.reference_tokens for read in reads(reference_size=[(4, 8, 6), [4, 4, 3]])] == [3 * 48, 3 * 12]
 
 
@@ -27,7 +27,7 @@ def test_without_reading_it_is_the_last_frame():
 @pytest.mark.parametrize('options, message', [
     (dict(score='haming'), r"score='haming'.*\['dot', 'hamming'\]"),
     (dict(scal=1.0), r"MemoryReadFuse has no option 'scal'; did you mean 'scale'"),
-    (dict(reference_size=(4, 8)), r'one \(T, H, W\) a scale'),
+    (dict(reference_size=(4, 8)), r'one \(T, H, W\) per scale'),
     (dict(reference_size=[(4, 8, 8)]), r'reference_size=\[\(4, 8, 8\)\] for in_channels=\[16, 32\]'),
 ])  # fmt: skip
 def test_bad_options(options, message):

@@ -9,6 +9,7 @@ from mmengine.structures import InstanceData
 import mmsvf  # noqa: F401
 from mmsvf.body import axis_angle_to_matrix, project
 from mmsvf.spiking import build_neuron
+from tests.awake import awake
 
 from ...body.test_skinning import NAMES, arrays
 
@@ -31,14 +32,6 @@ def build(body_file, **head):
                       arch=dict(embed_dims=(8, 8, 16, 16, 24), depths=(1, 1, 1, 1, 1))),
         head=dict(type='mmsvf.SMPLHead', in_channels=24, body=body_file, **head),
     ))  # fmt: skip
-
-
-def awake(model):
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.bias, 0.0, 2.0)
-            torch.nn.init.uniform_(module.weight, 1.0, 3.0)
-    return model
 
 
 def samples(model, count=2):

@@ -187,8 +187,8 @@ def test_head_names_strides_that_do_not_fit():
     head = dict(type='SpikeFPNHead', in_channels=[8, 8], in_index=[0, 1], channels=8, num_classes=3)
     with pytest.raises(ValueError, match=r'feature_strides=\[2, 6\]'):
         MODELS.build(dict(**head, feature_strides=[2, 6]))
-    with pytest.raises(ValueError, match=r'heads=3 does not divide the width 8'):
-        MODELS.build(dict(type='MemoryReadFuse', in_channels=[8], heads=3))
+    with pytest.raises(ValueError, match=r'num_heads=3 does not divide the width 8'):
+        MODELS.build(dict(type='MemoryReadFuse', in_channels=[8], num_heads=3))
 
 
 @pytest.mark.parametrize('shape', [(2, 3, 4, 64, 64), (2, 3, 64, 64)], ids=['clip', 'image'])

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
+import warnings
 from collections.abc import Iterable, Mapping
 from numbers import Integral
 from typing import Any, Callable
 
 from torch import Tensor
+
+
+def renamed(**names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a function that takes ``old='new'`` names, too: for one release, with a warning.
+
+    Where both come, the old one is taken: a config that sets it inherits the new one from a base of ours.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for old in names.keys() & kwargs.keys():
+                message = f'{old}={kwargs[old]!r} is {names[old]}={kwargs[old]!r} now; the next release takes no {old}='
+                warnings.warn(message, FutureWarning, stacklevel=2)
+                kwargs[names[old]] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        call.former_names = names  # type: ignore[attr-defined]
+        return call
+
+    return decorate
 
 
 def check_arguments(target: Callable[..., Any], given: Mapping[str, Any] | Iterable[str], what: str) -> None:
@@ -17,8 +40,9 @@ def check_arguments(target: Callable[..., Any], given: Mapping[str, Any] | Itera
     The message names the wrong option, the nearest right one and all that are allowed.
     """
     allowed = [name for name in inspect.signature(target).parameters if name != 'self']
+    former = getattr(target.__init__ if isinstance(target, type) else target, 'former_names', ())
     for name in given:
-        if name not in allowed:
+        if name not in allowed and name not in former:
             near = difflib.get_close_matches(name, allowed, 1)
             hint = f'did you mean {near[0]!r}? ' if near else ''
             raise ValueError(f'{what} has no option {name!r}; {hint}choose from {sorted(allowed)}')
@@ -30,11 +54,11 @@ def check_count(name: str, value: Any, otherwise: str = '') -> None:
         raise ValueError(f'{name}={value!r}; at least 1, a whole number{otherwise}')
 
 
-def check_heads(heads: Any, channels: int) -> None:
+def check_heads(num_heads: Any, channels: int) -> None:
     """Raise ValueError where attention heads do not share the channels evenly."""
-    check_count('heads', heads)
-    if channels % heads:
-        raise ValueError(f'heads={heads} does not divide the width {channels}; choose a divisor of {channels}')
+    check_count('num_heads', num_heads)
+    if channels % num_heads:
+        raise ValueError(f'num_heads={num_heads} does not divide the width {channels}; choose a divisor of {channels}')
 
 
 def check_filled(what: str, x: Tensor, axes: str) -> None:
@@ -44,9 +68,9 @@ def check_filled(what: str, x: Tensor, axes: str) -> None:
 
 
 def check_labels(labels: Tensor, classes: int) -> None:
-    """Raise ValueError where a label is no class, which on a GPU ends the process; -100 is none, as for torch's losses.
+    """Raise ValueError where a label is no class, which on a GPU ends the process; torch's losses ignore -100.
 
-    Labels that are scores, one a class, pass.
+    Labels that are scores, one per class, pass.
     """
     if labels.is_floating_point():
         return
