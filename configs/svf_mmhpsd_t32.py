@@ -1,6 +1,7 @@
 # Human pose tracking on MMHPSD from grey frames, 32 steps, large (Table 3, App. H); tested on 8 seconds (D7)
 _base_ = ['svf_mmhpsd_t8.py']
 
+model = dict(time_steps=32)
 train_dataloader = dict(batch_size=1, dataset=dict(time_steps=32, durations=(4, 8, 16, 32)))
 val_dataloader = dict(batch_size=1, dataset=dict(time_steps=32, durations=(8,)))
 test_dataloader = val_dataloader

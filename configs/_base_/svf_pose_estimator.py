@@ -1,6 +1,7 @@
 # SpikeVideoFormer as a regressor of SMPL's pose, shape and translation (App. H): large
 model = dict(
     type='mmsvf.VideoPoseEstimator',
+    time_steps=8,  # that a single picture is shown for
     data_preprocessor=dict(type='mmsvf.ClipPoseDataPreprocessor', scale=1 / 255),
     backbone=dict(type='mmsvf.SpikeVideoFormer', arch='large', output='tuple'),
     # the user's own file of SMPL's male model, which MMHPSD's annotations are made with

@@ -16,6 +16,7 @@ model = dict(
 )
 resize = dict(type='mmsvf.ResizeClip', size=64)
 pack = dict(type='mmsvf.PackPoseClip')
+test_pipeline = [dict(type='LoadImage'), resize, pack]
 train_dataloader = dict(
     batch_size=4,
     num_workers=0,
@@ -29,7 +30,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
-    dataset=dict(data_root='data/moving_body', pipeline=[resize, pack]),
+    dataset=dict(data_root='data/moving_body', pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
+from mmsvf.datasets.grey_pictures import middle_square
 from mmsvf.frameworks import require
 
 MARGIN = 1.25  # of the square around a box, as top-down pose estimators have it
@@ -56,23 +56,12 @@ class PersonChooser:
             self._found = self.detector(image)
         if self._found is not None:
             return _around(*self._found), 'detector'
-        side = min(height, width)
-        return ((width - side) // 2, (height - side) // 2, side), 'centre'
+        return middle_square(height, width), 'centre'
 
 
 def _around(x: float, y: float, width: float, height: float) -> tuple[int, int, int]:
     side = max(1, round(MARGIN * max(width, height)))
     return round(x + width / 2 - side / 2), round(y + height / 2 - side / 2), side
-
-
-def cut(image: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
-    """A square of an image, grey (side, side); black where it reaches beyond the image."""
-    height, width = image.shape[:2]
-    inside = image[max(0, top) : max(0, min(height, top + side)), max(0, left) : max(0, min(width, left + side))]
-    grey = cv2.cvtColor(np.ascontiguousarray(inside), cv2.COLOR_BGR2GRAY)
-    whole = np.zeros((side, side), np.uint8)
-    whole[max(0, -top) : max(0, -top) + len(grey), max(0, -left) : max(0, -left) + grey.shape[1]] = grey
-    return whole
 
 
 def mmdet_detector(config: str, checkpoint: str, device: str, threshold: float = 0.3) -> Detector:

@@ -12,7 +12,7 @@ from mmcv.transforms import Compose
 from mmengine.config import Config
 from torch import Tensor
 
-from mmsvf.body import matrix_to_axis_angle, project
+from mmsvf.body import matrix_to_axis_angle, nearest_rotation, project
 from mmsvf.datasets.mmhpsd import ACTION
 
 from .person import PersonChooser
@@ -120,7 +120,7 @@ class WindowTracker:
     @torch.no_grad()
     def __call__(self, pictures: np.ndarray) -> dict[str, Tensor]:
         """Rotations (T, 24, 3, 3), shape and translation of pictures uint8 (T, 256, 256, 3)."""
-        clip = self.pipeline(dict(clip=pictures, modality=self.modality))['clip']
+        clip = self.pipeline(dict(img=pictures, modality=self.modality))['img']
         inputs = torch.from_numpy(np.ascontiguousarray(clip.transpose(3, 0, 1, 2)))
         inputs = self.model.data_preprocessor(dict(inputs=[inputs]))['inputs']
         output = self.model.head(self.model.extract_feat(inputs))
@@ -129,10 +129,7 @@ class WindowTracker:
     @torch.no_grad()
     def joined(self, means: dict[str, Tensor]) -> dict[str, Tensor]:
         """Of a step's means the pose (the chordal mean: rotations again) and the joints of the body in it, (1, ...)."""
-        u, _, v = torch.linalg.svd(means['pose'][None])
-        turn = torch.ones_like(u[..., 0, :])
-        turn[..., 2] = torch.linalg.det(u @ v)
-        pose = u * turn[..., None, :] @ v
+        pose = nearest_rotation(means['pose'][None])
         shape, translation = means['shape'][None], means['translation'][None]
         joints = self.model.head.body(pose, shape, translation).joints
         pixels = project(joints, self.model.head.intrinsics)

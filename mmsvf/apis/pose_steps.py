@@ -12,10 +12,12 @@ import numpy as np
 from mmsvf.body import MMHPSD_SIZE as SIZE
 from mmsvf.datasets.event_transforms import read_events
 from mmsvf.datasets.events import bin_events, check_events
-from mmsvf.datasets.mmhpsd import RATE, grey_picture, open_layout
+from mmsvf.datasets.grey_pictures import cut_square, grey_picture
+from mmsvf.datasets.mmhpsd import RATE
+from mmsvf.datasets.mmhpsd_layouts import open_layout, read_pictures
 from mmsvf.datasets.reading import reading
 
-from .person import PersonChooser, cut
+from .person import PersonChooser
 from .sources import Frame, Source
 
 WHOLE = (0, 0, SIZE)
@@ -72,8 +74,8 @@ class Action(Source):
     """
 
     def __init__(self, action: str, modality: str, step: float, data_root: str) -> None:
-        self.layout, self.action, self.name, self.modality = open_layout(data_root), action, action, modality
-        folder = Path(data_root) / self.layout.marker
+        self.layout, self.action, self.name, self.modality = open_layout(data_root, modality), action, action, modality
+        folder = Path(data_root) / self.layout.annotations
         if not (folder / action).is_dir():
             raise FileNotFoundError(f'{folder} has no action {action}')
         indices, self.gap = self.layout.indices(action), max(1, round(RATE * step))
@@ -86,7 +88,7 @@ class Action(Source):
 
     def steps(self) -> Iterator[Step]:
         for k, number in enumerate(self.frames):
-            picture = self.layout.clip(self.action, [number], self.gap, self.modality)[0]
+            picture = read_pictures(self.layout, self.action, [number], self.gap, self.modality)[0]
             frame = Frame(picture * (255 if self.modality == 'events' else 1), number, k / self.fps)
             truth = self.layout.pose(self.action, number)['joints_3d']
             yield Step(frame, number + self.gap - 1, picture, truth=truth)
@@ -109,7 +111,7 @@ def steps_of(source: Any, step: float, person: PersonChooser) -> Iterator[Step]:
             held.last = frame.index - 1
             yield held
         square, chosen = person(frame.image)
-        held = Step(frame, frame.index, grey_picture(cut(frame.image, *square)), square, chosen)
+        held = Step(frame, frame.index, grey_picture(cut_square(frame.image, *square)), square, chosen)
         # a gap in the time stamps takes its steps along
         number = max(number, int(np.floor(frame.time / step + 1e-6))) + 1
     if held is not None:

@@ -2,12 +2,14 @@
 
 from . import errors
 from .camera import MMHPSD_INTRINSICS, MMHPSD_SIZE, project, rotation_about_axis
+from .metainfo import SMPL_METAINFO
 from .procrustes import align
 from .rotations import (
     axis_angle_to_matrix,
     geodesic_distance,
     matrix_to_axis_angle,
     matrix_to_rotation_6d,
+    nearest_rotation,
     rotation_6d_to_matrix,
 )
 from .skinning import JOINTS, MIRROR, PARENTS, BodyOutput, SkinnedBody
@@ -19,6 +21,7 @@ __all__ = [
     'MMHPSD_INTRINSICS',
     'MMHPSD_SIZE',
     'PARENTS',
+    'SMPL_METAINFO',
     'BodyOutput',
     'SkinnedBody',
     'align',
@@ -29,6 +32,7 @@ __all__ = [
     'load_smpl',
     'matrix_to_axis_angle',
     'matrix_to_rotation_6d',
+    'nearest_rotation',
     'project',
     'read_smpl',
     'rotation_6d_to_matrix',

@@ -77,6 +77,18 @@ def matrix_to_rotation_6d(matrix: Tensor) -> Tensor:
     return torch.cat([matrix[..., 0], matrix[..., 1]], -1)
 
 
+def nearest_rotation(matrix: Tensor) -> Tensor:
+    """The rotation nearest to a matrix (..., 3, 3) in the sum of squares: orthogonal Procrustes, without reflections.
+
+    Of a sum of rotations it is their chordal mean, of a covariance the best turn of one point set onto another. scipy's
+    ``orthogonal_procrustes`` takes one matrix, of numpy, and allows reflections.
+    """
+    u, _, vh = torch.linalg.svd(matrix)
+    sign = torch.ones_like(u[..., 0])
+    sign[..., -1] = torch.where(torch.linalg.det(u @ vh) < 0, -1.0, 1.0).to(u.dtype)
+    return u @ (sign.unsqueeze(-1) * vh)
+
+
 def geodesic_distance(a: Tensor, b: Tensor, eps: float = 1e-6) -> Tensor:
     """Angle between rotations in radians: arccos((tr(a^T b) - 1) / 2), the cosine kept within 1 - eps.
 

@@ -21,6 +21,9 @@ MILLIMETRES = 1000.0
 class SMPLPoseMetric(BaseMetric):
     """MPJPE, PEL-MPJPE, PA-MPJPE and acceleration error in mm, PCK in %, averaged over frames (D8).
 
+    mmpose has no PEL-MPJPE, acceleration error or PCK of 3D joints. Its ``MPJPE``, modes ``mpjpe`` and ``p-mpjpe``, is
+    our MPJPE and PA-MPJPE in metres, and can stand beside this one in a config.
+
     PCKh and PCK-torso take their thresholds from each frame's target (:mod:`mmsvf.body.errors`). The authors average
     over batches, so their last, shorter batch weighs more.
 

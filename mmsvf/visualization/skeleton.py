@@ -5,20 +5,21 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mmsvf.body import JOINTS, PARENTS
 from mmsvf.body import MMHPSD_SIZE as SIZE
+from mmsvf.body import PARENTS, SMPL_METAINFO
 
-COLOURS = {'left': (60, 160, 255), 'right': (255, 160, 60)}
-TRUNK = (90, 220, 90)
+COLOURS = [link['color'][::-1] for link in SMPL_METAINFO['skeleton_info'].values()]
 
 
 def draw_skeleton(picture: np.ndarray, joints: np.ndarray, thickness: int = 2) -> np.ndarray:
-    """Bones between joints (24, 2) in pixels, on a copy of a picture."""
+    """Bones between joints (24, 2) in pixels, on a copy of a picture, in the colours of :data:`SMPL_METAINFO`.
+
+    mmpose's visualizer leaves out bones that reach over the border, and draws in the first process alone.
+    """
     picture = picture.copy()
     points = np.round(np.clip(joints, -1e4, 1e4)).astype(int)
-    for joint, parent in enumerate(PARENTS[1:], 1):
-        colour = COLOURS.get(JOINTS[joint].split('_')[0], TRUNK)
-        cv2.line(picture, tuple(points[parent]), tuple(points[joint]), colour, thickness, cv2.LINE_AA)
+    for point, parent, colour in zip(points[1:], PARENTS[1:], COLOURS):
+        cv2.line(picture, tuple(points[parent]), tuple(point), colour, thickness, cv2.LINE_AA)
     return picture
 
 

@@ -12,12 +12,13 @@ from mmengine.registry import init_default_scope
 
 import mmsvf  # noqa: F401
 from mmsvf.apis import person
-from mmsvf.apis.person import PersonChooser, cut
+from mmsvf.apis.person import PersonChooser
 from mmsvf.apis.pose_predictor import PosePredictor, track_pose
 from mmsvf.apis.pose_steps import steps_of
 from mmsvf.apis.sources import Images, open_source
 from mmsvf.body import axis_angle_to_matrix, embedded_body
 from mmsvf.datasets.events import bin_events
+from mmsvf.datasets.grey_pictures import cut_square
 from mmsvf.registry import MODELS
 from mmsvf.visualization.video import write_video
 
@@ -157,8 +158,8 @@ def test_the_person_is_a_box_the_largest_detected_or_in_the_centre():
     assert PersonChooser()(image) == ((50, 0, 100), 'centre')
     square, chosen = PersonChooser(bbox=(150, 20, 20, 40))(image)
     assert (square, chosen) == ((135, 15, 50), 'bbox')  # around the middle, a quarter larger than the longer side
-    assert cut(image, *square).mean() == pytest.approx(255 * 20 * 40 / 50**2)
-    np.testing.assert_array_equal(cut(image, 190, -10, 30)[:10], 0), 'black beyond the frame'
+    assert cut_square(image, *square).mean() == pytest.approx(255 * 20 * 40 / 50**2)
+    np.testing.assert_array_equal(cut_square(image, 190, -10, 30)[:10], 0), 'black beyond the frame'
     answers = iter([None, (0, 0, 40, 40), (60, 60, 9, 9)])
     person = PersonChooser(detector=lambda image: next(answers))
     assert [person(image)[1] for _ in range(4)] == ['centre', 'detector', 'detector', 'detector']

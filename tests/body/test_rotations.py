@@ -8,6 +8,7 @@ from mmsvf.body import (
     geodesic_distance,
     matrix_to_axis_angle,
     matrix_to_rotation_6d,
+    nearest_rotation,
     rotation_6d_to_matrix,
 )
 
@@ -76,3 +77,11 @@ def test_geodesic_distance_is_the_angle(angle):
     b = a @ axis_angle_to_matrix(axis_angles(angle))
     torch.testing.assert_close(geodesic_distance(a, b), torch.full((20,), angle, dtype=torch.float64))
     assert torch.autograd.gradcheck(geodesic_distance, (a[:3].requires_grad_(), b[:3]))
+
+
+def test_the_nearest_rotation_is_scipys_chordal_mean_and_no_reflection():
+    rotations = axis_angle_to_matrix(torch.randn(7, 3, dtype=torch.float64))
+    mean = nearest_rotation(rotations.sum(0))
+    torch.testing.assert_close(mean, torch.from_numpy(Rotation.from_matrix(rotations.numpy()).mean().as_matrix()))
+    mirrored = nearest_rotation(torch.diag(torch.tensor([3.0, 2.0, -1.0])).expand(2, 3, 3))
+    torch.testing.assert_close(mirrored, torch.eye(3).expand(2, 3, 3))

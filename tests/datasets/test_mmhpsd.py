@@ -33,9 +33,9 @@ def test_both_layouts_give_the_same_frames_and_poses(recordings):
     for i in (0, len(a) - 1):
         x, y = a[i], b[i]
         assert x['frames'] == y['frames'] == list(range(x['frames'][0], x['frames'][0] + 12, 3))
-        for name in ('clip', 'pose', 'shape', 'translation', 'joints_3d', 'joints_2d'):
+        for name in ('img', 'pose', 'shape', 'translation', 'lifting_target', 'keypoints'):
             np.testing.assert_array_equal(x[name], y[name], err_msg=name)
-        assert x['clip'].shape == (4, 256, 256, 3) and x['joints_3d'].shape == (4, 24, 3)
+        assert x['img'].shape == (4, 256, 256, 3) and x['lifting_target'].shape == (4, 24, 3)
 
 
 def test_both_layouts_give_the_same_events(recordings, tmp_path):
@@ -44,15 +44,15 @@ def test_both_layouts_give_the_same_events(recordings, tmp_path):
     for folder in quarters.glob('mmhpsd_events/*/events'):
         shutil.rmtree(folder)
     a, b, raw = (build(r, modality='events') for r in (recordings['a'], quarters, recordings['b']))
-    np.testing.assert_array_equal(a[3]['clip'], b[3]['clip'])
-    assert set(np.unique(a[3]['clip'])) == {0, 1}
+    np.testing.assert_array_equal(a[3]['img'], b[3]['img'])
+    assert set(np.unique(a[3]['img'])) == {0, 1}
     sample = raw[3]
     folder = recordings['b'] / 'mmhpsd_events' / sample['action'] / 'events'
     for k, end in enumerate(sample['frames']):
         parts = [np.load(folder / f'events_{i:04d}.npz') for i in range(end - 3, end)]
         x, y = (np.concatenate([p['xy'][:, j] for p in parts]) for j in range(2))
         t = np.concatenate([p['t'] for p in parts])
-        np.testing.assert_array_equal(sample['clip'][k], bin_events(x, y, t, 1)[0].transpose(1, 2, 0))
+        np.testing.assert_array_equal(sample['img'][k], bin_events(x, y, t, 1)[0].transpose(1, 2, 0))
 
 
 def test_a_missing_file_of_raw_events_is_named(recordings, tmp_path):
@@ -76,7 +76,7 @@ def test_raw_events_whose_times_start_anew_in_each_file_fall_into_the_same_bins(
     root = shutil.copytree(recordings['b'], tmp_path / 'b')
     rewrite_times(root, lambda index, t: t - round(index * 1e6 / 15))
     anew = build(root, modality='events')[3]
-    assert (anew['clip'] != going_on['clip']).sum() < 0.01 * going_on['clip'].sum()
+    assert (anew['img'] != going_on['img']).sum() < 0.01 * going_on['img'].sum()
     rewrite_times(root, lambda index, t: t + index * 50_000)
     with pytest.raises(ValueError, match=r'events_\d+\.npz has events from .*events_\d+\.npz before it from'):
         build(root, modality='events')[3]
@@ -91,9 +91,9 @@ def test_annotations_are_those_of_the_figure(recordings):
     sample = build(recordings['a'])[5]
     body = embedded_body()
     joints = body(*(torch.from_numpy(sample[k]) for k in ('pose', 'shape', 'translation'))).joints
-    np.testing.assert_allclose(joints, sample['joints_3d'], atol=1e-5)
+    np.testing.assert_allclose(joints, sample['lifting_target'], atol=1e-5)
     pixels = project(joints, torch.tensor(MMHPSD_INTRINSICS))
-    np.testing.assert_allclose(pixels, sample['joints_2d'], atol=1e-3)
+    np.testing.assert_allclose(pixels, sample['keypoints'], atol=1e-3)
 
 
 def test_clips(recordings):
@@ -124,19 +124,23 @@ def test_turning_keeps_everything_consistent(recordings):
     rotate = TRANSFORMS.build(dict(type='RotateClip', degrees=20))
     original, sample = build(recordings['a'])[2], build(recordings['a'])[2]
     turned = rotate.rotate(sample, 17.0)
-    pixels = project(torch.from_numpy(turned['joints_3d']).double(), torch.tensor(MMHPSD_INTRINSICS).double(), eps=0)
+    pixels = project(
+        torch.from_numpy(turned['lifting_target']).double(), torch.tensor(MMHPSD_INTRINSICS).double(), eps=0
+    )
     # the annotated pixels have 1e-5 added to the depth, as in the authors' code
-    assert np.abs(pixels.numpy() - turned['joints_2d']).max() < 1e-2
-    exact = project(torch.from_numpy(original['joints_3d']).double(), torch.tensor(MMHPSD_INTRINSICS).double(), eps=0)
+    assert np.abs(pixels.numpy() - turned['keypoints']).max() < 1e-2
+    exact = project(
+        torch.from_numpy(original['lifting_target']).double(), torch.tensor(MMHPSD_INTRINSICS).double(), eps=0
+    )
     angle = np.deg2rad(17.0)
     r = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     assert np.abs((exact.numpy() - 128.2) @ r.T + 128.2 - pixels.numpy()).max() < 1e-3
     joints = embedded_body()(*(torch.from_numpy(turned[k]) for k in ('pose', 'shape', 'translation'))).joints
-    np.testing.assert_allclose(joints, turned['joints_3d'], atol=1e-5)
+    np.testing.assert_allclose(joints, turned['lifting_target'], atol=1e-5)
     # the picture turns with them: what is around a joint stays around it
     t, joint = 1, 15
-    before, after = (np.round(s['joints_2d'][t, joint]).astype(int) for s in (original, turned))
-    patch = [s['clip'][t, y - 2 : y + 3, x - 2 : x + 3].mean() for s, (x, y) in ((original, before), (turned, after))]
+    before, after = (np.round(s['keypoints'][t, joint]).astype(int) for s in (original, turned))
+    patch = [s['img'][t, y - 2 : y + 3, x - 2 : x + 3].mean() for s, (x, y) in ((original, before), (turned, after))]
     assert patch[0] == pytest.approx(patch[1], abs=12)
 
 
@@ -144,16 +148,36 @@ def test_events_stay_binary_when_turned_and_bad_intrinsics_are_named(recordings)
     init_default_scope('mmpose')
     sample = build(recordings['a'], modality='events')[0]
     turned = TRANSFORMS.build(dict(type='RotateClip', degrees=20)).rotate(sample, -12.0)
-    assert set(np.unique(turned['clip'])) == {0, 1}
+    assert set(np.unique(turned['img'])) == {0, 1}
     with pytest.raises(ValueError, match=r'fx = fy expected'):
         TRANSFORMS.build(dict(type='RotateClip', intrinsics=(1.0, 2.0, 3.0, 4.0)))
 
 
 def test_packed_for_mmpose(recordings):
-    sample = build(recordings['a'], pipeline=[dict(type='PackPoseClip')])[0]
+    dataset = build(recordings['a'], pipeline=[dict(type='PackPoseClip')])
+    assert dataset.metainfo['num_keypoints'] == 24
+    sample = dataset[0]
     assert sample['inputs'].shape == (3, 4, 256, 256) and sample['inputs'].dtype == torch.uint8
-    labels = sample['data_samples'].gt_instance_labels
-    assert len(labels) == 4 and labels.joints_2d.max() < 1.2 and labels.pose.shape == (4, 24, 3)
+    labels, truth = sample['data_samples'].gt_instance_labels, sample['data_samples'].gt_instances
+    assert len(labels) == len(truth) == 4 and labels.joints_2d.max() < 1.2 and labels.pose.shape == (4, 24, 3)
+    np.testing.assert_array_equal(truth.lifting_target, labels.joints_3d)
+    assert sample['data_samples'].target_img_path[0] == 'subject03_group0_time0.0000.jpg'
+
+
+def test_what_is_missing_is_what_the_modality_needs(tmp_path):
+    """From frames nobody is asked for a folder named after events, unless frames are there without annotations."""
+    for modality, named in (
+        ('frames', 'full_pic_256/ .*mmhpsd_grayscale_img/'),
+        ('events', 'events_256/ .*mmhpsd_events/'),
+    ):
+        with pytest.raises(FileNotFoundError, match=rf'has no {modality} of MMHPSD.*{named}') as error:
+            build(tmp_path, modality=modality)
+        assert modality == 'events' or '_events/' not in str(error.value)
+    (tmp_path / 'full_pic_256').mkdir()
+    with pytest.raises(
+        FileNotFoundError, match=r'has frames in full_pic_256/, but not their annotations.*pose_events/'
+    ):
+        build(tmp_path)
 
 
 class Bomb:
@@ -195,7 +219,9 @@ def test_bad_files_are_named_and_run_nothing(recordings, tmp_path, monkeypatch):
 
 
 def test_bad_options(recordings, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'neither pose_events/ nor mmhpsd_events/'):
+    with pytest.raises(
+        FileNotFoundError, match=r'has no frames of MMHPSD\. .*full_pic_256/ as EventHPE .*data_root=FOLDER'
+    ):
         build(tmp_path)
     with pytest.raises(ValueError, match=r"modality='video'"):
         build(recordings['a'], modality='video')
@@ -210,7 +236,7 @@ def test_frames_of_another_size_are_resized(recordings, tmp_path):
     root = shutil.copytree(recordings['a'], tmp_path / 'a')
     for path in (root / 'full_pic_256').rglob('*.jpg'):
         cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (512, 512)))
-    assert build(root)[0]['clip'].shape == (4, 256, 256, 3)
+    assert build(root)[0]['img'].shape == (4, 256, 256, 3)
 
 
 @pytest.mark.parametrize(

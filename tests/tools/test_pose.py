@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mmsvf.datasets.mmhpsd import open_layout
+from mmsvf.datasets.mmhpsd_layouts import open_layout
+from mmsvf.files.checkpoints import load_checkpoint
 
 from .test_train_and_test import tool
 
@@ -38,6 +39,7 @@ def test_frames(recordings, tmp_path):
     assert re.search(r'Epoch\(train\) \[1\]\[1/1\] .*eta: .*loss_translation: .*loss_pose: .*loss_joints_2d: \d', plain)
     assert re.search(r'Epoch\(val\) \[1\]\[1/1\] smpl/MPJPE: \d.*smpl/PEL-MPJPE: .*smpl/PA-MPJPE: .*smpl/PCK: ', plain)
     assert re.search(r'best_smpl_PA-MPJPE_epoch_1\.pth', log)
+    assert load_checkpoint(tmp_path / 'epoch_1.pth')['meta']['dataset_meta']['num_keypoints'] == 24
     log = tool(
         *('test', config, tmp_path / 'epoch_1.pth', '--work-dir', tmp_path, '--show-dir', tmp_path / 'shown'),
         *('--cfg-options', *options(recordings)),

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from mmengine.hooks import Hook
+import numpy as np
+from mmpose.engine.hooks import PoseVisualizationHook
+from torch import Tensor
 
 from mmsvf.registry import HOOKS
 from mmsvf.visualization.skeleton import pose_row, sheet
@@ -14,16 +16,21 @@ from mmsvf.visualization.video import write_video
 
 
 @HOOKS.register_module()
-class PoseVideoVisualizationHook(Hook):
-    """Writes ``out_dir/<action>_<first frame>.mp4`` and ``.png`` of test clips: skeleton, side view, and the truth's.
+class PoseVideoVisualizationHook(PoseVisualizationHook):
+    """mmpose's hook for clips: each frame with its skeleton, its side view, and the truth's.
+
+    mmpose's own draws all poses of a clip into the one picture of ``img_path``. Test clips are written as
+    ``out_dir/<action>_<first frame>.mp4`` and ``.png``; without ``out_dir`` and ``show`` their pictures go to the
+    visualizer's ``vis_backends``, as does the first clip of each ``interval``-th batch in validation.
 
     Args:
         enable: Whether to do so; tools/test.py --show-dir switches it on.
         interval: Every n-th batch.
-        show: Also show the pictures in a window.
+        show: Show the pictures in a window.
         wait_time: Seconds a window is shown.
         out_dir: Folder to write.
         fps: Frames a second.
+        **kwargs: As in mmpose's ``PoseVisualizationHook``.
     """
 
     def __init__(
@@ -34,22 +41,36 @@ class PoseVideoVisualizationHook(Hook):
         wait_time: float = 2,
         out_dir: str | None = None,
         fps: float = 4,
+        **kwargs: Any,
     ) -> None:
-        self.enable, self.interval, self.show, self.wait_time = enable, interval, show, wait_time
-        self.out_dir, self.fps = Path(out_dir) if out_dir else None, fps
+        super().__init__(enable, interval, show=show, wait_time=wait_time, out_dir=out_dir, **kwargs)
+        self.fps = fps
+
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if self.enable and self.every_n_inner_iters(batch_idx, self.interval):
+            picture = sheet(rows_of(data_batch['inputs'][0], outputs[0]))
+            self._visualizer.add_image('val_clip', picture[..., ::-1], runner.iter + batch_idx)
 
     def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if not self.enable or not self.every_n_inner_iters(batch_idx, self.interval):
             return
         for clip, sample in zip(data_batch['inputs'], outputs):
-            predicted, truth = sample.pred_instances.detach().cpu().numpy(), sample.gt_instance_labels.cpu().numpy()
-            rows = [
-                pose_row(frame, predicted.joints_2d[t], predicted.joints_3d[t], truth.joints_3d[t])
-                for t, frame in enumerate(clip.permute(1, 2, 3, 0).cpu().numpy())
-            ]
+            rows, name = rows_of(clip, sample), f'{sample.action}_{sample.frames[0]:04d}'
             if self.out_dir is not None:
-                path = self.out_dir / f'{sample.action}_{sample.frames[0]:04d}.mp4'
+                path = Path(self.out_dir, f'{name}.mp4')
                 write_video(path, rows, self.fps)
                 cv2.imwrite(str(path.with_suffix('.png')), sheet(rows))
             if self.show:
-                runner.visualizer.show(rows[0][..., ::-1], wait_time=self.wait_time)
+                self._visualizer.show(rows[0][..., ::-1], name, wait_time=self.wait_time)
+            elif self.out_dir is None:
+                self._visualizer.add_image(name, sheet(rows)[..., ::-1])
+
+
+def rows_of(clip: Tensor, sample: Any) -> list[np.ndarray]:
+    """A row for each frame of a clip (C, T, H, W), BGR: skeleton over the frame, side views of prediction and truth."""
+    predicted, truth = sample.pred_instances.detach().cpu().numpy(), sample.gt_instance_labels.cpu().numpy()
+    frames = clip.permute(1, 2, 3, 0).cpu().numpy()
+    return [
+        pose_row(frame, joints_2d, *sides)
+        for frame, joints_2d, *sides in zip(frames, predicted.joints_2d, predicted.joints_3d, truth.joints_3d)
+    ]

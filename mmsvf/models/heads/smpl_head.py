@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.structures import InstanceData
 from mmpose.models.heads import BaseHead
@@ -135,9 +136,15 @@ class SMPLHead(FullPrecision, BaseHead):
     def predict(
         self, feats: Sequence[Tensor], batch_data_samples: Any = None, test_cfg: Any = None
     ) -> list[InstanceData]:
-        """A frame's prediction an instance: pose as axis-angle, 2D joints in pixels."""
+        """A frame's prediction an instance: pose as axis-angle, 2D joints in pixels.
+
+        And by mmpose's names, as numpy: ``keypoints`` (T, 24, 3) in metres, the 3D joints, and ``keypoint_scores``
+        (T, 24), all ones, since a regression of SMPL has no confidence.
+        """
         output = self(feats)
         with full_precision(output['pose']):
             output['pose'] = matrix_to_axis_angle(output['pose'])
         output['joints_2d'] = output['joints_2d'] * self.image_size
-        return [InstanceData(**{name: value[i] for name, value in output.items()}) for i in range(len(output['shape']))]
+        named: dict[str, Any] = dict(output, keypoints=output['joints_3d'].float().cpu().numpy())
+        named['keypoint_scores'] = np.ones(named['keypoints'].shape[:-1], np.float32)
+        return [InstanceData(**{name: value[i] for name, value in named.items()}) for i in range(len(output['shape']))]

@@ -64,6 +64,34 @@ def test_prediction_of_each_frame(body_file):
     torch.testing.assert_close(project(joints, model.head.intrinsics), instances.joints_2d, rtol=1e-3, atol=1e-2)
 
 
+def test_predictions_have_mmposes_names(body_file):
+    """3D joints in metres, 2D joints in the picture that the square was cut from."""
+    model = awake(build(body_file)).eval()
+    (sample,) = samples(model, 1)
+    truth = dict(bboxes=np.zeros((T, 4)), bbox_scores=np.ones(T))
+    sample.gt_instances = InstanceData(**truth)
+    sample.set_metainfo(dict(input_size=(256, 256), input_center=np.array([70, 50]), input_scale=np.array([64, 64])))
+    with torch.no_grad():
+        found = model.predict(torch.randn(1, 3, T, 64, 64), [sample])[0].pred_instances
+    np.testing.assert_array_equal(found.keypoints, found.joints_3d.numpy())
+    assert found.keypoint_scores.shape == (T, 24) and set(truth) < set(found.keys())
+    np.testing.assert_allclose(found.transformed_keypoints, found.joints_2d.numpy() / 4 + [38, 18], rtol=1e-5)
+
+
+def test_a_picture_is_a_clip_in_which_nothing_moves(body_file):
+    model = awake(build(body_file)).eval()
+    model.time_steps = 5
+    picture = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        still = model.predict(picture, samples(model))
+        clip = model.predict(picture.unsqueeze(2).repeat(1, 1, 5, 1, 1), samples(model))
+    for one, all_ in zip(still, clip):
+        assert len(one.pred_instances) == 1 and len(all_.pred_instances) == 5
+        torch.testing.assert_close(one.pred_instances.joints_3d, all_.pred_instances.joints_3d[-1:])
+    with pytest.raises(ValueError, match=r'time_steps=0; a whole number'):
+        type(model)(time_steps=0)
+
+
 def test_training_starts_from_a_person_in_front_of_the_camera(body_file):
     model = build(body_file)
     model.init_weights()
