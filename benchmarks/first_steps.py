@@ -53,8 +53,9 @@ def options(cfg: Any, name: str, size: int, steps: int) -> dict[str, Any]:
         found: dict[str, Any] = {inner + 'data_root': data, 'model.data_preprocessor.size': (size, size)}
         if 'VSPW' not in str(cfg.train_dataloader.dataset):
             found[inner + 'data_root'] = data.replace('vspw', 'cityscapes')
-        found.update({f'{inner}pipeline.0.transforms.2.scale': (size, size)})
-        found.update({f'{inner}pipeline.0.transforms.3.crop_size': (size, size)})
+        types = [step.type for step in cfg.train_pipeline]
+        found[f'{inner}pipeline.{types.index("RandomResize")}.scale'] = (size, size)
+        found[f'{inner}pipeline.{types.index("RandomCrop")}.crop_size'] = (size, size)
         found['model.backbone.arch'] = 'small'
         found['model.neck.in_channels'] = [32, 64, 128, 360]
         if 'memory' in cfg.model:

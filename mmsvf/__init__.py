@@ -15,7 +15,7 @@ from . import compat
 from .files import bridges
 from .version import __version__
 
-__all__ = ['__version__', 'fuse']
+__all__ = ['Stream', '__version__', 'fuse']
 
 
 @contextlib.contextmanager
@@ -43,4 +43,8 @@ def __getattr__(name: str) -> Any:
         from .spiking.fusion import fuse
 
         return fuse
+    if name == 'Stream':
+        from .apis.stream import Stream
+
+        return Stream
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

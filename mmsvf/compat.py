@@ -8,6 +8,7 @@ module imports nothing of mmsvf.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import sys
@@ -78,6 +79,8 @@ def install() -> None:
     sys.meta_path.insert(0, _hook)
     on_import('mmcv.ops', stub_mmcv_ops)
     on_import('mmaction.models.localizers', stub_mmaction_drn)
+    on_import('mmengine.analysis.print_helper', take_shape_beside_inputs)
+    on_import('mmengine.dataset.dataset_wrapper', end_repeated_data)
 
 
 class _StandIns(MetaPathFinder, Loader):
@@ -183,3 +186,33 @@ def stub_mmaction_drn(module: ModuleType) -> Iterator[None]:
         sys.modules[names[1]].DRN = DRN  # type: ignore[attr-defined]
         log_once('the mmaction2 wheel lacks localizers/drn (mmaction2#2714): a stand-in lets it import')
     yield
+
+
+@contextlib.contextmanager
+def take_shape_beside_inputs(module: ModuleType) -> Iterator[None]:
+    """Let ``get_model_complexity_info`` be given a shape beside the inputs, which then count alone.
+
+    Reason: mmsegmentation 1.2.2's ``get_flops.py`` hands over both, which MMEngine 0.10 refuses, for any model. Delete
+    when the tool gives one of them.
+    """
+    yield
+    count = module.get_model_complexity_info
+
+    @functools.wraps(count)
+    def get_model_complexity_info(model: Any, input_shape: Any = None, inputs: Any = None, **kwargs: Any) -> Any:
+        return count(model, None if inputs is not None else input_shape, inputs, **kwargs)
+
+    rebind(module, 'get_model_complexity_info', get_model_complexity_info)
+
+
+@contextlib.contextmanager
+def end_repeated_data(module: ModuleType) -> Iterator[None]:
+    """Let a loop over a ``RepeatDataset`` end.
+
+    Reason: its ``__getitem__`` takes any index, so that ``browse_dataset.py`` of the frameworks, which loops over the
+    data set, goes on for ever. Delete when MMEngine raises an IndexError there.
+    """
+    yield
+    repeated = module.RepeatDataset
+    if not hasattr(repeated, '__iter__'):
+        repeated.__iter__ = lambda self: map(self.__getitem__, range(len(self)))

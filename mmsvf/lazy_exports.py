@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mmsvf.frameworks import missing_framework
+
 
 def exports(package: str, *registries: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """``__getattr__`` and ``__dir__`` of a package.
@@ -16,8 +18,10 @@ def exports(package: str, *registries: str) -> tuple[Callable[[str], Any], Calla
     """
 
     def declared() -> dict[str, Callable[[], type]]:
-        from mmsvf import registry
-
+        try:
+            from mmsvf import registry
+        except ImportError as error:
+            raise missing_framework(error, package) from error
         return {k: v for name in registries for k, v in getattr(registry, name).declared(package).items()}
 
     def get(name: str) -> Any:

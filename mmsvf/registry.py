@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 import mmengine.registry as root
 from mmengine.registry import Registry
+from mmengine.utils import ManagerMixin
 
 from .frameworks import missing_framework
 from .plug_ins import SOURCES
@@ -40,7 +41,10 @@ class PluginRegistry(Registry):
 
     def _builder(self, name: str) -> Callable[..., Any]:
         def build(*args: Any, **kwargs: Any) -> Any:
-            return self._load(name)(*args, **kwargs)
+            entry: Any = self._load(name)
+            if issubclass(entry, ManagerMixin):  # visualizers, which others then find by their names
+                return entry.get_instance(*args, **kwargs)
+            return entry(*args, **kwargs)
 
         build.__name__ = name
         build.__module__ = self._declared[name]
@@ -83,6 +87,7 @@ METRICS = PluginRegistry('metric', root.METRICS)
 HOOKS = PluginRegistry('hook', root.HOOKS)
 DATA_SAMPLERS = PluginRegistry('data sampler', root.DATA_SAMPLERS)
 MODEL_WRAPPERS = PluginRegistry('model_wrapper', root.MODEL_WRAPPERS)
+VISUALIZERS = PluginRegistry('visualizer', root.VISUALIZERS)
 
 MODELS.declare('mmsvf.models.backbones.spike_video_former', 'SpikeVideoFormer')
 MODELS.declare('mmsvf.models.backbones.frame_backbone', 'FrameBackbone')
@@ -109,17 +114,20 @@ MODELS.declare('mmsvf.spiking.integer_neurons', 'IntegerLIF', mirrored=False)
 MODELS.declare('mmsvf.spiking.layers', 'PointwiseConv', 'RepConv', mirrored=False)
 MODELS.declare('mmsvf.spiking.leaky_neurons', 'LIF', 'LearnableLIF', mirrored=False)
 MODELS.declare('mmsvf.spiking.memory', 'MemoryRead', mirrored=False)
-DATASETS.declare('mmsvf.datasets.clip_segmentation', 'VSPWDataset', 'CityscapesClipDataset')
+DATASETS.declare('mmsvf.datasets.cityscapes_clips', 'CityscapesClipDataset')
 DATASETS.declare('mmsvf.datasets.imagenet_c', 'ImageNetC')
 DATASETS.declare('mmsvf.datasets.mmhpsd', 'MMHPSDDataset')
 DATASETS.declare('mmsvf.engine.exact_resume.seeded', 'SeededDataset')
 DATASETS.declare('mmsvf.datasets.skip_unreadable', 'SkipUnreadable')
 DATA_SAMPLERS.declare('mmsvf.engine.exact_resume.seeded', 'NumberedSampler')
 DATASETS.declare('mmsvf.datasets.video_clips', 'VideoClipDataset')
+DATASETS.declare('mmsvf.datasets.vspw', 'VSPWDataset')
 TRANSFORMS.declare('mmsvf.datasets.event_transforms', 'BinEvents', 'LoadEventCounts', 'LoadEvents', 'SimulateEvents')
 TRANSFORMS.declare('mmsvf.datasets.pose_transforms', 'PackPoseClip', 'ResizeClip', 'RotateClip')
 TRANSFORMS.declare('mmsvf.datasets.video_transforms', 'SampleClip')
-TRANSFORMS.declare('mmsvf.datasets.segmentation_transforms', 'ClipTransforms', 'DegradeLastFrame', 'PackClipSegInputs')
+TRANSFORMS.declare(
+    'mmsvf.datasets.segmentation_transforms', 'ClipPhotoMetricDistortion', 'DegradeLastFrame', 'LoadEarlierFrames'
+)
 METRICS.declare('mmsvf.evaluation.smpl_pose', 'SMPLPoseMetric')
 METRICS.declare('mmsvf.evaluation.video_seg', 'VideoSegMetric')
 METRICS.declare('mmsvf.evaluation.corruption_accuracy', 'CorruptionAccuracy')
@@ -129,8 +137,8 @@ HOOKS.declare('mmsvf.engine.hooks.fuse_hook', 'FuseHook')
 HOOKS.declare('mmsvf.engine.hooks.firing_rate_hook', 'FiringRateHook', 'SpikeSparsityHook')
 HOOKS.declare('mmsvf.engine.hooks.load_report_hook', 'LoadReportHook')
 HOOKS.declare('mmsvf.engine.hooks.pose_video_visualization', 'PoseVideoVisualizationHook')
-HOOKS.declare('mmsvf.engine.hooks.seg_video_visualization', 'SegVideoVisualizationHook')
 HOOKS.declare('mmsvf.engine.hooks.video_visualization', 'VideoVisualizationHook')
+VISUALIZERS.declare('mmsvf.visualization.seg_video', 'SegVideoVisualizer')
 
 
 def _registered(name: str) -> Any:

@@ -98,7 +98,11 @@ def test_a_neuron_that_looks_at_several_channels_stays_one_a_projection():
 def test_given_itself():
     """In plain PyTorch a class or a function needs no name."""
     attention = SpikeAttention(16, 4, score=hamming_attention, neuron=dict(type=LIF, tau=4.0), projection='pointwise')
-    assert attention.units[0].read.attend is hamming_attention and attention.units[0].lif.tau == 4.0
+    assert (
+        attention.units[0].read.attend is hamming_attention
+        and attention.units[0].read.signed
+        and attention.units[0].lif.tau == 4.0
+    )
     assert type(build_neuron(LIF)) is LIF
 
 
@@ -117,6 +121,10 @@ def test_parts_are_registered():
     [
         (dict(neuron='Leeky'), r"neuron='Leeky'; choose one of \['IntegerLIF', 'LIF', 'LearnableLIF'\], a preset of "),
         (dict(attention=dict(score='cosine')), r"score='cosine'; choose one of \['dot', 'hamming'\], or your own"),
+        (
+            dict(attention=dict(score=torch.add, space_time='causal')),
+            "score=.*'causal' keeps sums, .* of .'dot', 'hamming'",
+        ),
         (dict(attention=dict(projection='full')), r"projection='full'; choose one of \['pointwise', 'rep'\]"),
         (dict(attention=dict(type='Attention9')), r"attention type='Attention9'; choose one of \['SpikeAttention'\]"),
     ],

@@ -24,6 +24,7 @@ ATTENTIONS = [
     dict(score='dot', scale=1.0),  # silent otherwise: BatchNorms behind it see constants
     dict(space_time='hierarchical', reference_size=(4, 2, 2)),
     dict(space_time='factorized'),
+    dict(space_time='causal', window=2, reference_size=(4, 2, 2)),
     dict(space_time='block', scale='height', projection='pointwise', pool=True),
 ]
 SHAPES = {

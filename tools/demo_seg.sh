@@ -21,4 +21,4 @@ run "$PYTHON" tools/test.py $STAGE2 "$(cat $WORK/stage1/last_checkpoint)" --work
 echo "== and with it"
 run "$PYTHON" tools/test.py $STAGE2 "$(cat $WORK/stage2/last_checkpoint)" --work-dir $WORK/with \
     --out $WORK/masks --show-dir $WORK/shown
-echo "pictures: $WORK/shown/val_000/*.png, video: $WORK/shown/val_000.mp4"
+echo "pictures: $WORK/shown/vis_data/vis_image/*.png, video: $WORK/shown/vis_data/test_val_000.mp4"

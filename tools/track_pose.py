@@ -1,6 +1,7 @@
 #!/usr/bin/env python
-"""Track a body through a video of any length: OUT.npz, and its skeleton over the frames as OUT.mp4 and OUT.png.
+"""Track a body through one source: OUT.npz, and its skeleton over the frames as OUT.mp4 and OUT.png.
 
+The same as `tools/predict.py` with a config of a pose, for one INPUT, by its former flags and names of files.
 INPUT is a video, a folder of pictures, a .npz of events (x, y of 256 x 256 pixels, t in microseconds),
 or the name of an action of the config's data set (subjectNN_groupG_timeK), whose errors are printed.
 The .npz has, for T steps and the 24 joints named in joint_names: joints_3d (T, 24, 3), translation
@@ -11,18 +12,9 @@ shape (T, 10), and times (T,) in seconds. The camera looks along z; x is right a
 import argparse
 from pathlib import Path
 
-import cv2
-import numpy as np
-import torch
-from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
-
-from mmsvf.apis.pose_tracking import read_clip, track_pose
-from mmsvf.body import JOINTS, errors
-from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
-from mmsvf.registry import MODELS
-from mmsvf.visualization.skeleton import pose_row, sheet
-from mmsvf.visualization.video import write_video
+from mmsvf.apis.pose_predictor import PosePredictor
+from mmsvf.apis.prediction_files import write_predictions
+from mmsvf.engine.run_config import add_common_arguments, prepare
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,29 +38,15 @@ def main() -> None:
     """Track, write the files, and print the errors where the truth is known."""
     args = parse_args()
     cfg = prepare(args)
-    require_file(args.checkpoint)
-    data = cfg.test_dataloader.dataset
-    step = args.step or data.durations[0] / data.time_steps
-    clip = read_clip(args.input, data.modality, step, data.data_root, args.fps)
-    init_default_scope(cfg.default_scope)
-    model = MODELS.build(cfg.model)
-    load_checkpoint(model, args.checkpoint, map_location='cpu')
-    model.to(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    pipeline = [transform for transform in data.pipeline if not transform.type.endswith('PackPoseClip')]
-    track = track_pose(model, clip.pictures, args.window or data.time_steps, args.overlap, data.modality, pipeline)
+    options = dict(step=args.step, window=args.window, overlap=args.overlap)
+    predictor = PosePredictor.from_config(cfg, args.checkpoint, args.device, fuse=False, **options)
+    source = predictor.open(args.input, args.fps)
     out = args.out or Path(cfg.work_dir) / 'tracks' / Path(args.input).stem
-    out.parent.mkdir(parents=True, exist_ok=True)
-    times = clip.step * np.arange(len(clip.pictures))
-    np.savez(f'{out}.npz', **track, times=times, joint_names=np.array(JOINTS))
-    sides = [track['joints_3d']] if clip.truth is None else [track['joints_3d'], clip.truth]
-    rows = [pose_row(p, track['joints_2d'][t], *(s[t] for s in sides)) for t, p in enumerate(clip.pictures)]
-    write_video(f'{out}.mp4', rows, 1 / clip.step)
-    cv2.imwrite(f'{out}.png', sheet(rows))
-    print(f'{len(times)} steps of {clip.step:.3f} s: {out}.npz, {out}.mp4, {out}.png')
-    if clip.truth is not None:
-        joints, truth = (torch.from_numpy(x).double() for x in (track['joints_3d'], clip.truth))
-        names = (('MPJPE', errors.mpjpe), ('PEL-MPJPE', errors.pel_mpjpe), ('PA-MPJPE', errors.pa_mpjpe))
-        print(', '.join(f'{name} {1000 * error(joints, truth).mean():.1f} mm' for name, error in names))
+    said = write_predictions(predictor, source, out)
+    step = 1 / predictor.output_fps(source)
+    print(f'{said["records"]} steps of {step:.3f} s: {out}.npz, {out}.mp4, {out}.png')
+    if 'errors' in said:
+        print(', '.join(f'{name} {value:.1f} mm' for name, value in said['errors'].items()))
 
 
 if __name__ == '__main__':

@@ -1,10 +1,11 @@
-# SpikeVideoFormer as a segmentor: backbone -> [memory] -> SpikeFPN -> Semantic-FPN head on spikes (App. I, D14); small.
+# SpikeVideoFormer as a segmentor: backbone -> SpikeFPN -> Semantic-FPN head on spikes (App. I, D14); small.
+# Stage 2 puts a memory behind the backbone.
 # Neck and head fire integers up to 4, the paper's "Integer-LIF 4"; its "Integer-LIF 1" is max_value=1 in both:
 # --cfg-options model.neck.neuron.max_value=1 model.decode_head.neuron.max_value=1
 model = dict(
-    type='mmsvf.ClipEncoderDecoder',
+    type='EncoderDecoder',
     data_preprocessor=dict(
-        type='mmsvf.ClipSegDataPreProcessor',
+        type='SegDataPreProcessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,

@@ -33,7 +33,8 @@ test_pipeline = [
     dict(type='mmsvf.SampleClip', clip_len=8, frame_interval=1, num_clips=4, test_mode=True),
     *val_pipeline[2:],
 ]
-dataset = dict(type='mmsvf.VideoClipDataset', num_classes=num_classes)
+directions = ('east', 'south-east', 'south', 'south-west', 'west', 'north-west', 'north', 'north-east')
+dataset = dict(type='mmsvf.VideoClipDataset', num_classes=num_classes, metainfo=dict(classes=directions))
 # two processes of one thread each (make demo) are faster on two cores than one process of two threads;
 # decoding takes little, so there are no worker processes to compete with them
 train_dataloader = dict(

@@ -17,22 +17,15 @@ data_root = 'data/moving_scenes/vspw/'
 dataset = dict(
     type='mmsvf.VSPWDataset', data_root=data_root, offsets=(), metainfo=dict(classes=classes, palette=palette)
 )
-train_pipeline = [
-    dict(
-        type='mmsvf.ClipTransforms',
-        transforms=[
-            dict(type='LoadImageFromFile'),
-            dict(type='LoadAnnotations'),
-            dict(type='RandomFlip', prob=0.5),
-            dict(type='PhotoMetricDistortion'),
-        ],
-    ),
-    dict(type='mmsvf.PackClipSegInputs'),
-]
-test_pipeline = [
-    dict(type='mmsvf.ClipTransforms', transforms=[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]),
-    dict(type='mmsvf.PackClipSegInputs'),
-]
+# what mmsegmentation tells of a picture, and of which video it is which frame
+meta_keys = ('img_path', 'seg_map_path', 'ori_shape', 'img_shape', 'pad_shape', 'scale_factor', 'flip')
+pack = dict(type='PackSegInputs', meta_keys=(*meta_keys, 'flip_direction', 'reduce_zero_label', 'video_id', 'frame_id'))
+load, annotate = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
+train_pipeline = [load, annotate, dict(type='RandomFlip', prob=0.5), dict(type='PhotoMetricDistortion'), pack]
+test_pipeline = [load, annotate, pack]
+flips = [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)]
+tta_model = dict(type='SegTTAModel')
+tta_pipeline = [load, dict(type='TestTimeAug', transforms=[flips, [annotate], [pack]])]
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,

@@ -106,7 +106,9 @@ def video_inputs(cfg: Config, model: Any, path: str, shape: Sequence[int]) -> Te
     if len(frames) < count:
         raise ValueError(f'{path}: {len(frames)} frames can be read, {count} are needed')
     chosen = np.stack([frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)])
-    clip = torch.from_numpy(np.ascontiguousarray(chosen[..., ::-1])).permute(3, 0, 1, 2)  # RGB, CTHW
+    if cfg.get('default_scope') != 'mmseg':  # whose preprocessor makes RGB of BGR
+        chosen = chosen[..., ::-1]
+    clip = torch.from_numpy(np.ascontiguousarray(chosen)).permute(3, 0, 1, 2)  # CTHW
     clip = clip if len(shape) == 4 else clip[:, 0]
     batch = dict(
         inputs=[clip[None] if cfg.get('default_scope') == 'mmaction' else clip], data_samples=data_samples(cfg, 1)

@@ -46,7 +46,7 @@ def sampling(cfg: Config) -> str:
     """Frames of a training sample: clip length x interval x clips, frames of a clip, or an image and its time steps."""
     if cfg.default_scope == 'mmseg':
         dataset = cfg.train_dataloader.dataset
-        offsets = dataset.get('dataset', dataset).offsets
+        offsets = dataset.get('dataset', dataset).get('offsets')
         return f'frames {", ".join(map(str, offsets))}, 0' if offsets else 'single frame'
     if cfg.default_scope == 'mmpose':
         dataset = cfg.train_dataloader.dataset

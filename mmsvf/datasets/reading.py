@@ -78,12 +78,15 @@ def read_list(path: str) -> list[tuple[int, str]]:
     return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def check_image(path: str | PathLike, modes: Collection[str] = ()) -> None:
+def check_image(path: str | PathLike, modes: Collection[str] = ()) -> tuple[int, int]:
     """Look at a picture without decoding it: its kind, its size, and whether all of it is there.
 
     Args:
         path: The file.
         modes: Pillow's modes that are allowed, such as 'L' for 8 bits of grey; () allows all.
+
+    Returns:
+        (height, width) as stored.
 
     Raises:
         UnreadableError: no picture, one of another mode or of more than ``PIXELS``, or a damaged one: cut off, or a
@@ -101,6 +104,7 @@ def check_image(path: str | PathLike, modes: Collection[str] = ()) -> None:
         if (image.format == 'PNG' and len(content) < end + 8) or (image.format in ('JPEG', 'MPO') and end < scan):
             raise ValueError('cut off before its end')  # decoders fill what is missing with grey
         image.verify()
+    return height, width
 
 
 def read_image(path: str | PathLike, flag: int) -> np.ndarray:

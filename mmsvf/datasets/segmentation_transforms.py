@@ -1,100 +1,80 @@
-"""Image transforms of mmsegmentation on all frames of a clip, with the same random parameters."""
+"""Transforms of clips for mmsegmentation's pipelines: a clip is an image of 3 T channels there.
+
+The labelled frame comes first and the others go back in time, so that resizing, crops and flips treat all frames alike,
+and what looks at three channels sees the labelled frame. :class:`ClipSegDataPreProcessor` makes BCTHW of it.
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
-from mmcv.transforms import BaseTransform, Compose
-from mmcv.transforms.utils import cache_random_params
-from mmseg.datasets.transforms import PackSegInputs
+from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmseg.datasets.transforms import PhotoMetricDistortion
 
 from mmsvf.registry import TRANSFORMS
 
-from .reading import reading
 
+@TRANSFORMS.register_module()
+class LoadEarlierFrames(BaseTransform):
+    """Puts the earlier frames of a clip behind the labelled one: ``img`` (H, W, 3) becomes (H, W, 3 T).
 
-@contextmanager
-def rewound() -> Iterator[Callable[[], None]]:
-    """Gives a function that sets the random generators back to where they were."""
-    state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    It follows mmsegmentation's ``LoadImageFromFile``, which loads one picture. (mmcv's ``TransformBroadcaster``, which
+    loads several, gives each its own draw of transforms such as ``PhotoMetricDistortion``, and leaves the mask out.)
 
-    def rewind() -> None:
-        random.setstate(state[0])
-        np.random.set_state(state[1])  # noqa: NPY002
-        torch.set_rng_state(state[2])
+    A picture without ``clip_paths``, as ``mmseg.apis.inference_model`` gives one, stands alone, as the first frames of
+    a video do. That function may also be given a clip, as an array (T, H, W, 3) from the oldest frame to the last.
 
-    yield rewind
+    Required keys: img, clip_paths (oldest first, the labelled frame last) if it is a clip.
 
-
-def check_mask(results: dict[str, Any], ignore_index: int = 255) -> None:
-    """Compare a mask as loaded with its frame and with the classes.
+    Args:
+        **kwargs: As in ``LoadImageFromFile``.
 
     Raises:
-        ValueError: another size than the frame's, or a label that is no class.
+        ValueError: frames of a clip have different sizes, or its last is not the labelled one.
     """
-    mask, size, classes = results['gt_seg_map'], tuple(results['ori_shape'][:2]), results.get('num_classes')
-    with reading(results['seg_map_path'], 'correct the mask, or set metainfo.classes of the data set'):
-        if mask.shape != size:
-            found = ' x '.join(map(str, mask.shape))
-            raise ValueError(f'{found} pixels, its frame {results["img_path"]} {size[0]} x {size[1]}')
-        if classes is not None:
-            labels = np.unique(mask)
-            wrong = labels[(labels >= classes) & (labels != ignore_index)]
-            if len(wrong):
-                stored = ' + 1' if results['reduce_zero_label'] else ''
-                raise ValueError(f'label {int(wrong[0])}{stored}, but there are {classes} classes')
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.load = LoadImageFromFile(**kwargs)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """``img`` of all frames, channels side by side, the labelled frame first."""
+        image = results['img']
+        if image.ndim == 4:
+            frames = list(image[::-1])
+            results['img_shape'] = results['ori_shape'] = frames[0].shape[:2]
+        else:
+            *earlier, last = results.get('clip_paths') or [results['img_path']]
+            if last != results['img_path']:
+                raise ValueError(f'clip_paths ends with {last!r}, not with the labelled frame {results["img_path"]!r}')
+            frames = [image, *(self.load(dict(img_path=path))['img'] for path in reversed(earlier))]
+        if len({frame.shape for frame in frames}) > 1:
+            raise ValueError(f'frames of {results["img_path"]} have sizes {[frame.shape[:2] for frame in frames]}')
+        results['img'] = np.concatenate(frames, -1)
+        return results
 
 
 @TRANSFORMS.register_module()
-class ClipTransforms(BaseTransform):
-    """Applies image transforms to each frame of ``clip_paths``, the same draw to all of them.
+class ClipPhotoMetricDistortion(PhotoMetricDistortion):
+    """mmsegmentation's ``PhotoMetricDistortion`` of clips, which themselves have too many channels for its colours.
 
-    The labelled frame goes first, with its mask, so that a draw that depends on the mask (a crop
-    with ``cat_max_ratio``) is made there; each other frame sees the same draw, by the cached
-    parameters of the transform and by the same random numbers.
-
-    Required keys: img_path, clip_paths (oldest first, the labelled frame last). Added: ``img`` and
-    whatever the transforms add, of the labelled frame, and ``clip``, the list of all images.
-
-    Args:
-        transforms: Transforms of images, loading included.
-
-    Raises:
-        ValueError: frames of a clip have different sizes, or the mask does not fit (:func:`check_mask`).
+    It treats each pixel by itself: side by side, all frames see the same draw.
     """
 
-    def __init__(self, transforms: Sequence[dict[str, Any]]) -> None:
-        self.transforms = Compose(list(transforms)).transforms
-
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        *earlier, last = results['clip_paths']
-        if last != results['img_path']:
-            raise ValueError(f'clip_paths ends with {last!r}, not with the labelled frame {results["img_path"]!r}')
-        others: list[Any] = [dict(img_path=path, seg_fields=[]) for path in earlier]
-        key: Any = dict(results)
-        for transform in self.transforms:
-            with cache_random_params(transform), rewound() as rewind:
-                key = transform(key)
-                if 'Annotation' in type(transform).__name__:
-                    check_mask(key)
-                    continue  # the other frames have no mask
-                for i, other in enumerate(others):
-                    rewind()
-                    others[i] = transform(other)
-        key['clip'] = [*(other['img'] for other in others), key['img']]
-        if len({image.shape for image in key['clip']}) > 1:
-            raise ValueError(f'frames of {results["img_path"]} have sizes {[i.shape[:2] for i in key["clip"]]}')
-        return key
+        """As ``PhotoMetricDistortion.transform``, the same for all frames of ``img``."""
+        shape = results['img'].shape
+        results['img'] = np.ascontiguousarray(results['img']).reshape(shape[0], -1, 3)
+        results = super().transform(results)
+        results['img'] = results['img'].reshape(shape)
+        return results
 
 
 @TRANSFORMS.register_module()
 class DegradeLastFrame(BaseTransform):
-    """Spoils the last frame of ``clip`` (and ``img``): what a memory of earlier frames is good for.
+    """Spoils the labelled frame of a clip: what a memory of earlier frames is good for.
+
+    mmsegmentation's ``RandomCutOut`` would spoil all frames, elsewhere in each epoch's test, and by less at the border.
 
     Args:
         kind: 'noise' adds Gaussian noise, 'occlusion' covers part of the frame with grey.
@@ -115,38 +95,17 @@ class DegradeLastFrame(BaseTransform):
         self.kind, self.strength, self.seed = kind, strength, seed
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        image = results['img'].astype(np.float32)
+        """Spoils the first three channels of ``img``, which are the labelled frame."""
+        frame = results['img'][..., :3].astype(np.float32)
         if self.seed is None:
             rng = np.random.default_rng(np.random.randint(2**31))  # noqa: NPY002
         else:
-            rng = np.random.default_rng([self.seed, *results['img_path'].encode()[-40:]])
+            rng = np.random.default_rng([self.seed, *(results.get('img_path') or '').encode()[-40:]])
         if self.kind == 'noise':
-            image += rng.normal(0, self.strength, image.shape)
+            frame += rng.normal(0, self.strength, frame.shape)
         else:
-            height, width = (round(self.strength * side) for side in image.shape[:2])
-            top, left = (int(rng.integers(0, side - part + 1)) for side, part in zip(image.shape, (height, width)))
-            image[top : top + height, left : left + width] = 128
-        results['img'] = image.clip(0, 255).astype(np.uint8)
-        if 'clip' in results:
-            results['clip'] = [*results['clip'][:-1], results['img']]
+            height, width = (round(self.strength * side) for side in frame.shape[:2])
+            top, left = (int(rng.integers(0, side - part + 1)) for side, part in zip(frame.shape, (height, width)))
+            frame[top : top + height, left : left + width] = 128
+        results['img'] = np.concatenate([frame.clip(0, 255).astype(np.uint8), results['img'][..., 3:]], -1)
         return results
-
-
-@TRANSFORMS.register_module()
-class PackClipSegInputs(PackSegInputs):
-    """mmsegmentation's ``PackSegInputs`` with a clip (C, T, H, W) as input; a clip of one frame is an image (C, H, W).
-
-    The names of video and frame join the meta data.
-    """
-
-    META = ('img_path', 'seg_map_path', 'ori_shape', 'img_shape', 'pad_shape', 'scale_factor', 'flip', 'flip_direction')
-
-    def __init__(self, meta_keys: Sequence[str] = (*META, 'reduce_zero_label', 'video_id', 'frame_id')) -> None:
-        super().__init__(meta_keys=meta_keys)
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        packed = super().transform(results)
-        if len(results.get('clip', ())) > 1:
-            clip = np.ascontiguousarray(np.stack(results['clip']).transpose(3, 0, 1, 2))
-            packed['inputs'] = torch.from_numpy(clip)
-        return packed

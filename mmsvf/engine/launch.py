@@ -180,6 +180,8 @@ def show_predictions(cfg: Config, args: argparse.Namespace) -> None:
         raise ValueError('--show and --show-dir need default_hooks.visualization in the config (a VisualizationHook)')
     with HOOKS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
         options = inspect.signature(registry.get(hooks.visualization.type).__init__).parameters
+    # hooks ask for the iteration, for which MMEngine would set up a training, with its data
+    cfg.train_cfg = cfg.train_dataloader = cfg.optim_wrapper = cfg.param_scheduler = None
     values = dict(enable=True, draw=True, show=args.show, interval=args.interval, wait_time=args.wait_time)
     if args.show_dir is not None:
         values.update(out_dir=args.show_dir, test_out_dir=args.show_dir)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric
 from PIL import Image
 from torch import Tensor
@@ -21,6 +22,9 @@ from .video_consistency import mean_consistency, video_consistency
 @METRICS.register_module()
 class VideoSegMetric(IoUMetric):
     """mmsegmentation's ``IoUMetric`` with a second mean IoU, weighted IoU and VC_n over each video, all in %.
+
+    ``IoUMetric`` sums areas over frames and knows no videos; its ``output_dir`` gets ``<frame>.png``, which repeats
+    from video to video. What it measures is the same here.
 
     ``mIoU`` is mmsegmentation's, over the classes that occur in labels or predictions; ``mIoU_present`` is that of
     VSPW's script, over the classes that occur in the labels (D52). A class that is predicted but never there is a zero
@@ -37,7 +41,7 @@ class VideoSegMetric(IoUMetric):
 
     Raises:
         ValueError: a window that is no positive integer; a label or a prediction beyond the classes, which
-            mmsegmentation would leave out of its sums. The message has the frame.
+            mmsegmentation would leave out of its sums; a frame without a mask. The message has the frame.
     """
 
     def __init__(self, windows: Sequence[int] = (8, 16), strict: bool = False, **kwargs: Any) -> None:
@@ -60,6 +64,11 @@ class VideoSegMetric(IoUMetric):
                 Image.fromarray((prediction.cpu().numpy() + offset).astype(np.uint8)).save(file)
             if self.format_only:
                 continue
+            if 'gt_sem_seg' not in sample:
+                raise ValueError(
+                    f'{path} has no mask to compare with; to write predictions alone: tools/test.py --out DIR '
+                    '--cfg-options test_evaluator.format_only=True'
+                )
             label = sample['gt_sem_seg']['data'].squeeze().to(prediction)
             self._check(prediction, label, classes, path)
             areas = self.intersect_and_union(prediction, label, classes, self.ignore_index)
@@ -79,7 +88,8 @@ class VideoSegMetric(IoUMetric):
     def compute_metrics(self, results: list) -> dict[str, float]:
         """The metrics of all frames; a frame that two processes saw counts once."""
         if self.format_only:
-            return super().compute_metrics(results)
+            print_log(f'predictions are in {self.output_dir}', logger='current')
+            return {}
         unique = {(video, frame): (areas, shape, maps) for areas, video, frame, shape, maps in results}
         metrics = dict(super().compute_metrics([areas for areas, _, _ in unique.values()]))
         intersect, union, _, label = (sum(a[i] for a, _, _ in unique.values()) for i in range(4))

@@ -1,4 +1,4 @@
-"""Spike-driven self-attention: seven space-time designs.
+"""Spike-driven self-attention: eight space-time designs.
 
 Letters as in :mod:`mmsvf.spiking.attention_reads`. Source: SpikeVideoFormer Sec. 3.4, Table 1 and App. C.
 D22 is a row of docs/faithfulness.md.
@@ -21,6 +21,7 @@ from .neuron import IntegerLIF, NeuronSpec, build_neuron
 # tokens that attend to each other, one entry per attention read
 SPACE_TIME = {
     'joint': ('clip',),
+    'causal': ('past',),
     'hierarchical': ('frame', 'location'),
     'factorized': ('frame', 'location'),
     'neuron': ('frame',),
@@ -115,13 +116,15 @@ class SpikeAttention(nn.Module):
         channels: Width C, a multiple of ``num_heads``.
         num_heads: Attention heads M.
         score: 'hamming' (SDHA, Eq. 9), 'dot' (Meta-SpikeFormer's, Eq. 3) or one's own function of queries, keys, values
-            (..., N, D) and ``scale``, as :func:`mmsvf.spiking.hamming_attention`; see :mod:`mmsvf.plug_ins`.
-        space_time: Which tokens meet (App. C). 'joint': all of a clip. 'hierarchical': those of a frame, then those of
-            a location over time, each with its own projections. 'factorized': both at once, with a shared query,
-            concatenated. 'neuron': those of a frame; only membranes carry time. 'spatial': those of a frame, and
-            membranes restart at each step, so nothing carries time. 'temporal': those of a location over time. 'block'
-            (STAtten): those of ``block_steps`` consecutive frames; with as many as there are it is 'joint'. A backbone
-            also takes a list of designs, in turn for its blocks.
+            (..., N, D) and ``scale``, as :func:`mmsvf.spiking.hamming_attention`; see :mod:`mmsvf.plug_ins`. 'causal'
+            takes the first two.
+        space_time: Which tokens meet (App. C). 'joint': all of a clip. 'causal': those of a frame and of all before it,
+            with the parameters of 'joint'; it can look at a video frame by frame (docs/live.md). 'hierarchical': those
+            of a frame, then those of a location over time, each with its own projections. 'factorized': both at once,
+            with a shared query, concatenated. 'neuron': those of a frame; only membranes carry time. 'spatial': those
+            of a frame, and membranes restart at each step, so nothing carries time. 'temporal': those of a location
+            over time. 'block' (STAtten): those of ``block_steps`` consecutive frames; with as many as there are it is
+            'joint'. A backbone also takes a list of designs, in turn for its blocks.
         scale: Factor of the score: a number, 'width' for 1/(2C), 'head' for 1/(2D), or STAtten's
             'height' for 1/H and 'volume' for 1/(H^2 block_steps), H being the height of the
             feature map. None is the authors' choice: 1/(2C) for 'hamming', 0.125 for 'dot'.
@@ -130,6 +133,7 @@ class SpikeAttention(nn.Module):
             sees ``x`` with threshold u / scale, the scale is then part of the threshold.
         v_threshold: Threshold of the neuron after the score. None: 1.0 for 'hamming', 0.5 for 'dot'.
         block_steps: Time steps of a block; they divide the number of steps. For 'block' alone.
+        window: How many frames a read of 'causal' sees, the present one included; None: all so far. For it alone.
         projection: Convolutions of queries, keys, values and output: 'rep' (:class:`RepConv`) or 'pointwise' (1x1, as
             in Spikformer and STAtten; the output's has a bias). Parameters are those of Table 1 with 'pointwise': 4 C^2
             of one read, 8 C^2 'hierarchical', 7 C^2 'factorized'; 'rep' has 8, 16 and 16 C^2, and 36, 72 and 63 C^2
@@ -140,7 +144,8 @@ class SpikeAttention(nn.Module):
             Neither None nor an IntegerLIF of more is taken. :mod:`mmsvf.spiking.hamming` says how to have them checked.
         reference_size: (T, H, W) of the feature map in training, for other sizes in use. None: a read is a sum over its
             keys, as the authors', which grows with their number. A size: it is their mean times their number at that
-            size, where it equals the sum bit for bit. Not with scale 'height' or 'volume'.
+            size, where it equals the sum bit for bit. Not with scale 'height' or 'volume'. Of 'causal' it is the mean
+            over the keys seen so far times T H W, which does not grow with the frames seen.
 
     Raises:
         ValueError: an unknown score, design, projection, scale or size, or a width that the heads do not divide.
@@ -167,11 +172,16 @@ class SpikeAttention(nn.Module):
         projection: str = 'rep',
         pool: bool = False,
         reference_size: Sequence[int] | None = None,
+        window: int | None = None,
     ) -> None:
         super().__init__()
         if pool and space_time == 'factorized':
             raise ValueError("pool=True is not defined for space_time='factorized'; choose another design")
         check_count('block_steps', block_steps)
+        if window is not None:
+            check_count('window', window, ', or None to see all frames so far')
+            if space_time != 'causal':
+                raise ValueError(f"window={window} is of space_time='causal', not {space_time!r}; set window=None")
         if space_time not in SPACE_TIME:
             raise ValueError(f'space_time={space_time!r}; choose one of {sorted(SPACE_TIME)}')
         self.space_time = space_time
@@ -180,7 +190,7 @@ class SpikeAttention(nn.Module):
         def read(tokens: str) -> AttentionRead:
             reference = None if reference_size is None else count_keys(tokens, reference_size, block_steps)
             return AttentionRead(
-                channels, num_heads, tokens, score, scale, norm, v_threshold, neuron, block_steps, reference
+                channels, num_heads, tokens, score, scale, norm, v_threshold, neuron, block_steps, reference, window
             )
 
         self.units: nn.ModuleList

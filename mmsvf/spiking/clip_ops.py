@@ -146,6 +146,28 @@ def _lif_constants(
     return leak, decay_input, rest, fires_at, keep, after, v_threshold, through_reset, surrogate, alpha
 
 
+def advances(x: Tensor) -> bool:
+    """Whether :func:`advance` takes this clip: on CPU, where no gradient is wanted; no part of a compiled graph."""
+    plain = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return plain and x.device.type == 'cpu' and has_kernel(x)
+
+
+def advance(operator: str, x: Tensor, v: Tensor, *constants: Any) -> tuple[Tensor, Tensor]:
+    """Spikes of a clip that starts at membranes ``v``, and those it leaves; no operator, which takes longer to call.
+
+    Spikes take the place of the clip where the operator is one that overwrites.
+    """
+    name = operator.removesuffix('_overwriting')
+    dense = _dense(x)
+    in_place = dense is x and operator != name
+    spikes = dense if in_place else torch.empty_like(dense)
+    after = torch.empty_like(dense[0], dtype=torch.float32)
+    kernel = f'{name}_advance'
+    prepare = _lif_constants if name == 'lif' else lambda *constants: constants
+    run(kernel, x, dense, spikes, after.copy_(v), *prepare(*constants))
+    return (spikes if spikes.dtype == x.dtype else spikes.to(x.dtype)), after
+
+
 # the equations are those of mmsvf.spiking.LIF and IntegerLIF; the leak, 1/tau, has no dimension
 lif, lif_, lif_overwriting = _operators(
     'lif',

@@ -3,7 +3,8 @@
 With ``step_mode='m'`` (the default here) the input is a whole clip, time first: the membrane starts at rest and nothing
 is left behind, so no caller ever needs ``reset_net``. With ``step_mode='s'`` the input is one time step and the
 membrane is carried to the next call, as in spikingjelly; ``spikingjelly.activation_based.functional.reset_net`` clears
-it, which another shape of the input needs.
+it, which another shape of the input needs. :meth:`FromRest.advance` takes the membranes and returns them: it hides
+none.
 
 Surrogate gradients are those of backward mode; forward mode (``torch.func.jvp``) is refused.
 """
@@ -119,6 +120,39 @@ class FromRest(sj.BaseNode, ABC):
                 except clip_ops.KernelError:  # nothing has been written
                     pass
         return self.explicit_steps(x_seq)
+
+    def advance(self, x_seq: Tensor, past: dict[str, Tensor] | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """A clip of shape ``(T, ...)`` that follows another, and the membranes it leaves; nothing is kept here.
+
+        Args:
+            x_seq: The clip.
+            past: ``membrane``, shaped as a step: what the clip before left, which stays as it is; None: rest.
+
+        Raises:
+            ValueError: the membranes are not those of such a clip.
+        """
+        x = x_seq[0]
+        v = self.rest(x) if past is None else past['membrane']
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        if v.shape != x.shape or v.dtype != dtype or v.device != x.device:
+            raise ValueError(
+                f'frames of which a neuron sees {tuple(x.shape)} in {dtype} on {x.device}, but a state with membranes '
+                f'{tuple(v.shape)} in {v.dtype} on {v.device}: start with state=None for frames of another size or '
+                'type, select(), merge() or starting() for other streams, to(device) for another device'
+            )
+        if self.has_operator and clip_ops.advances(x_seq):
+            constants = self.constants(x_seq)
+            if constants is not None:
+                try:
+                    spikes, v = clip_ops.advance(self.operator, x_seq, v, *constants)
+                    return spikes, dict(membrane=v)
+                except clip_ops.KernelError:  # nothing has been written
+                    pass
+        spikes_list = []
+        for x in x_seq.unbind(0):
+            spike, v = self.step(x, v)
+            spikes_list.append(spike)
+        return torch.stack(spikes_list), dict(membrane=v)
 
     def explicit_steps(self, x_seq: Tensor) -> Tensor:
         """A clip of shape ``(T, ...)`` from rest, step by step; leaves no membrane behind."""

@@ -101,7 +101,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, scale: float | Tensor, order: st
             _check_spikes(name, x)
     dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
     (n_q, d), (n_k, d_v) = q.shape[-2:], v.shape[-2:]
-    _check_exact(n_k, d, dtype)
+    check_exact(n_k, d, dtype)
     if order == 'auto':
         order = 'quadratic' if n_q * n_k * (d + d_v) < (n_q + n_k) * d * d_v else 'linear'
     with full_precision(q):
@@ -120,11 +120,16 @@ def _check_spikes(name: str, x: Tensor) -> None:
         )
 
 
-def _check_exact(tokens: int, channels: int, dtype: torch.dtype) -> None:
-    """Every partial sum is an integer of at most ``tokens * channels``."""
+def check_exact(
+    tokens: int,
+    channels: int,
+    dtype: torch.dtype,
+    advice: str = 'use fewer frames or smaller ones, more heads, or float64 spikes',
+) -> None:
+    """Raise ValueError where sums leave what a type counts: partial ones are integers up to ``tokens * channels``."""
     limit = round(2 / torch.finfo(dtype).eps)
     if tokens * channels > limit:
         raise ValueError(
             f'{tokens} key tokens x {channels} channels per head can sum to {tokens * channels}, beyond the {limit} '
-            f'up to which {dtype} counts exactly: use fewer frames or smaller ones, more heads, or float64 spikes'
+            f'up to which {dtype} counts exactly: {advice}'
         )

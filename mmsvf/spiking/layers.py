@@ -25,6 +25,8 @@ from .neuron import IntegerLIF, NeuronSpec, build_neuron, sum_sub_steps, unroll_
 
 def over_images(fn: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply a stateless image function to a clip: ``(T, B, ...)`` as ``T * B`` images."""
+    if x.shape[0] == 1:  # flatten() gives a single image strides by which torch does not see that channels are last
+        return fn(x[0]).unsqueeze(0)
     return fn(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 

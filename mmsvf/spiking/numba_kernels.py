@@ -76,12 +76,15 @@ def _fire(h: Any, s: Any, fires_at: Any) -> None:
         s[i] = F(1.0) if h[i] >= fires_at else F(0.0)
 
 
-def _lif(x: Any, s: Any, leak: Any, decay_input: Any, rest: Any, fires_at: Any, keep: Any, after: Any) -> None:
+def _lif(
+    x: Any, s: Any, carried: Any, leak: Any, decay_input: Any, rest: Any, fires_at: Any, keep: Any, after: Any
+) -> None:
+    """``carried`` has the membranes before the clip and then those after it, or is empty: from rest."""
     leak, rest, fires_at, keep, after = F(leak), F(rest), F(fires_at), F(keep), F(after)
     size = x.shape[1]
     for k in prange((size + BLOCK - 1) // BLOCK):
         b, e = k * BLOCK, min(size, (k + 1) * BLOCK)
-        h, v = np.empty(e - b, np.float32), np.full(e - b, rest)
+        h, v = np.empty(e - b, np.float32), carried[b:e] if len(carried) else np.full(e - b, rest)
         for t in range(len(x)):  # spikes may take the place of the clip: a step is read before it is written
             _membranes(x[t, b:e], v, h, leak, rest, decay_input, fires_at, keep, after)
             _fire(h, s[t, b:e], fires_at)
@@ -176,12 +179,12 @@ def _integer_gradient(h: Any, g: Any, gv: Any, gx: Any, decay: Any, theta: Any, 
         gv[i] = gx[i] * decay
 
 
-def _integer_lif(x: Any, s: Any, decay: Any, theta: Any, most: Any) -> None:
+def _integer_lif(x: Any, s: Any, carried: Any, decay: Any, theta: Any, most: Any) -> None:
     decay, theta, most = F(decay), F(theta), F(most)
     size = x.shape[1]
     for k in prange((size + BLOCK - 1) // BLOCK):
         b, e = k * BLOCK, min(size, (k + 1) * BLOCK)
-        h, v = np.empty(e - b, np.float32), np.zeros(e - b, np.float32)
+        h, v = np.empty(e - b, np.float32), carried[b:e] if len(carried) else np.zeros(e - b, np.float32)
         for t in range(len(x)):
             _integer_step(x[t, b:e], v, h, s[t, b:e], decay, theta, most)
 
@@ -201,6 +204,8 @@ def _integer_lif_backward(x: Any, g: Any, gx: Any, decay: Any, theta: Any, most:
 
 LIF, LIF_BACKWARD = both(_lif), both(_lif_backward)
 INTEGER_LIF, INTEGER_LIF_BACKWARD = both(_integer_lif), both(_integer_lif_backward)
+
+FROM_REST = np.zeros(0, np.float32)
 
 # numba's fallback for machines without OpenMP must not be entered twice
 _ONE_AT_A_TIME = threading.Lock()
@@ -233,7 +238,12 @@ def _matrix(x: Tensor) -> np.ndarray:
 
 def lif(x: Tensor, spikes: Tensor, leak: Tensor, *constants: Any) -> None:
     """Spikes of a clip; the constants are those that :mod:`mmsvf.spiking.clip_ops` prepares."""
-    _run(LIF, _matrix(x), _matrix(spikes), leak.item(), *constants[:5])
+    _run(LIF, _matrix(x), _matrix(spikes), FROM_REST, leak.item(), *constants[:5])
+
+
+def lif_advance(x: Tensor, spikes: Tensor, membranes: Tensor, leak: Tensor, *constants: Any) -> None:
+    """Spikes of a clip from membranes of the same layout, which become those after it."""
+    _run(LIF, _matrix(x), _matrix(spikes), _matrix(membranes.unsqueeze(0))[0], leak.item(), *constants[:5])
 
 
 def lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, leak: Tensor, *constants: Any) -> Tensor:
@@ -246,7 +256,12 @@ def lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, leak: Ten
 
 def integer_lif(x: Tensor, spikes: Tensor, *constants: Any) -> None:
     """Integer spikes of a clip."""
-    _run(INTEGER_LIF, _matrix(x), _matrix(spikes), *constants)
+    _run(INTEGER_LIF, _matrix(x), _matrix(spikes), FROM_REST, *constants)
+
+
+def integer_lif_advance(x: Tensor, spikes: Tensor, membranes: Tensor, *constants: Any) -> None:
+    """Integer spikes of a clip from membranes of the same layout, which become those after it."""
+    _run(INTEGER_LIF, _matrix(x), _matrix(spikes), _matrix(membranes.unsqueeze(0))[0], *constants)
 
 
 def integer_lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, *constants: Any) -> Tensor:

@@ -119,7 +119,8 @@ def data_options(cfg: Config, data: dict[str, Path]) -> dict[str, Any]:
         elif kind == 'MMHPSDDataset':
             own['data_root'] = str(data['body'])
         else:
-            folder = {'CityscapesClipDataset': 'scenes/cityscapes', 'CustomDataset': 'cifar10_dvs'}
+            city = 'scenes/cityscapes'
+            folder = {'CityscapesDataset': city, 'CityscapesClipDataset': city, 'CustomDataset': 'cifar10_dvs'}
             name, _, rest = folder.get(kind, kind.lower()).partition('/')
             own['data_root'] = str(data[name] / rest)
         options.update({f'{part}_dataloader.{inner}.{key}': value for key, value in own.items()})

@@ -31,6 +31,15 @@ def test_config_is_complete(path):
     build_without_memory(cfg)
 
 
+@pytest.mark.parametrize('path', [p for p in FINAL if 'live' in p.parts], ids=lambda p: p.stem)
+def test_causal_forms_stream_and_take_the_weights_of_joint(path):
+    name = f'{path.stem.removesuffix("_causal")}.py'
+    (joint,) = (p for p in FINAL if p.name == name)
+    model, plain = (build_without_memory(Config.fromfile(p)) for p in (path, joint))
+    model.check_streams()
+    assert {k: v.shape for k, v in model.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
+
+
 def test_kinetics_recipe():
     """App. G and D24, D25."""
     cfg = Config.fromfile(ROOT / 'configs' / 'svf_k400.py')
@@ -97,11 +106,11 @@ def test_zoo_is_what_the_script_writes():
 
 
 def test_zoo_is_true():
-    """Configs but ablations and compared systems; parameters exact, FLOPs within 0.1 % of a second way to count."""
+    """Configs but ablations, compared systems, causal forms; parameters exact, FLOPs within 0.1 % of another count."""
     facts = yaml.safe_load((ROOT / 'configs' / 'results.yml').read_text())
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
     models = [m for path in index['Import'] for m in yaml.safe_load((ROOT / path).read_text())['Models']]
-    zoo = {p.relative_to(ROOT).as_posix() for p in FINAL if not {'ablation', 'compared'} & set(p.parts)}
+    zoo = {p.relative_to(ROOT).as_posix() for p in FINAL if not {'ablation', 'compared', 'live'} & set(p.parts)}
     assert {m['Config'] for m in models} == zoo
     for entry in models:
         cfg = Config.fromfile(ROOT / entry['Config'])

@@ -6,7 +6,7 @@ import pytest
 from mmengine.registry import init_default_scope
 
 import mmsvf  # noqa: F401
-from mmsvf.datasets.clip_segmentation import clip_indices
+from mmsvf.datasets.clip_segmentation import clip_indices, without_masks
 from mmsvf.registry import DATASETS, TRANSFORMS
 
 CLASSES = dict(classes=('a', 'b', 'c'))
@@ -31,19 +31,24 @@ def vspw(root, videos, size=(20, 30)):
 
 
 LOAD = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+META = ('img_path', 'seg_map_path', 'ori_shape', 'img_shape', 'reduce_zero_label', 'video_id', 'frame_id')
+PACK = dict(type='PackSegInputs', meta_keys=META)
 
 
 def build_vspw(root, transforms=LOAD, **kwargs):
-    pipeline = [dict(type='ClipTransforms', transforms=transforms), dict(type='PackClipSegInputs')]
+    pipeline = [*transforms[:2], dict(type='LoadEarlierFrames'), *transforms[2:], PACK]
     settings = dict(type='VSPWDataset', data_root=str(root), ann_file='list.txt', metainfo=CLASSES, pipeline=pipeline)
     return DATASETS.build({**settings, **kwargs})
 
 
+def clip_of(packed):
+    """A sample's clip (T, C, H, W), oldest frame first."""
+    return packed['inputs'].unflatten(0, (-1, 3)).flip(0)
+
+
 def frames(packed):
     """Indices of the frames of a clip, from their grey level."""
-    inputs = packed['inputs']
-    inputs = inputs if inputs.dim() == 4 else inputs.unsqueeze(1)
-    return [round(level / 10) for level in inputs.float().mean((0, 2, 3)).tolist()]
+    return [round(level / 10) for level in clip_of(packed).float().mean((1, 2, 3)).tolist()]
 
 
 @pytest.mark.parametrize('target, expected', [
@@ -60,7 +65,7 @@ def test_vspw_tests_every_frame(tmp_path):
     dataset = build_vspw(vspw(tmp_path, {'v1': 12, 'v2': 5}), test_mode=True)
     assert len(dataset) == 17
     packed = dataset[10]
-    assert frames(packed) == [1, 4, 7, 10] and packed['inputs'].shape == (3, 4, 20, 30)
+    assert frames(packed) == [1, 4, 7, 10] and packed['inputs'].shape == (12, 20, 30)
     sample = packed['data_samples']
     assert (sample.video_id, sample.frame_id) == ('v1', 10) and sample.img_path.endswith('v1/origin/00000010.jpg')
     assert sample.gt_sem_seg.data.unique().tolist() == [0, 1, 2, 255], 'label 0 is void'
@@ -132,21 +137,20 @@ def cityscapes(root, numbers, labelled=19):
 
 
 def build_cityscapes(root, **kwargs):
-    pipeline = [dict(type='ClipTransforms', transforms=LOAD), dict(type='PackClipSegInputs')]
+    pipeline = [*LOAD, dict(type='LoadEarlierFrames'), PACK]
     prefix = dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val')
     settings = dict(type='CityscapesClipDataset', data_root=str(root), data_prefix=prefix, pipeline=pipeline)
     return DATASETS.build({**settings, 'sequence_path': 'leftImg8bit_sequence/val', **kwargs})
 
 
 def numbers_of(packed):
-    return [round(level / 8) for level in packed['inputs'].float().mean((0, 2, 3)).tolist()]
+    return [round(level / 8) for level in clip_of(packed).float().mean((1, 2, 3)).tolist()]
 
 
 def test_cityscapes_clips(tmp_path):
     root = cityscapes(tmp_path, range(30))
     dataset = build_cityscapes(root, test_mode=True)
     assert len(dataset) == 1 and numbers_of(dataset[0]) == [10, 13, 16, 19]
-    assert dataset[0]['data_samples'].video_id == 'ulm_000001'
     training = build_cityscapes(root)
     assert {tuple(numbers_of(training[0])) for _ in range(40)} == {(10, 13, 16, 19), (28, 25, 22, 19)}
 
@@ -173,7 +177,7 @@ RANDOM = [
     dict(type='RandomResize', scale=(60, 40), ratio_range=(0.5, 2.0), keep_ratio=True),
     dict(type='RandomCrop', crop_size=(16, 16), cat_max_ratio=0.3),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
+    dict(type='ClipPhotoMetricDistortion'),
 ]
 
 
@@ -185,11 +189,11 @@ def test_all_frames_of_a_clip_see_the_same_draw(tmp_path):
     for t in range(12):
         cv2.imwrite(str(root / 'data/v1/origin' / f'{t:08d}.jpg'), picture)
     dataset = build_vspw(root, RANDOM)
-    drawn = [dataset[0]['inputs'] for _ in range(40)]
+    drawn = [clip_of(dataset[0]) for _ in range(40)]
     for clip in drawn:
-        assert clip.shape == (3, 4, 16, 16)
+        assert clip.shape == (4, 3, 16, 16)
         for t in range(3):
-            assert clip[:, t].equal(clip[:, 3])
+            assert clip[t].equal(clip[3])
     assert not all(clip.equal(drawn[0]) for clip in drawn)
 
 
@@ -203,20 +207,93 @@ def test_the_mask_follows_the_labelled_frame(tmp_path):
     dataset = build_vspw(root, RANDOM[:-1])
     for _ in range(20):
         packed = dataset[0]
-        shown = (packed['inputs'][0, 3].float() / 80).round().long() - 1
+        shown = (packed['inputs'][0].float() / 80).round().long() - 1
         agree = (shown == packed['data_samples'].gt_sem_seg.data[0]).float().mean()
         assert agree > 0.8, 'bilinear borders apart'
 
 
+def test_draws_of_one_clip_are_independent(tmp_path):
+    """Scale and flip of a clip come from different random numbers."""
+    steps = [
+        *LOAD,
+        dict(type='RandomResize', scale=(300, 200), ratio_range=(0.5, 2.0)),
+        dict(type='RandomFlip', prob=0.5),
+    ]
+    dataset = build_vspw(vspw(tmp_path, {'v1': 4}), steps)
+    dataset.pipeline.transforms[-1].meta_keys = ('img_shape', 'flip')
+    draws = [dataset[0]['data_samples'] for _ in range(60)]
+    widths = np.array([sample.img_shape[1] for sample in draws], float)
+    flipped = np.array([sample.flip for sample in draws])
+    assert abs(np.corrcoef(widths, flipped)[0, 1]) < 0.4 and 10 < flipped.sum() < 50
+
+
+def test_masks_are_optional_in_testing_alone(tmp_path):
+    """Videos without masks among others, also through transforms inside others."""
+    root = vspw(tmp_path, {'v1': 4, 'v2': 4})
+    for mask in (root / 'data/v2/mask').glob('*'):
+        mask.unlink()
+    flips = dict(type='TestTimeAug', transforms=[[dict(type='RandomFlip', prob=1.0)], [LOAD[1]], [PACK]])
+    assert without_masks([flips])[0]['transforms'] == [flips['transforms'][0], [PACK]]
+    for pipeline in ([LOAD[0], dict(type='LoadEarlierFrames'), LOAD[1], PACK], [LOAD[0], flips]):
+        dataset = build_vspw(root, pipeline=pipeline, test_mode=True)
+        assert len(dataset) == 8
+        with_mask, without = (sample if not isinstance(sample, list) else sample[0]
+                              for sample in (dataset[3]['data_samples'], dataset[7]['data_samples']))  # fmt: skip
+        assert 'gt_sem_seg' in with_mask and 'gt_sem_seg' not in without and without.video_id == 'v2'
+    with pytest.raises(FileNotFoundError, match=r'v2/mask has no \*\.png'):
+        build_vspw(root)
+
+
+def test_classes_of_vspw(tmp_path):
+    """The names of the data set's own list, in the order of its labels, unless the user has others."""
+    dataset = build_vspw(vspw(tmp_path, {'v1': 4}), metainfo=None)
+    classes = dataset.metainfo['classes']
+    assert len(classes) == len(set(classes)) == 124 == len(dataset.metainfo['palette'])
+    assert [classes[i - 1] for i in (1, 49, 61, 124)] == ['wall', 'car', 'person', 'train']
+
+
+def test_a_picture_stands_alone_and_an_array_is_a_clip():
+    load = TRANSFORMS.build(dict(type='LoadEarlierFrames'))
+    picture = np.zeros((4, 6, 3), np.uint8)
+    assert load(dict(img=picture, img_path='a.jpg'))['img'] is not None
+    np.testing.assert_array_equal(load(dict(img=picture, img_path='a.jpg'))['img'], picture)
+    clip = np.stack([np.full((4, 6, 3), t, np.uint8) for t in range(5)])
+    results = load(dict(img=clip, img_path=None, img_shape=(5, 4), ori_shape=(5, 4)))
+    assert results['img_shape'] == results['ori_shape'] == (4, 6)
+    assert results['img'][0, 0].tolist() == [t for t in range(4, -1, -1) for _ in range(3)]
+    with pytest.raises(ValueError, match=r"clip_paths ends with 'b\.jpg', not with the labelled frame 'a\.jpg'"):
+        load(dict(img=picture, img_path='a.jpg', clip_paths=['b.jpg']))
+
+
+def test_what_of_mmsegmentation_cannot_serve(tmp_path):
+    """Masks stand where its data set does not look. Its colours want three channels; its cut-outs, too, and cover less
+    where they reach over the border."""
+    root = vspw(tmp_path, {'v1': 3})
+    folders = dict(img_path='data', seg_map_path='data')
+    stock = DATASETS.build(dict(type='BaseSegDataset', data_root=str(root), data_prefix=folders, pipeline=LOAD))
+    assert len(stock) == 3, 'a sample a frame'
+    with pytest.raises(FileNotFoundError, match=r'v1/origin/00000000\.png'):
+        stock[0]
+    clip, picture = (np.full((40, 60, channels), 100, np.uint8) for channels in (12, 3))
+    colours = TRANSFORMS.build(dict(type='PhotoMetricDistortion'))
+    with pytest.raises(cv2.error, match='scn'):
+        [colours(dict(img=clip)) for _ in range(20)]  # each part is drawn every other time
+    cut = TRANSFORMS.build(dict(type='RandomCutOut', prob=1, n_holes=1, cutout_ratio=(0.6, 0.6)))
+    with pytest.raises(ValueError, match='broadcast'):
+        cut(dict(img=clip.copy()))
+    assert min((cut(dict(img=picture.copy()))['img'] == 0).mean() for _ in range(20)) < 0.3 < 0.6 * 0.6
+
+
 @pytest.mark.parametrize('kind, strength', [('noise', 40.0), ('occlusion', 0.5)])
 def test_degrade_the_last_frame_only(kind, strength):
-    clip = [np.full((20, 30, 3), 10 * t, np.uint8) for t in range(4)]
-    results = dict(img=clip[-1], clip=clip, img_path='v1/3.jpg')
+    clip = np.concatenate([np.full((20, 30, 3), 10 * t, np.uint8) for t in (3, 2, 1, 0)], -1)
+    results = dict(img=clip, img_path='v1/3.jpg')
     degrade = TRANSFORMS.build(dict(type='DegradeLastFrame', kind=kind, strength=strength, seed=1))
     first, second = degrade(dict(results)), degrade(dict(results))
-    assert all(a is b for a, b in zip(first['clip'][:3], clip)) and first['clip'][3] is first['img']
+    np.testing.assert_array_equal(first['img'][..., 3:], clip[..., 3:])
     np.testing.assert_array_equal(first['img'], second['img'])
-    changed = (first['img'] != clip[3]).any(-1)
+    np.testing.assert_array_equal(degrade(dict(results, img=clip[..., :3]))['img'], first['img'][..., :3])
+    changed = (first['img'] != clip).any(-1)
     assert changed.mean() > 0.8 if kind == 'noise' else changed.sum() == 10 * 15
     fresh = TRANSFORMS.build(dict(type='DegradeLastFrame', kind='noise', strength=strength))
     assert not np.array_equal(fresh(dict(results))['img'], fresh(dict(results))['img'])

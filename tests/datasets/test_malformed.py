@@ -19,7 +19,9 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 import mmsvf  # noqa: F401
-from mmsvf.apis.pose_tracking import read_clip
+from mmsvf.apis.person import PersonChooser
+from mmsvf.apis.pose_steps import steps_of
+from mmsvf.apis.sources import open_source
 from mmsvf.datasets.reading import PICTURES, UnreadableError, natural
 from mmsvf.datasets.skip_unreadable import SkipUnreadable
 from mmsvf.registry import DATASETS
@@ -97,6 +99,10 @@ def readers(recordings, tmp_path_factory):
         options = dict(ann_file=str(root / f'{name}.txt'), data_prefix=dict(video=str(root)), num_classes=8)
         return DATASETS.build(dict(type='VideoClipDataset', pipeline=steps[name], serialize_data=False, **options))[0]
 
+    def track():
+        steps = steps_of(open_source(tracked, 10), 0.1, PersonChooser())
+        return dict(pictures=np.stack([step.picture for step in steps]))
+
     def counts():
         load = dict(type='mmsvf.LoadEventCounts', time_steps=4, size=20, sensor=40)
         return Compose([load])(dict(img_path=str(root / 'counts.npz')))
@@ -134,7 +140,7 @@ def readers(recordings, tmp_path_factory):
         events=Reader(root / 'events.npz', lambda: video('events.npz')),
         counts=Reader(root / 'counts.npz', counts),
         imagenet_c=Reader(folder / 'a.jpeg', imagenet_c),
-        tracked=Reader(tracked / '3.png', lambda: vars(read_clip(str(tracked), 'frames', 0.1, fps=10))),
+        tracked=Reader(tracked / '3.png', track),
         video=Reader(root / 'video.mp4', lambda: video('video.mp4')),
     )
 

@@ -149,6 +149,35 @@ def test_labels_beyond_the_classes_are_refused(prediction, label, message):
         build().process(None, [sample(*maps, 'v1', 0)])
 
 
+def test_a_frame_without_a_mask_is_said():
+    entry = sample(np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8), 'v1', 0)
+    del entry['gt_sem_seg']
+    with pytest.raises(ValueError, match=r'00000000\.jpg has no mask to compare with; .*format_only=True'):
+        build().process(None, [entry])
+    metric = build(format_only=True)
+    metric.process(None, [entry])
+    assert metric.compute_metrics(metric.results) == {}
+
+
+def test_mean_iou_is_mmsegmentation_s(tmp_path):
+    """The stock metric on the same predictions: the same numbers under the same names."""
+    from mmseg.evaluation import IoUMetric
+
+    rng = np.random.default_rng(0)
+    entries = [sample(labels(rng, 1, 3)[0] % 253, labels(rng, 1, 3)[0], video, 0) for video in ('v1', 'v2')]
+    stock, own = IoUMetric(), build(windows=())
+    stock.dataset_meta = own.dataset_meta
+    for metric in (stock, own):
+        metric.process(None, entries)
+    expected = stock.compute_metrics(stock.results)
+    assert set(expected) == {'aAcc', 'mIoU', 'mAcc'}
+    found = own.compute_metrics(own.results)
+    assert {key: found[key] for key in expected} == expected
+    stock.output_dir, stock.format_only = str(tmp_path), True
+    stock.process(None, entries)
+    assert len(list(tmp_path.iterdir())) == 1, 'its files overwrite each other'
+
+
 def test_windows_are_lengths():
     with pytest.raises(ValueError, match=r'windows=\(0, -3\); lengths in frames'):
         build(windows=(0, -3))

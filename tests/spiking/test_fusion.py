@@ -22,6 +22,8 @@ ATTENTIONS = [
     *(dict(score=s, space_time=d) for s in ('hamming', 'dot') for d in ('joint', 'hierarchical', 'factorized')),
     dict(space_time='neuron'),
     dict(space_time='spatial'),
+    dict(space_time='causal', window=2),
+    dict(score='dot', space_time='causal', reference_size=(2, 3, 1), norm=True),
     dict(norm=False, scale='head'),
     dict(reference_size=(2, 3, 1)),
     dict(score='dot', space_time='factorized', reference_size=(2, 3, 1)),
@@ -171,9 +173,10 @@ def test_on_a_gpu_as_one_graph(how):
             assert torch.equal(found, expected)
 
 
-def test_one_graph():
+@pytest.mark.parametrize('space_time', ['joint', 'causal'])
+def test_one_graph(space_time):
     """torch.compile without a graph break, on the plain and the fused model (traced, not compiled)."""
-    attention = dict(neuron='official', reference_size=(2, 3, 1))
+    attention = dict(space_time=space_time, neuron='official', reference_size=(2, 3, 1))
     model = SpikeVideoFormer(TINY, neuron=dict(type='IntegerLIF'), attention=attention).eval()
     x = torch.randn(1, 3, 3, 32, 32)
     for form in (model, mmsvf.fuse(model)):

@@ -59,7 +59,7 @@ def test_frames(recordings, tmp_path):
         assert track['joints_3d'].shape == (10, 24, 3) and track['joints_2d'].shape == (10, 24, 2)
         assert track['joint_names'][0] == 'pelvis' and np.diff(track['times']) == pytest.approx(2 / 15)
     assert int(cv2.VideoCapture(str(tmp_path / 'a' / 'track.mp4')).get(cv2.CAP_PROP_FRAME_COUNT)) == 10
-    assert cv2.imread(str(tmp_path / 'a' / 'track.png')).shape[1] == 3 * 256
+    assert cv2.imread(str(tmp_path / 'a' / 'track.png')).std() > 10
 
 
 def test_baselines(recordings):

@@ -16,8 +16,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmsvf.arguments import check_count, check_filled
 from mmsvf.files.load_report import compare
+from mmsvf.spiking.continuation import Continuation
 from mmsvf.spiking.layers import over_images
 from mmsvf.spiking.recompute import recomputed
+from mmsvf.spiking.state import State
 
 
 class ClipBackbone(BaseModule):
@@ -119,6 +121,30 @@ class ClipBackbone(BaseModule):
                 out = x.reshape(steps, -1, *x.shape[2:])
                 outs[i] = self.features[i](out.mean(0) if image and not self.keep_time else out.permute(1, 2, 0, 3, 4))
         return outs[self.out_indices[0]] if self.output == 'tensor' else tuple(outs[i] for i in self.out_indices)
+
+    def step(self, x: Tensor, state: State | None = None) -> tuple[Tensor | tuple[Tensor, ...], State]:
+        """Feature maps of the next frame of each video, BCHW, and the state that the one after it needs.
+
+        Frame by frame they are those of the whole video. Nothing is kept in the backbone, which may serve any number of
+        videos at a time.
+
+        Args:
+            x: The frame BCHW; or the next frames BCTHW, whose feature maps are BCTHW.
+            state: What the last step returned; None before the first frame.
+
+        Raises:
+            ValueError: an attention that reads frames to come, or a state of other frames or another network.
+        """
+        clip = x.unsqueeze(2) if x.dim() == 4 else x
+        run = Continuation(state)
+        y = self.advance_in(run)(clip)
+        if x.dim() == 4:
+            y = y.squeeze(2) if isinstance(y, Tensor) else tuple(out.squeeze(2) for out in y)
+        return y, run.state(x, clip.shape[2])
+
+    def advance_in(self, run: Continuation, name: str = '') -> Any:
+        """The backbone as part of a network that goes on; with membranes that restart at each step it is as it is."""
+        return self if self.per_frame else run.of(self, name)
 
     def _freeze(self) -> None:
         for stage in self.stages[: self.frozen_stages + 1]:

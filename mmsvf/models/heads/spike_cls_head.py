@@ -54,6 +54,10 @@ class SpikeClsHead(BaseHead):
         Raises:
             ValueError: another rank or width, or no features.
         """
+        return self.frame_scores(x).mean(0)
+
+    def frame_scores(self, x: Tensor) -> Tensor:
+        """Scores (T, views, num_classes) of each frame; arguments and errors as of :meth:`forward`."""
         if not isinstance(x, Tensor) or x.dim() != 5 or x.shape[1] != self.in_channels:
             got = tuple(x.shape) if isinstance(x, Tensor) else f'a {type(x).__name__}'
             raise ValueError(
@@ -63,7 +67,7 @@ class SpikeClsHead(BaseHead):
             )
         check_filled('SpikeClsHead', x, 'views, channels, time, height, width')
         spikes = self.lif(x.mean((3, 4)).permute(2, 0, 1))
-        return self.fc(spikes).mean(0)
+        return self.fc(spikes)
 
     def loss_by_feat(self, cls_scores: Tensor, data_samples: list) -> dict[str, Tensor]:
         """As ``BaseHead``'s.

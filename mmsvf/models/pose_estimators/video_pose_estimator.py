@@ -6,14 +6,18 @@ from typing import Any
 
 from mmengine.structures import InstanceData
 from mmpose.models.pose_estimators.base import BasePoseEstimator
+from mmpose.structures import PoseDataSample
 from torch import Tensor
 
 from mmsvf.models.finite import FiniteInputs
+from mmsvf.models.streamed import StreamedModel
 from mmsvf.registry import MODELS
+from mmsvf.spiking.continuation import Continuation
+from mmsvf.spiking.state import State
 
 
 @MODELS.register_module()
-class VideoPoseEstimator(FiniteInputs, BasePoseEstimator):
+class VideoPoseEstimator(StreamedModel, FiniteInputs, BasePoseEstimator):
     """Backbone and head on clips BCTHW; a prediction of each frame in ``pred_instances``.
 
     A picture (B, C, H, W) is a clip in which nothing moves: it is shown ``time_steps`` times, and the pose of the last
@@ -29,6 +33,8 @@ class VideoPoseEstimator(FiniteInputs, BasePoseEstimator):
     Raises:
         ValueError: no such number of time steps.
     """
+
+    sample_type = PoseDataSample
 
     def __init__(self, *args: Any, time_steps: int = 8, **kwargs: Any) -> None:
         if type(time_steps) is not int or time_steps < 1:
@@ -56,6 +62,28 @@ class VideoPoseEstimator(FiniteInputs, BasePoseEstimator):
         for sample, instances in zip(data_samples, predictions):
             sample.pred_instances = in_the_picture(instances[-1:] if inputs.dim() == 4 else instances, sample)
         return data_samples
+
+    def step(self, inputs: Tensor, state: State | None = None, data_samples: list | None = None) -> tuple[list, State]:
+        """The pose in the next frame of each video, and the state that the one after it needs.
+
+        Args:
+            inputs: The frames (B, C, H, W), normalised.
+            state: What the last step returned; None before the first frame.
+            data_samples: Where the poses go; None: into new ones.
+
+        Returns:
+            Data samples whose ``pred_instances`` are those of :meth:`predict`, of one frame.
+
+        Raises:
+            ValueError: a model that cannot go frame by frame, or a state of other frames or another model.
+        """
+        self.check_inputs(inputs)
+        run = Continuation(state)
+        samples = self.samples(inputs, data_samples)
+        poses = run.of(self.head, 'head').predict(self.features(run, inputs), samples)
+        for sample, instances in zip(samples, poses):
+            sample.pred_instances = in_the_picture(instances, sample)
+        return samples, run.state(inputs, 1)
 
 
 def in_the_picture(instances: InstanceData, sample: Any) -> InstanceData:

@@ -5,21 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from mmaction.models.recognizers import Recognizer3D
+from mmaction.structures import ActionDataSample
 from torch import Tensor
 
-from mmsvf.arguments import check_filled
+from mmsvf.arguments import check_count, check_filled
 from mmsvf.models.finite import FiniteInputs
+from mmsvf.models.streamed import StreamedModel, last_of
 from mmsvf.registry import MODELS
+from mmsvf.spiking.continuation import Continuation
+from mmsvf.spiking.state import State
 
 
 @MODELS.register_module()
-class ClipRecognizer(FiniteInputs, Recognizer3D):
+class ClipRecognizer(StreamedModel, FiniteInputs, Recognizer3D):
     """mmaction2's ``Recognizer3D``, whose ``test_cfg.max_testing_views`` works for any batch size.
 
     So many views go through the backbone at a time in validation and testing. mmaction2's own stops where a batch has
     more than one video, in validation and in ``MMAction2Inferencer(batch_size=...)``. The scores are the same.
     Arguments are those of ``Recognizer3D``, and ``check_finite`` of :class:`FiniteInputs`.
     """
+
+    sample_type = ActionDataSample
+    views = True
 
     def predict(self, inputs: Tensor, data_samples: list, **kwargs: Any) -> list:
         """As ``Recognizer3D.predict``, of finite values."""
@@ -38,3 +45,40 @@ class ClipRecognizer(FiniteInputs, Recognizer3D):
         if test_mode:  # as views of one video; what takes the features apart again counts the videos itself
             inputs = inputs.flatten(0, 1).unsqueeze(0)
         return super().extract_feat(inputs, stage, data_samples, test_mode)
+
+    def step(
+        self, inputs: Tensor, state: State | None = None, data_samples: list | None = None, recent: int = 8
+    ) -> tuple[list, State]:
+        """Scores after the next frame of each video, and the state that the one after it needs.
+
+        Args:
+            inputs: The frames (B, C, H, W), normalised.
+            state: What the last step returned; None before the first frame.
+            data_samples: Where the scores go; None: into new ones.
+            recent: How many of the last frames ``recent_score`` is of.
+
+        Returns:
+            Data samples with ``pred_score`` and ``pred_label``, of all frames so far, as of the whole video, and
+            ``recent_score``, of the last ones alone.
+
+        Raises:
+            ValueError: a model that cannot go frame by frame, or a state of other frames or another model.
+        """
+        check_count('recent', recent)
+        self.check_inputs(inputs)
+        run = Continuation(state)
+        x = self.features(run, inputs)
+        if not hasattr(self.cls_head, 'frame_scores'):
+            raise ValueError(f'{type(self.cls_head).__name__} has no scores of a frame; mmsvf.SpikeClsHead has')
+        scores = run.of(self.cls_head, 'cls_head').frame_scores(x)[0]
+        before = run.past('scores')
+        total = scores.double() + (0 if before is None else before['total'])
+        run.keep('scores', dict(total=total))
+        last = last_of(run, 'recent scores', recent, scores=scores)['scores']
+        after = run.state(inputs, 1)
+        mean = (total / after.frames.unsqueeze(1)).to(scores.dtype)
+        recently = last.sum(1) / after.frames.clamp(max=recent).unsqueeze(1)
+        samples = self.cls_head.predict_by_feat(mean, self.samples(inputs, data_samples))
+        for sample, score in zip(samples, self.cls_head.average_clip(recently)):
+            sample.set_field(score, 'recent_score')
+        return samples, after

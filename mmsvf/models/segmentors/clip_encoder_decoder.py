@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from mmseg.models.segmentors import EncoderDecoder
+from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from mmsvf.arguments import check_filled
+from mmsvf.arguments import check_count, check_filled
 from mmsvf.models.finite import FiniteInputs
+from mmsvf.models.streamed import StreamedModel, last_of
 from mmsvf.registry import MODELS
+from mmsvf.spiking.continuation import Continuation
+from mmsvf.spiking.state import State
 
 
 @MODELS.register_module()
-class ClipEncoderDecoder(FiniteInputs, EncoderDecoder):
+class ClipEncoderDecoder(StreamedModel, FiniteInputs, EncoderDecoder):
     """Segments the last frame of a clip BCTHW (or an image BCHW): backbone -> memory -> neck -> head.
 
     Args:
@@ -27,6 +31,9 @@ class ClipEncoderDecoder(FiniteInputs, EncoderDecoder):
     Raises:
         ValueError: ``train_memory_only`` without a memory to train.
     """
+
+    sample_type = SegDataSample
+    neck_of_images = True
 
     def __init__(self, memory: dict[str, Any] | None = None, train_memory_only: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -78,3 +85,41 @@ class ClipEncoderDecoder(FiniteInputs, EncoderDecoder):
             meta = dict(ori_shape=size, img_shape=size, pad_shape=size, padding_size=[0, 0, 0, 0])
             return self.postprocess_result(self.inference(inputs, [dict(meta) for _ in inputs]))
         return super().predict(inputs, data_samples)
+
+    def step(
+        self, inputs: Tensor, state: State | None = None, data_samples: list | None = None, clip_length: int = 4
+    ) -> tuple[list, State]:
+        """The segmentation of the next frame of each video, and the state that the one after it needs.
+
+        The memory sees the features of the last frames, as it does those of a clip; neck and head see one frame.
+
+        Args:
+            inputs: The frames (B, C, H, W), normalised and padded.
+            state: What the last step returned; None before the first frame.
+            data_samples: Where the segmentations go; None: into new ones.
+            clip_length: How many of the last frames the memory sees, this one included: those of a clip in training.
+
+        Raises:
+            ValueError: a model that cannot go frame by frame, or a state of other frames or another model.
+        """
+        check_count('clip_length', clip_length)
+        self.check_inputs(inputs)
+        run = Continuation(state)
+        x = self.features(run, inputs)
+        x = tuple(y.squeeze(2) for y in x) if self.memory is None else self._remember(run, x, clip_length)
+        x = self.neck(x) if self.with_neck else x
+        size = tuple(inputs.shape[-2:])
+        logits = self.decode_head.predict(x, [dict(img_shape=size, pad_shape=size) for _ in inputs], self.test_cfg)
+        return self.postprocess_result(logits, self.samples(inputs, data_samples)), run.state(inputs, 1)
+
+    def _remember(self, run: Continuation, maps: tuple[Tensor, ...], clip_length: int) -> tuple[Tensor, ...]:
+        """What the memory makes of the last frames; streams that have just begun have fewer."""
+        scales = {str(i): y.squeeze(2) for i, y in enumerate(maps)}
+        clips = [y.transpose(1, 2) for y in last_of(run, 'memory', clip_length, **scales).values()]  # B C T H W
+        lengths = run.state(maps[0], 1).frames.clamp(max=clip_length)
+        found = tuple(y.new_empty(y[:, :, -1].shape) for y in clips)
+        for length in lengths.unique().tolist():
+            streams = (lengths == length).nonzero().flatten()
+            for out, y in zip(found, self.memory(tuple(clip[streams, :, -length:] for clip in clips))):
+                out[streams] = y
+        return found

@@ -109,7 +109,7 @@ def test_softmax_attention_multiplies():
 
 @pytest.mark.parametrize('score', ['hamming', 'dot'])
 @pytest.mark.parametrize('design, reads', [
-    ('joint', 1), ('neuron', 1), ('spatial', 1), ('hierarchical', 2), ('factorized', 2), ('block', 1),
+    ('joint', 1), ('causal', 1), ('neuron', 1), ('spatial', 1), ('hierarchical', 2), ('factorized', 2), ('block', 1),
 ])  # fmt: skip
 def test_attention_designs(score, design, reads):
     """Eq. 24 to 26 (D22): 2 T N D^2 / M a read; projections are 4, 8 or 7 D^2 a token, and more as RepConvs.

@@ -14,26 +14,29 @@ def build(kind='mmsvf.ClipSegDataPreProcessor', **kwargs):
 
 
 def clip(frames, height=6, width=5):
-    """Values that name channel and frame: 100 * channel + frame."""
-    values = 100 * torch.arange(3).view(3, 1, 1, 1) + torch.arange(frames).view(1, -1, 1, 1)
-    return values.expand(3, frames, height, width).to(torch.uint8)
+    """Values that name channel and frame, 100 * channel + frame, as the data sets load them: the last frame first."""
+    values = 100 * torch.arange(3).view(1, 3, 1, 1) + torch.arange(frames).flip(0).view(-1, 1, 1, 1)
+    return values.expand(frames, 3, height, width).flatten(0, 1).to(torch.uint8)
 
 
 @pytest.mark.parametrize('frames', [3, 4])
 def test_colours_turn_and_frames_do_not(frames):
-    """mmsegmentation's own preprocessor takes three frames for three channels and turns their order round."""
     x = build()(dict(inputs=[clip(frames)]))['inputs']
+    as_clip = clip(frames).unflatten(0, (frames, 3)).flip(0).transpose(0, 1)
+    assert build()(dict(inputs=[as_clip]))['inputs'].equal(x)
     assert x.shape == (1, 3, frames, 6, 5)
     for t in range(frames):
         for c, (mean, std) in enumerate(zip(NORM['mean'], NORM['std'])):
             assert x[0, c, t].unique().item() == pytest.approx((100 * (2 - c) + t - mean) / std)
 
 
-def test_the_stock_preprocessor_would_turn_three_frames_round():
+def test_the_stock_preprocessor_cannot():
+    """It leaves the colours of more than three channels, and has a mean for three alone."""
     init_default_scope('mmseg')
     stock = MODELS.build(dict(type='SegDataPreProcessor', bgr_to_rgb=True))
-    frames_first = clip(3).transpose(0, 1)  # the layout its users try
-    assert stock(dict(inputs=[frames_first]))['inputs'][0][:, 0, 0, 0].tolist() == [2, 1, 0]
+    assert stock(dict(inputs=[clip(4)]))['inputs'].equal(clip(4)[None].float())
+    with pytest.raises(RuntimeError, match='must match the size'):
+        build('SegDataPreProcessor')(dict(inputs=[clip(4)]))
 
 
 @pytest.mark.parametrize('training', [True, False])
@@ -59,5 +62,7 @@ def test_an_image_is_as_in_mmsegmentation():
 def test_bad_input():
     with pytest.raises(ValueError, match=r'clips of \[4, 1\] frames in one batch'):
         build()(dict(inputs=[clip(4), clip(1)]))
-    with pytest.raises(ValueError, match=r'clips \(C, T, H, W\) expected'):
-        build()(dict(inputs=[torch.zeros(6, 5)]))
+    with pytest.raises(
+        ValueError, match=r'clips of T frames as \(3 T, H, W\) or \(3, T, H, W\), expected; got \[\(4, 6, 5\)\]'
+    ):
+        build()(dict(inputs=[torch.zeros(4, 6, 5)]))

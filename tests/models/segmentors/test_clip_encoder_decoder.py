@@ -111,7 +111,7 @@ def test_stage_two_trains_only_the_memory(norm):
 
 def test_train_memory_only_needs_a_memory():
     with pytest.raises(ValueError, match=r'train_memory_only=True needs memory'):
-        MODELS.build(config('svf_cityscapes', train_memory_only=True))
+        MODELS.build(config('svf_cityscapes', type='mmsvf.ClipEncoderDecoder', train_memory_only=True))
 
 
 @pytest.mark.parametrize('size', [(60, 107), (64, 128), (480, 853), (512, 1024)])

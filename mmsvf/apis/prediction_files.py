@@ -1,0 +1,278 @@
+"""Predictions of many sources as files: a video, a line a record, arrays, and a picture, each whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mmsvf.body import JOINTS, errors
+from mmsvf.visualization import drawing
+from mmsvf.visualization.video import VideoWriter
+
+from .predictor import Predictor
+from .records import ActionRecord, PoseRecord, Record, SegmentationRecord
+from .sources import Frame, Source
+
+PICTURES = 12  # of the summary
+ERRORS = {'MPJPE': errors.mpjpe, 'PEL-MPJPE': errors.pel_mpjpe, 'PA-MPJPE': errors.pa_mpjpe}  # in mm
+LONGEST = 1280  # pixels of a video's longer side
+DONE, RUN = 'sources.jsonl', 'run.json'
+
+
+class Spread:
+    """About ``2 * count`` items at most, evenly spread over a stream of unknown length."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.every, self.seen, self.items = count, 1, 0, list[Any]()
+
+    def add(self, make: Callable[[], Any]) -> None:
+        """Take the next item, if it is one of those kept; only then it is made."""
+        if self.seen % self.every == 0:
+            self.items.append(make())
+            if len(self.items) > 2 * self.count:
+                self.items, self.every = self.items[::2], 2 * self.every
+        self.seen += 1
+
+    def chosen(self) -> list[Any]:
+        """``count`` of the items, or all of fewer."""
+        places = np.linspace(0, len(self.items) - 1, min(self.count, len(self.items))).round().astype(int)
+        return [self.items[i] for i in places]
+
+
+class Averages:
+    """What a whole source has in common: mean scores, mean shares of the classes, steps."""
+
+    def __init__(self) -> None:
+        self.count, self.sums = 0, dict[str, float]()
+
+    def add(self, record: Record) -> None:
+        """Take a record."""
+        self.count += 1
+        values: Mapping[str, float] = {}
+        if isinstance(record, ActionRecord):
+            values = dict(zip(record.classes, record.scores.tolist()))
+        elif isinstance(record, SegmentationRecord):
+            values = {record.classes[k]: v for k, v in record.shares().items() if k < len(record.classes)}
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def best(self, most: int = 5) -> list[list[Any]]:
+        """Names and means of the largest."""
+        means = sorted(((name, total / self.count) for name, total in self.sums.items()), key=lambda pair: -pair[1])
+        return [[name, round(mean, 5)] for name, mean in means[:most]]
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary path; what is written there gets its name at the end, and is taken away if there was an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.{os.getpid()}.part{path.suffix}')
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def limited(picture: np.ndarray) -> np.ndarray:
+    """The picture, its longer side at most ``LONGEST``."""
+    scale = LONGEST / max(picture.shape[:2])
+    return picture if scale >= 1 else cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def write_predictions(
+    predictor: Predictor,
+    source: Source,
+    target: Path,
+    show: Callable[[np.ndarray], None] | None = None,
+    advance: Callable[[], None] = lambda: None,
+    video: bool = True,
+    masks: bool = False,
+) -> dict[str, Any]:
+    """Predict a source and write ``target`` with .mp4, .jsonl, .png, and .npz of a pose.
+
+    Args:
+        predictor: The predictor.
+        source: An open source.
+        target: Path without suffix.
+        show: Called with each drawn picture.
+        advance: Called after each record.
+        video: Whether to write the .mp4.
+        masks: Whether to write the label maps of a segmentation, ``target/000000.png``.
+
+    Returns:
+        What there is to say of the source as a whole.
+    """
+    spread, averages, pose = Spread(PICTURES), Averages(), list[PoseRecord]()
+    begin, record = time.monotonic(), None
+    # named by adding: 'v1.2' is no name with a suffix
+    named = {suffix: target.with_name(f'{target.name}.{suffix}') for suffix in ('jsonl', 'mp4', 'npz', 'png')}
+    with ExitStack() as stack:
+        lines: IO[str] = stack.enter_context(stack.enter_context(whole(named['jsonl'])).open('w', encoding='utf-8'))
+        writer: VideoWriter | None = None
+        for record in predictor.predict(source):
+            json.dump(record.to_dict(), lines, ensure_ascii=False)
+            lines.write('\n')
+            averages.add(record)
+            if isinstance(record, PoseRecord):
+                pose.append(_slim(record))
+            if masks and isinstance(record, SegmentationRecord):
+                with whole(target / f'{record.frame.index:06d}.png') as part:
+                    cv2.imwrite(str(part), record.mask)
+            if video or show is not None:
+                picture = limited(record.draw())
+                spread.add(lambda drawn=picture: drawn)
+                if show is not None:
+                    show(picture)
+                if video:
+                    if writer is None:
+                        writer = VideoWriter(named['mp4'], picture.shape, predictor.output_fps(source))
+                        stack.enter_context(writer)
+                    writer.write(picture)
+            else:
+                spread.add(lambda seen=record: limited(seen.draw()))
+            advance()
+        lines.flush()
+        if record is None:
+            raise ValueError(f'{source.name} has no frame')
+        arrays = track_arrays(pose) if pose else {}
+        if pose:
+            with whole(named['npz']) as part:
+                np.savez(part, **arrays)
+        with whole(named['png']) as part:
+            cv2.imwrite(str(part), drawing.sheet(spread.chosen()))
+    last = record.last if isinstance(record, PoseRecord) else record.frame.index
+    said: dict[str, Any] = dict(source=source.name, records=averages.count, last_frame=last)
+    if averages.sums:
+        said['mean'] = averages.best()
+    if 'truth' in arrays:
+        joints, truth = (torch.from_numpy(arrays[name]).double() for name in ('joints_3d', 'truth'))
+        said['errors'] = {name: round(1000 * float(error(joints, truth).mean()), 2) for name, error in ERRORS.items()}
+    if source.problem:
+        said['problem'] = source.problem
+    return dict(**said, seconds=round(time.monotonic() - begin, 2))
+
+
+def _slim(record: PoseRecord) -> PoseRecord:
+    """The record without its image."""
+    return replace(record, frame=Frame(np.empty(0), record.frame.index, record.frame.time))
+
+
+def track_arrays(records: list[PoseRecord]) -> dict[str, np.ndarray]:
+    """Records of a pose as arrays (T, ...), with ``times``, ``frames``, ``squares``, ``joint_names``, and ``truth``."""
+    names = ('joints_3d', 'translation', 'joints_2d', 'pose', 'shape')
+    arrays = {name: np.stack([getattr(record, name) for record in records]) for name in names}
+    arrays['joints_2d_frame'] = np.stack([record.pixels for record in records])
+    arrays['times'] = np.array([record.frame.time for record in records])
+    arrays['frames'] = np.array([record.frame.index for record in records])
+    arrays['squares'] = np.array([record.square for record in records])
+    truth = [record.truth for record in records if record.truth is not None]
+    if len(truth) == len(records):
+        arrays['truth'] = np.stack(truth)
+    return {**arrays, 'joint_names': np.array(JOINTS)}
+
+
+class Folder:
+    """The folder of a run, which goes on where it was stopped: sources that are done are listed in ``sources.jsonl``.
+
+    Args:
+        path: The folder; made if it is not there.
+        run: What the predictions depend on: config, checkpoint, options.
+        again: Whether to predict all sources anew.
+
+    Raises:
+        ValueError: it has predictions of another run.
+    """
+
+    def __init__(self, path: Path, run: dict[str, Any], again: bool = False) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        listed, written = path / DONE, path / RUN
+        if again:
+            listed.unlink(missing_ok=True)
+        elif listed.exists() and written.exists():
+            former = json.loads(written.read_text(encoding='utf-8'))
+            other = [key for key in {**former, **run} if former.get(key) != run.get(key)]
+            if other:
+                raise ValueError(
+                    f'{path} has predictions of another run ({other[0]}: {former.get(other[0])!r}, now '
+                    f'{run.get(other[0])!r}); give another --out, or --overwrite'
+                )
+        with whole(written) as part:
+            part.write_text(json.dumps(run, indent=1), encoding='utf-8')
+        self.done: dict[str, dict[str, Any]] = {}
+        for line in listed.read_text(encoding='utf-8').splitlines() if listed.exists() else ():
+            try:
+                said = json.loads(line)
+            except ValueError:  # the machine went down while it was written
+                continue
+            self.done[said['name']] = said
+
+    def finish(self, name: str, said: dict[str, Any]) -> None:
+        """List a source as done."""
+        self.done[name] = dict(name=name, **said)
+        with whole(self.path / DONE) as part:
+            part.write_text(''.join(json.dumps(s, ensure_ascii=False) + '\n' for s in self.done.values()), 'utf-8')
+
+
+def predict_sources(
+    predictor: Predictor, sources: Mapping[str, Any], folder: Folder, fps: float = 25.0, **options: Any
+) -> list[str]:
+    """Predict sources one after the other; those that are done are passed over, unreadable ones are skipped.
+
+    Args:
+        predictor: The predictor.
+        sources: What :meth:`Predictor.open` takes, by names for the results.
+        folder: Where they go.
+        fps: Of pictures.
+        **options: Of :func:`write_predictions`.
+
+    Returns:
+        What could not be read, and why, a line each.
+    """
+    unreadable: list[str] = []
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # a bar is for a terminal; what is done is printed, wherever that goes
+    shown: Any = dict(transient=True, redirect_stdout=sys.stdout.isatty(), disable=not sys.stderr.isatty())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(file=sys.stderr), **shown) as progress:
+        for place, (name, given) in enumerate(sources.items(), 1):
+            if name in folder.done:
+                print(f'{name}: done before')
+                continue
+            task = progress.add_task(f'{place}/{len(sources)} {name}')
+            try:
+                source = predictor.open(given, fps)
+                progress.update(task, total=predictor.expected(source))
+                said = write_predictions(
+                    predictor, source, folder.path / name, advance=lambda t=task: progress.advance(t), **options
+                )
+            except (ValueError, OSError) as error:
+                unreadable.append(f'{name}: {" ".join(str(error).split())}')
+                print(f'{name}: skipped')
+                continue
+            finally:
+                progress.remove_task(task)
+            folder.finish(name, said)
+            print(describe(name, said))
+    return unreadable
+
+
+def describe(name: str, said: Mapping[str, Any]) -> str:
+    """A source's line for the console."""
+    best = ', '.join(f'{label} {100 * value:.1f} %' for label, value in said.get('mean', ())[:3])
+    wrong = ', '.join(f'{label} {value:.1f} mm' for label, value in said.get('errors', {}).items())
+    words = [f'{name}: {said["records"]} records in {said["seconds"]:.1f} s', best, wrong, said.get('problem', '')]
+    return '; '.join(word for word in words if word)

@@ -1,0 +1,289 @@
+"""Where frames come from: files, folders, arrays, iterators and cameras, frame by frame in constant memory."""
+
+from __future__ import annotations
+
+import glob
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import chain, count
+from pathlib import Path
+from typing import Any, Union
+
+import cv2
+import numpy as np
+
+from mmsvf.datasets.reading import PICTURES, PIXELS, UnreadableError, natural, read_image, read_list, reading
+
+VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts', '.3gp', '.gif')
+EVENTS = '.npz'
+QUALITY = 95  # of a JPEG that a frame is kept as
+
+SourceLike = Union[str, os.PathLike, int, np.ndarray, Iterable[np.ndarray], 'Source']
+
+
+class Frame:
+    """A frame of a source.
+
+    Attributes:
+        index: Its number from 0.
+        time: Seconds since the first frame.
+        path: Its file, or a name for it that no file has (``frame://...``).
+    """
+
+    def __init__(self, image: np.ndarray, index: int, time: float, path: str | None = None) -> None:
+        self._image, self._packed = image, b''
+        self.index, self.time, self.path = index, time, path or f'frame://{index}'
+
+    @property
+    def image(self) -> np.ndarray:
+        """BGR uint8 (H, W, 3)."""
+        if self._packed:
+            return cv2.imdecode(np.frombuffer(self._packed, np.uint8), cv2.IMREAD_COLOR)
+        return self._image
+
+    def pack(self) -> Frame:
+        """Keep the image as a JPEG, of a tenth of the memory: to draw on, not to predict from."""
+        self._packed = cv2.imencode('.jpg', self._image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+        self._image = np.empty(0)
+        return self
+
+
+class Source:
+    """Frames one after the other.
+
+    Attributes:
+        name: For messages and files.
+        fps: Frames a second, as far as it is known.
+        length: Number of frames, as a header says, for a progress bar; None where nothing says.
+        repeatable: Whether the frames can be read again from the first.
+        problem: What a reader was stopped by before the end that the header says; '' if nothing did.
+    """
+
+    name: str
+    fps: float = 25.0
+    length: int | None = None
+    repeatable = True
+    problem = ''
+
+    def __iter__(self) -> Iterator[Frame]:
+        raise NotImplementedError
+
+
+class VideoFile(Source):
+    """A video that OpenCV reads: upright, whatever its rotation flag, with the time stamps of a variable rate.
+
+    OpenCV gives the same pixels as decord, which the configs decode with.
+
+    Raises:
+        UnreadableError: no such file, or no frame in it can be decoded.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path, self.name = Path(path), str(path)
+        capture = self._open()
+        fps, length = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        capture.release()
+        self.fps = fps if 0 < fps < 1e4 else Source.fps
+        self.length = length if length > 0 else None
+
+    def _open(self) -> cv2.VideoCapture:
+        with reading(self.path, 'give a video'):
+            capture = cv2.VideoCapture(str(self.path))
+            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # off in some builds
+            size = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+            if size > PIXELS:
+                raise ValueError(f'its header says frames of {size:.0f} pixels; up to {PIXELS} are read')
+        return capture
+
+    def __iter__(self) -> Iterator[Frame]:
+        capture = self._open()
+        start, last, index = None, -1.0, 0
+        try:
+            while True:
+                good, image = capture.read()
+                if not good:
+                    break
+                stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                start = stamp if start is None else start
+                # a file without time stamps has frames of equal length
+                last = stamp - start if stamp - start > last else last + 1 / self.fps
+                yield Frame(image, index, last, f'frame://{self.name}/{index}')
+                index += 1
+        finally:
+            capture.release()
+        if not index:
+            with reading(self.path, 'give a video, a folder of pictures or a .npz of events'):
+                raise ValueError('cannot be read as a video: no frame of it can be decoded')
+        if self.length is not None and index < self.length:
+            self.problem = f'{self.name} ends after {index} of {self.length} frames: it is cut off or damaged there'
+
+
+class Pictures(Source):
+    """Pictures as the frames of a video, in the order given.
+
+    Raises:
+        UnreadableError: a picture is damaged.
+    """
+
+    def __init__(self, paths: Sequence[Path], fps: float, name: str) -> None:
+        self.paths, self.fps, self.name, self.length = list(paths), fps, name, len(paths)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, path in enumerate(self.paths):
+            yield Frame(read_image(path, cv2.IMREAD_COLOR), index, index / self.fps, str(path))
+
+
+class Images(Source):
+    """Frames in memory, or as they come: an array (T, H, W, 3), a list, or an iterator of BGR uint8 (H, W, 3).
+
+    Raises:
+        ValueError: a frame is of another kind.
+    """
+
+    def __init__(self, images: Iterable[np.ndarray], fps: float, name: str = 'frames') -> None:
+        self.images, self.fps, self.name = images, fps, name
+        self.length = len(images) if isinstance(images, Sized) else None
+        self.repeatable = not isinstance(images, Iterator)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, image in enumerate(self.images):
+            image = np.asarray(image)
+            if image.ndim == 2:
+                image = np.repeat(image[..., None], 3, -1)
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+                raise ValueError(
+                    f'frame {index} is {image.dtype} {image.shape}; BGR frames (height, width, 3) of uint8 expected'
+                )
+            yield Frame(image, index, index / self.fps, f'frame://{self.name}/{index}')
+
+
+class Camera(Source):
+    """A camera by its number, until :meth:`stop`.
+
+    Raises:
+        OSError: there is no such camera.
+    """
+
+    repeatable = False
+
+    def __init__(self, number: int) -> None:
+        self.number, self.name, self._stopped = number, f'camera{number}', False
+        capture = self._open()
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        capture.release()
+        self.fps = fps if 0 < fps < 1e4 else Source.fps
+
+    def _open(self) -> cv2.VideoCapture:
+        capture = cv2.VideoCapture(self.number)
+        if not capture.isOpened():
+            raise OSError(f'camera {self.number} cannot be opened; see which there are, as with: ls /dev/video*')
+        return capture
+
+    def stop(self) -> None:
+        """End after the frame that is next."""
+        self._stopped = True
+
+    def __iter__(self) -> Iterator[Frame]:
+        capture, start, index = self._open(), time.monotonic(), 0
+        try:
+            while not self._stopped:
+                good, image = capture.read()
+                if not good:
+                    break
+                yield Frame(image, index, time.monotonic() - start, f'frame://{self.name}/{index}')
+                index += 1
+        finally:
+            capture.release()
+
+
+def open_source(source: SourceLike, fps: float = 25.0) -> Source:
+    """The frames of one source.
+
+    Args:
+        source: A video file, a folder of pictures, frames in memory or from an iterator, or the number of a camera.
+        fps: Frames a second of pictures and of frames in memory.
+
+    Raises:
+        FileNotFoundError, UnreadableError: no such file, or one that cannot be read.
+        ValueError: a folder without pictures.
+        OSError: no such camera.
+    """
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, int):
+        return Camera(source)
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if not path.is_dir():
+            return VideoFile(path)
+        pictures = pictures_of(path)
+        if not pictures:
+            raise ValueError(f'{path} has no pictures ({", ".join(PICTURES)})')
+        return Pictures(pictures, fps, str(path))
+    return Images(source, fps)
+
+
+def pictures_of(folder: Path) -> list[Path]:
+    """Pictures of a folder in the order of the numbers in their names."""
+    found = (p for p in folder.iterdir() if p.suffix.lower() in PICTURES and p.name[0] != '.')
+    return sorted(found, key=lambda path: (natural(path.name), path.name))
+
+
+def find_sources(patterns: Sequence[str], known: Any = lambda name: False) -> dict[str, str]:
+    """Single sources in what a user names, by names for their results, which have no suffix and are there once.
+
+    Args:
+        patterns: Files; folders of pictures, of videos, or of such folders; patterns such as ``clips/*.mp4``; lists
+            (``.txt``) of these, one a line, relative to the list or to where one is, with or without a label behind.
+        known: Whether something that is no file is a source, such as an action of a data set.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ValueError: an empty list.
+        UnreadableError: a list is no text.
+    """
+    found: dict[str, str] = {}
+    for pattern in patterns:
+        for path, name in _expand(pattern, known):
+            short = os.path.splitext(name)[0]
+            # a.mp4 and a.avi, or the same name in two folders
+            other = name if '/' in name else f'{Path(path).parent.name}/{short}'
+            names = chain((short, other), (f'{other}_{i}' for i in count(2)))
+            found[next(unique for unique in names if unique not in found)] = path
+    return found
+
+
+def _expand(pattern: str, known: Any) -> Iterator[tuple[str, str]]:
+    """Paths of single sources with their names, relative to the folder that was given."""
+    path = Path(pattern)
+    if path.is_dir():
+        folders = [path, *(p for p in path.rglob('*') if p.is_dir())]
+        files = [p for p in path.rglob('*') if p.suffix.lower() in (*VIDEOS, EVENTS) and p.is_file()]
+        clips = sorted((*files, *filter(pictures_of, folders)), key=lambda p: natural(str(p)))
+        if not clips:
+            raise FileNotFoundError(f'{pattern} has neither videos nor pictures nor events under it')
+        for clip in clips:
+            yield str(clip), path.name if clip == path else clip.relative_to(path).as_posix()
+    elif path.suffix == '.txt' and path.is_file():
+        entries = read_list(pattern)
+        if not entries:
+            raise ValueError(f'{pattern} lists nothing; a source a line')
+        for _, line in entries:
+            places = (Path(folder, entry) for entry in (line, *line.rsplit(' ', 1)[:1]) for folder in (path.parent, ''))
+            yield from _expand(str(next((p for p in places if p.exists()), path.parent / line)), lambda _: True)
+    elif path.exists() or known(pattern):
+        yield pattern, path.name
+    elif glob.has_magic(pattern):
+        matches = sorted(glob.glob(pattern, recursive=True), key=natural)
+        if not matches:
+            raise FileNotFoundError(f'no file is called {pattern}')
+        for match in matches:
+            yield from _expand(match, known)
+    else:
+        raise FileNotFoundError(
+            f'{pattern} does not exist; give a video, a folder, a pattern, a list or a .npz of events'
+        )
+
+
+__all__ = ['Camera', 'Frame', 'Images', 'Pictures', 'Source', 'UnreadableError', 'VideoFile', 'find_sources']

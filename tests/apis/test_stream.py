@@ -1,0 +1,121 @@
+"""mmsvf.Stream: what whole models predict frame by frame."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmseg.structures import SegDataSample
+
+import mmsvf
+from mmsvf.apis.stream import why_not
+
+from ..conftest import ROOT
+
+SIZES = {'demo/svf_moving_digits': 48, 'demo/svf_moving_body': 64, 'demo/svf_moving_scenes_vss': 64}
+CAUSAL = dict(space_time='causal', reference_size=(8, 3, 3))
+
+
+def build(name, **attention):
+    """The model of a config with random weights that spikes, in fp64, where no spike depends on the batch."""
+    cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
+    init_default_scope(cfg.default_scope)
+    cfg.model.backbone.attention = {**(cfg.model.backbone.get('attention') or {}), **attention}
+    model = MODELS.build(cfg.model)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.bias, 0.0, 2.0)
+            torch.nn.init.uniform_(module.weight, 1.0, 3.0)
+    return model.eval().double()
+
+
+def videos(name, frames=6):
+    """Two videos of pictures (T, C, H, W) as the data preprocessors take them."""
+    return torch.randint(0, 256, (2, frames, 3, SIZES[name], SIZES[name]), dtype=torch.uint8)
+
+
+def clips(model, videos, data_samples=None):
+    """What the model is given of whole videos, (B, C, T, H, W)."""
+    inputs = [video.transpose(0, 1) for video in videos]
+    if model.views:
+        inputs = [clip[None] for clip in inputs]
+    elif model.neck_of_images:  # as LoadEarlierFrames loads clips
+        inputs = [video.flip(0).flatten(0, 1) for video in videos]
+    found = model.data_preprocessor(dict(inputs=inputs, data_samples=data_samples), False)['inputs'].double()
+    return found.reshape(2, *found.shape[-4:])
+
+
+@torch.no_grad()
+def test_recognizer():
+    """The score so far is that of the video up to here; the recent one, of the last frames alone."""
+    name = 'demo/svf_moving_digits'
+    stream, pictures = mmsvf.Stream(build(name, **CAUSAL), recent=2), videos(name)
+    model = stream.model
+    scores = model.cls_head.frame_scores(model.backbone(clips(model, pictures)))
+    for t, samples in enumerate(stream(pictures.unbind(1))):
+        for i, sample in enumerate(samples):
+            torch.testing.assert_close(sample.pred_score, scores[: t + 1, i].mean(0).softmax(0))
+            torch.testing.assert_close(sample.recent_score, scores[max(0, t - 1) : t + 1, i].mean(0).softmax(0))
+            assert sample.pred_label.item() == sample.pred_score.argmax()
+    assert scores.std(0).mean() > 0.01
+    whole = model.predict(clips(model, pictures).unsqueeze(1), [type(sample)() for _ in samples])
+    torch.testing.assert_close(samples[1].pred_score, whole[1].pred_score)
+    *_, last = stream(pictures[1])  # alone
+    torch.testing.assert_close(last.pred_score, whole[1].pred_score)
+
+
+@torch.no_grad()
+def test_pose():
+    name = 'demo/svf_moving_body'
+    stream, pictures = mmsvf.Stream(build(name, **CAUSAL)), videos(name)
+    model = stream.model
+    whole = model.head(model.backbone(clips(model, pictures)))
+    for t, samples in enumerate(stream(pictures.unbind(1))):
+        for i, sample in enumerate(samples):
+            torch.testing.assert_close(sample.pred_instances.joints_3d, whole['joints_3d'][i, t : t + 1])
+    assert whole['joints_3d'].std(1).mean() > 1e-4
+
+
+@torch.no_grad()
+def test_segmentor_remembers_the_last_frames():
+    """Streams of different ages in one batch; features of the whole video, then the memory of the last three frames."""
+    name = 'demo/svf_moving_scenes_vss'
+    model = build(name, **CAUSAL)
+    for read in model.memory.reads:
+        torch.nn.init.uniform_(read.proj.norm3.weight, 1.0, 2.0)
+    stream, pictures = mmsvf.Stream(model, clip_length=3), videos(name)
+    model, size = stream.model, (SIZES[name],) * 2
+    data = [SegDataSample(metainfo=dict(img_shape=size, ori_shape=size)) for _ in pictures]
+    maps = model.backbone(clips(model, pictures, data_samples=data))
+
+    def expected(video, t):
+        x = model.neck(model.memory(tuple(x[video : video + 1, :, max(0, t - 2) : t + 1] for x in maps)))
+        return model.decode_head.predict(x, [dict(img_shape=size)], None)[0]
+
+    _, state = stream.step([pictures[0, 0]])
+    samples, state = stream.step([pictures[0, 1]], state)
+    torch.testing.assert_close(samples[0].seg_logits.data, expected(0, 1))
+    state = state.merge([state, state.starting()])
+    for t in range(4):
+        samples, state = stream.step([pictures[0, t + 2], pictures[1, t]], state)
+        torch.testing.assert_close(samples[0].seg_logits.data, expected(0, t + 2))
+        torch.testing.assert_close(samples[1].seg_logits.data, expected(1, t))
+        assert samples[0].pred_sem_seg.data.shape == (1, *size)
+    assert expected(0, 5).std() > 0.1 and not torch.equal(expected(0, 5), expected(0, 4))
+    with pytest.raises(ValueError, match=r'the last 3 frames of .memory., and 4 are asked for'):
+        mmsvf.Stream(model).step([pictures[0, 0]] * 2, state)
+
+
+def test_what_cannot_stream():
+    model = build('demo/svf_moving_digits')
+    assert "space_time='causal'" in why_not(model) and why_not(build('demo/svf_moving_digits', **CAUSAL)) is None
+    with pytest.raises(ValueError, match=r"space_time='causal'\), which has the parameters of 'joint'"):
+        mmsvf.Stream(model)
+    with pytest.raises(ValueError, match='Linear cannot go frame by frame; ClipRecognizer'):
+        mmsvf.Stream(torch.nn.Linear(1, 1))
+    causal = build('demo/svf_moving_digits', **CAUSAL)
+    with pytest.raises(ValueError, match=r"has no option 'clip_length'.*recent"):
+        mmsvf.Stream(causal, clip_length=3)
+    with pytest.raises(ValueError, match=r'all of one size; got \[\(3, 48, 48\), \(3, 24, 24\)\]'):
+        mmsvf.Stream(causal).step([torch.zeros(3, 48, 48), torch.zeros(3, 24, 24)])
+    causal.neck = torch.nn.Identity()
+    assert why_not(causal) == 'the neck Identity joins frames of a clip: a stream has none'

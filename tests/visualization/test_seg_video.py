@@ -1,0 +1,76 @@
+"""Pictures of segmented videos: their names, where class names stand, and clips."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import PixelData
+
+from mmsvf.visualization.seg_video import SegVideoVisualizer
+
+(SegLocalVisualizer,) = SegVideoVisualizer.__bases__  # of mmsegmentation, which mmsvf lets import
+META = dict(classes=('a', 'b', 'c'), palette=[[255, 0, 0], [0, 255, 0], [0, 0, 255]])
+
+
+def sample(video, frame, size=(32, 48)):
+    """A prediction; the file has the same name in each video, as in VSPW."""
+    from mmseg.structures import SegDataSample
+
+    meta = dict(img_path=f'data/{video}/origin/{frame:08d}.jpg', video_id=video, frame_id=frame)
+    labels = torch.from_numpy(np.kron([[0, 1, 2]], np.ones((size[0], size[1] // 3))).astype(np.int64))
+    return SegDataSample(metainfo=meta, pred_sem_seg=PixelData(data=labels[None]))
+
+
+def draw(kind, folder, **options):
+    visualizer = kind(save_dir=str(folder), vis_backends=[dict(type='LocalVisBackend')], **options)
+    visualizer.dataset_meta = META
+    for video in ('v1', 'v2'):
+        for frame in range(3):
+            image = np.full((32, 48, 3), 100, np.uint8)
+            visualizer.add_datasample(f'test_{frame:08d}.jpg', image, sample(video, frame), step=0)
+    visualizer.close()
+    return {path.name for path in (folder / 'vis_data' / 'vis_image').iterdir()}
+
+
+def test_videos_do_not_overwrite_each_other(tmp_path):
+    assert len(draw(SegLocalVisualizer, tmp_path / 'stock')) == 3, 'of six'
+    names = draw(SegVideoVisualizer, tmp_path / 'ours', name='frames')
+    assert names == {f'test_v{video}_{frame}.png' for video in (1, 2) for frame in range(3)}
+    for video in (1, 2):
+        mp4 = cv2.VideoCapture(str(tmp_path / f'ours/vis_data/test_v{video}.mp4'))
+        assert int(mp4.get(cv2.CAP_PROP_FRAME_COUNT)) == 3
+
+
+def test_each_validation_has_its_pictures(tmp_path):
+    visualizer = SegVideoVisualizer(name='val', save_dir=str(tmp_path), vis_backends=[dict(type='LocalVisBackend')])
+    visualizer.dataset_meta = META
+    for iteration in (10, 20):
+        visualizer.add_datasample('val_0.jpg', np.zeros((32, 48, 3), np.uint8), sample('v1', 4), step=iteration)
+    visualizer.close()
+    names = {path.name for path in (tmp_path / 'vis_data' / 'vis_image').iterdir()}
+    assert names == {'val_v1_iter10_4.png', 'val_v1_iter20_4.png'}
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_names_of_classes_stand_where_mmsegmentation_puts_them(seed):
+    mask = (np.random.default_rng(seed).random((30, 40)) < 0.3).astype(np.uint8)
+    ours, stock = (kind._get_center_loc(None, mask) for kind in (SegVideoVisualizer, SegLocalVisualizer))
+    assert ours.tolist() == stock.tolist()
+
+
+def test_a_clip_is_drawn_on_its_last_frame_as_the_network_saw_it(tmp_path):
+    spoil = dict(type='mmsvf.DegradeLastFrame', kind='occlusion', strength=1.0)
+    options = dict(vis_backends=[], alpha=0.0)
+    clip = np.stack([np.full((32, 48, 3), 10 * t, np.uint8) for t in range(4)])
+    for name, transforms, grey in (('plain', [], 30), ('spoilt', [spoil], 128)):
+        visualizer = SegVideoVisualizer(name=name, transforms=transforms, **options)
+        visualizer.dataset_meta = META
+        visualizer.add_datasample('a', clip, sample('v1', 0), with_labels=False)
+        assert np.unique(visualizer.get_image()).tolist() == [grey]
+    # as browse_dataset.py makes its pictures, which mmsegmentation's visualizer cannot draw on
+    transposed = torch.zeros(3, 32, 48, dtype=torch.uint8).permute(1, 2, 0).numpy()[..., [2, 1, 0]]
+    visualizer.add_datasample('a', transposed, sample('v1', 0))
+    stock = SegLocalVisualizer(name='stock', vis_backends=[])
+    stock.dataset_meta = META
+    with pytest.raises(cv2.error, match='incompatible'):
+        stock.add_datasample('a', transposed, sample('v1', 0))
