@@ -82,7 +82,7 @@ class VideoPoseEstimator(StreamedModel, FiniteInputs, BasePoseEstimator):
         samples = self.samples(inputs, data_samples)
         poses = run.of(self.head, 'head').predict(self.features(run, inputs), samples)
         for sample, instances in zip(samples, poses):
-            sample.pred_instances = instances
+            sample.pred_instances = in_the_picture(instances, sample)
         return samples, run.state(inputs, 1)
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> Any:
