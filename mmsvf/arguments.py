@@ -23,7 +23,10 @@ def renamed(**names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             for old in names.keys() & kwargs.keys():
-                message = f'{old}={kwargs[old]!r} is {names[old]}={kwargs[old]!r} now; the next release takes no {old}='
+                new, value = names[old], kwargs[old]
+                message = f'{old}={value!r} is {new}={value!r} now; the next release takes no {old}='
+                if kwargs.get(new, value) != value:
+                    message += f'; it replaces {new}={kwargs[new]!r}'
                 warnings.warn(message, FutureWarning, stacklevel=2)
                 kwargs[names[old]] = kwargs.pop(old)
             return function(*args, **kwargs)

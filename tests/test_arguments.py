@@ -20,6 +20,8 @@ def test_a_former_name_is_taken_with_a_warning():
         assert area(size=3) == area(3) == 6
     with pytest.warns(FutureWarning):
         assert area(size=3, width=5) == 6, 'a config that sets the former name inherits the new one'
+    with pytest.warns(FutureWarning, match='takes no size=; it replaces width=5'):
+        area(size=3, width=5)
     check_arguments(area, ['size', 'height'], 'area')
     with pytest.raises(
         ValueError, match=r"area has no option 'widht'; did you mean 'width'\? choose from \['height', "

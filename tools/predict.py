@@ -99,12 +99,13 @@ def main() -> None:
     options = task_options(args, scope) if scope in OPTIONS else {}
     window = Window() if args.show else None
     predictor = Predictor.from_config(cfg, args.checkpoint, args.device, args.fuse, args.classes, **options)
+    missing: list[str] = []
     if args.camera is not None:
         camera = Camera(args.camera)
         signal.signal(signal.SIGINT, lambda *_: camera.stop())  # the files are ended, not broken off
         sources: dict[str, Any] = {camera.name: camera}
     else:
-        sources = dict(find_sources(args.source, predictor.takes))
+        sources = dict(find_sources(args.source, predictor.takes, missing))
     out = args.out or Path(cfg.work_dir) / 'predictions'
     apart = (
         'source',
@@ -123,10 +124,11 @@ def main() -> None:
     unreadable = predict_sources(
         predictor, sources, folder, args.fps, show=window, video=not args.no_video, masks=args.masks
     )
-    print(f'{len(sources) - len(unreadable)} of {len(sources)} sources are in {out}')
+    done, unreadable = len(sources) - len(unreadable), missing + unreadable
+    print(f'{done} of {done + len(unreadable)} sources are in {out}')
     if unreadable:
         print(f'{len(unreadable)} could not be read and were skipped:', *unreadable, sep='\n  ')
-    if len(unreadable) == len(sources):
+    if not done:
         sys.exit(1)
 
 

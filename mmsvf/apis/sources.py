@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import chain, count
@@ -230,13 +231,17 @@ def pictures_of(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (natural(path.name), path.name))
 
 
-def find_sources(patterns: Sequence[str], known: Any = lambda name: False) -> dict[str, str]:
-    """Single sources in what a user names, by names for their results, which have no suffix and are there once.
+def find_sources(
+    patterns: Sequence[str], known: Any = lambda name: False, unreadable: list[str] | None = None
+) -> dict[str, str]:
+    """Single sources in what a user names, by unique names for their results, without suffix.
 
     Args:
         patterns: Files; folders of pictures, of videos, or of such folders; patterns such as ``clips/*.mp4``; lists
-            (``.txt``) of these, one a line, relative to the list or to where one is, with or without a label behind.
+            (``.txt``) of these, one a line, relative to the list, to the folder of its name or to where one is, with or
+            without a label behind.
         known: Whether something that is no file is a source, such as an action of a data set.
+        unreadable: Gets a line for each pattern that is nothing, in place of an error.
 
     Raises:
         FileNotFoundError: nothing is there.
@@ -245,7 +250,14 @@ def find_sources(patterns: Sequence[str], known: Any = lambda name: False) -> di
     """
     found: dict[str, str] = {}
     for pattern in patterns:
-        for path, name in _expand(pattern, known):
+        try:
+            clips = list(_expand(pattern, known))
+        except (ValueError, FileNotFoundError) as error:
+            if unreadable is None:
+                raise
+            unreadable.append(str(error))
+            continue
+        for path, name in clips:
             short = os.path.splitext(name)[0]
             # a.mp4 and a.avi, or the same name in two folders
             other = name if '/' in name else f'{Path(path).parent.name}/{short}'
@@ -270,8 +282,10 @@ def _expand(pattern: str, known: Any) -> Iterator[tuple[str, str]]:
         if not entries:
             raise ValueError(f'{pattern} lists nothing; a source a line')
         for _, line in entries:
-            places = (Path(folder, entry) for entry in (line, *line.rsplit(' ', 1)[:1]) for folder in (path.parent, ''))
-            yield from _expand(str(next((p for p in places if p.exists()), path.parent / line)), lambda _: True)
+            unlabelled = re.sub(r' -?\d+$', '', line)
+            near = (str(path.parent), str(path.with_suffix('')), '')
+            places = (Path(folder, entry) for entry in (line, line.rsplit(' ', 1)[0]) for folder in near)
+            yield from _expand(str(next((p for p in places if p.exists()), path.parent / unlabelled)), lambda _: True)
     elif path.exists() or known(pattern):
         yield pattern, path.name
     elif glob.has_magic(pattern):

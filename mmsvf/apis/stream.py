@@ -86,6 +86,12 @@ class Stream:
                 f'{[tuple(image.shape) for image in images]}'
             )
         model, views = self.model, self.model.views
+        channels = getattr(model.backbone, 'in_channels', images[0].shape[0])
+        if images[0].shape[0] != channels:
+            raise ValueError(
+                f'frames of shape {tuple(images[0].shape)}; ({channels}, height, width) expected: of a frame as OpenCV '
+                'gives it (height, width, channels) frame.permute(2, 0, 1)'
+            )
         samples = model.samples(images, data_samples)
         clips = [image[None, :, None] for image in images] if views else images  # (views, C, T, H, W)
         data = model.data_preprocessor(dict(inputs=clips, data_samples=samples), False)

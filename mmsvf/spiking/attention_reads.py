@@ -164,6 +164,9 @@ class AttentionRead(FullPrecision):
             return self._read(q, k, v, None)[0], {}
         if past is None:
             past = no_past(split_heads(q, 'past', self.num_heads), self.window)
+        kept = past['products'].shape[1] if 'products' in past else None
+        if kept != self.window:
+            raise ValueError(f'the state has window={kept}, the attention window={self.window}: take state=None')
         x, past = self._read(q, k, v, past)
         assert past is not None
         return x, past

@@ -44,6 +44,8 @@ class Continuation:
     """
 
     def __init__(self, state: State | None) -> None:
+        if state is not None and not isinstance(state, State):
+            raise TypeError(f'state is a {type(state).__name__}; None before the first frame, then what step returned')
         self.before = state
         self.parts: dict[str, dict[str, Tensor]] = {}
         self.rest: dict[str, float] = {}

@@ -142,6 +142,11 @@ def test_folders_patterns_and_lists_become_single_sources(tmp_path):
     assert found('p') == {'p': 'p'}
     assert found('*/a.mp4') == {'a': 'v/a.mp4', 'w/a': 'w/a.mp4'}
     assert found('list.txt') == {'a': 'v/a.mp4', 'w/a': 'w/a.mp4'}
+    (tmp_path / 'v.txt').write_text('a.mp4 3\nabsent.mp4 7\n')  # mmaction2's layout: a folder beside its list
+    assert found('v.txt') == {'a': 'v/a.mp4', 'absent': 'absent.mp4'}
+    unreadable = []
+    given = [str(tmp_path / name) for name in ('absent.mp4', 'v/a.mp4', '*.gif')]
+    assert list(find_sources(given, unreadable=unreadable)) == ['a'] and len(unreadable) == 2
     assert found('v/a.mp4', 'v/a.mp4') == {'a': 'v/a.mp4', 'v/a': 'v/a.mp4'}
     for name in ('*.gif', 'absent.mp4'):
         with pytest.raises(FileNotFoundError, match=r'\*\.gif|absent'):

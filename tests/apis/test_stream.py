@@ -8,6 +8,9 @@ from mmseg.structures import SegDataSample
 
 import mmsvf
 from mmsvf.apis.stream import why_not
+from mmsvf.spiking import LIF, SpikeAttention
+from mmsvf.spiking.continuation import Continuation
+from tests.awake import awake
 
 from ..conftest import ROOT
 
@@ -119,3 +122,36 @@ def test_what_cannot_stream():
         mmsvf.Stream(causal).step([torch.zeros(3, 48, 48), torch.zeros(3, 24, 24)])
     causal.neck = torch.nn.Identity()
     assert why_not(causal) == 'the neck Identity joins frames of a clip: a stream has none'
+
+
+class AdaptiveLIF(LIF):
+    def charge(self, x, v):
+        return super().charge(x, v) - 0.1 * v**2
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('fuse', [False, True])
+def test_a_neuron_of_ones_own_streams_with_its_own_equation(fuse):
+    """Each step is its step, and not that of the class whose kernel there is (a state is of what computed it)."""
+    x = torch.randn(6, 1, 16, 5, 5, dtype=torch.float64) * 3
+    attention = awake(SpikeAttention(16, 4, space_time='causal', neuron=AdaptiveLIF)).eval().double()
+    attention = mmsvf.fuse(attention) if fuse else attention
+    whole, state, steps = attention(x), None, []
+    for frame in x.split(1):
+        run = Continuation(state)
+        steps.append(run.of(attention)(frame))
+        state = run.state(frame, 1)
+    torch.testing.assert_close(torch.cat(steps), whole)
+
+
+@torch.no_grad()
+def test_mistakes():
+    name = 'demo/svf_moving_digits'
+    stream, frames = mmsvf.Stream(build(name, **CAUSAL)), videos(name)[0]
+    _, state = stream.step(frames[:1])
+    with pytest.raises(ValueError, match=r'\(48, 48, 3\); \(3, height, width\) expected: .*permute\(2, 0, 1\)'):
+        stream.step([frames[0].permute(1, 2, 0)])
+    with pytest.raises(TypeError, match='state is a dict; None before the first frame'):
+        stream.step(frames[:1], {})
+    with pytest.raises(ValueError, match='the state has window=None, the attention window=3'):
+        mmsvf.Stream(build(name, **CAUSAL, window=3)).step(frames[:1], state)
