@@ -7,7 +7,9 @@ import torch
 from mmengine.registry import init_default_scope
 
 import mmsvf  # noqa: F401
-from mmsvf.apis.pose_tracking import read_clip
+from mmsvf.apis.person import PersonChooser
+from mmsvf.apis.pose_steps import steps_of
+from mmsvf.apis.sources import open_source
 from mmsvf.body import JOINTS
 from mmsvf.registry import TRANSFORMS
 
@@ -43,7 +45,8 @@ def test_of_another_picture_the_square_that_tracking_takes_is_seen(kind, tmp_pat
     image = picture()
     for k in range(3):
         cv2.imwrite(str(tmp_path / f'{k}.png'), image)
-    tracked = read_clip(str(tmp_path), 'frames', 1 / 15).pictures
+    steps = steps_of(open_source(str(tmp_path), 15), 1 / 15, PersonChooser())
+    tracked = np.stack([step.picture for step in steps])
     given = image if kind == 'picture' else np.stack([image] * 3)
     box = np.float32([[0, 0, *given.shape[1::-1]]])  # as mmpose makes it
     found = build('ResizeClip')(dict(img=given, bbox=box, bbox_score=np.ones(1, np.float32)))
