@@ -39,7 +39,10 @@ def predict(*argv):
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(output):
         patch.chdir(ROOT)
         patch.setattr(sys, 'argv', ['tools/predict.py', *map(str, argv)])
-        runpy.run_path('tools/predict.py', run_name='__main__')
+        try:
+            runpy.run_path('tools/predict.py', run_name='__main__')
+        finally:
+            sys.stderr.write(output.getvalue())  # for the tests in which it fails
     return output.getvalue()
 
 
@@ -156,7 +159,7 @@ def test_what_is_wrong_is_named(argv, message, tmp_path, capsys):
     (tmp_path / 'x.txt').write_text('')
     with pytest.raises((SystemExit, Exception)) as error:
         predict(*DIGITS, '--out', tmp_path / 'out', *(str(tmp_path / a) if a == 'x.txt' else a for a in argv))
-    assert re.search(message, f'{error.value} {capsys.readouterr().err}')
+    assert re.search(message, ' '.join([str(error.value), *capsys.readouterr()]))
 
 
 def test_nothing_readable_is_a_failure(tmp_path):
