@@ -55,23 +55,29 @@ def build_without_memory(cfg: Config) -> Any:
         return MODELS.build(model_cfg).eval()
 
 
+def construct(cfg: Config, model_cfg: ConfigDict) -> tuple[Any, list[str]]:
+    """The model of ``model_cfg``, a part of ``cfg``, as constructed, and the pre-trained weights that were left out."""
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    left_out = strip_pretrained(model_cfg)
+    if 'data_preprocessor' not in model_cfg and 'data_preprocessor' in cfg:
+        model_cfg.data_preprocessor = cfg.data_preprocessor  # as MMEngine's Runner of older frameworks does
+    return MODELS.build(model_cfg), left_out
+
+
 def build_model(cfg: Config, checkpoint: str | None = None) -> tuple[nn.Module, list[str]]:
     """The model of a config in evaluation, with the weights of a checkpoint or as constructed, and notes on both.
 
     Pre-trained weights that the config names are not loaded. The embedded figure stands in for a
     body whose file is missing.
     """
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    model_cfg = ConfigDict(cfg.model)
-    notes = [f'pre-trained weights not loaded: {name}' for name in strip_pretrained(model_cfg)]
+    model_cfg, notes = ConfigDict(cfg.model), []
     body = model_cfg.get('head', {}).get('body') if isinstance(model_cfg.get('head'), dict) else None
     if body is not None and not os.path.isfile(body):
         model_cfg.head.body = None
         notes.append(f'{body} is missing: the embedded figure stands in for the body, which is not counted anyway')
-    if 'data_preprocessor' not in model_cfg and 'data_preprocessor' in cfg:
-        model_cfg.data_preprocessor = cfg.data_preprocessor  # as MMEngine's Runner of older frameworks does
     torch.manual_seed(0)
-    model = MODELS.build(model_cfg)
+    model, left_out = construct(cfg, model_cfg)
+    notes[:0] = [f'pre-trained weights not loaded: {name}' for name in left_out]
     if checkpoint is not None:
         load_checkpoint(model, checkpoint, map_location='cpu')
         notes.append(f'weights of {checkpoint}')

@@ -16,13 +16,11 @@ from mmsvf.body import matrix_to_axis_angle, nearest_rotation, project
 from mmsvf.datasets.mmhpsd import ACTION
 
 from .person import PersonChooser
-from .pose_steps import Action, EventsFile, Step, steps_of
+from .pose_steps import Action, EventsFile, Step, StepSource, steps_of
 from .predictor import Predictor
-from .records import PoseRecord
+from .records import ARRAYS, PoseRecord
 from .sources import EVENTS, Source, SourceLike
 from .windows import blended
-
-ARRAYS = ('joints_3d', 'translation', 'joints_2d', 'pose', 'shape')
 
 
 class PosePredictor(Predictor):
@@ -76,7 +74,7 @@ class PosePredictor(Predictor):
                 )
             if path.suffix == EVENTS:
                 return EventsFile(path, self.step)
-        elif self.modality == 'events' and not isinstance(source, (EventsFile, Action)):
+        elif self.modality == 'events' and not isinstance(source, StepSource):
             raise ValueError('the model takes events: give a .npz with x, y and t, or an action of the data set')
         return super().open(source, fps)
 
@@ -86,13 +84,13 @@ class PosePredictor(Predictor):
 
     def expected(self, source: Source) -> int | None:
         """Number of time steps to come, if it is known."""
-        if source.length is None or isinstance(source, (EventsFile, Action)):
+        if source.length is None or isinstance(source, StepSource):
             return source.length
         return int((source.length - 1) / source.fps / self.step) + 1
 
     def output_fps(self, source: Source) -> float:
         """Time steps a second."""
-        return source.fps if isinstance(source, (EventsFile, Action)) else 1 / self.step
+        return source.fps if isinstance(source, StepSource) else 1 / self.step
 
     def predict(self, source: Source) -> Iterator[PoseRecord]:
         """Predict an open source, lazily."""

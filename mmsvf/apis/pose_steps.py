@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +35,18 @@ class Step:
     truth: np.ndarray | None = None
 
 
-class EventsFile(Source):
+class StepSource(Source):
+    """A source that has time steps of its own; its frames are those that the steps are drawn on."""
+
+    @abstractmethod
+    def steps(self) -> Iterator[Step]:
+        """The time steps, from the first."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (step.frame for step in self.steps())
+
+
+class EventsFile(StepSource):
     """A .npz of events with x, y (of 256 x 256 pixels) and t (microseconds). They are read as a whole, binned by steps.
 
     Raises:
@@ -65,7 +76,7 @@ class EventsFile(Source):
             yield Step(Frame(255 * picture, k, k / self.fps), k, picture)
 
 
-class Action(Source):
+class Action(StepSource):
     """An action of MMHPSD with its true joints.
 
     Raises:
@@ -94,9 +105,9 @@ class Action(Source):
             yield Step(frame, number + self.gap - 1, picture, truth=truth)
 
 
-def steps_of(source: Any, step: float, person: PersonChooser) -> Iterator[Step]:
+def steps_of(source: Source, step: float, person: PersonChooser) -> Iterator[Step]:
     """Time steps of a source, a step every so many seconds: of frames, the nearest one, with the person on it."""
-    if isinstance(source, (EventsFile, Action)):
+    if isinstance(source, StepSource):
         yield from source.steps()
         return
     person.reset()

@@ -23,7 +23,7 @@ from mmsvf.visualization import drawing
 from mmsvf.visualization.video import VideoWriter
 
 from .predictor import Predictor
-from .records import ActionRecord, PoseRecord, Record, SegmentationRecord
+from .records import ARRAYS, ActionRecord, PoseRecord, Record, SegmentationRecord
 from .sources import Frame, Source
 
 PICTURES = 12  # of the summary
@@ -173,8 +173,7 @@ def _slim(record: PoseRecord) -> PoseRecord:
 
 def track_arrays(records: list[PoseRecord]) -> dict[str, np.ndarray]:
     """Records of a pose as arrays (T, ...), with ``times``, ``frames``, ``squares``, ``joint_names``, and ``truth``."""
-    names = ('joints_3d', 'translation', 'joints_2d', 'pose', 'shape')
-    arrays = {name: np.stack([getattr(record, name) for record in records]) for name in names}
+    arrays = {name: np.stack([getattr(record, name) for record in records]) for name in ARRAYS}
     arrays['joints_2d_frame'] = np.stack([record.pixels for record in records])
     arrays['times'] = np.array([record.frame.time for record in records])
     arrays['frames'] = np.array([record.frame.index for record in records])

@@ -12,12 +12,11 @@ from typing import Any, ClassVar
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 
-from mmsvf.analysis.models import strip_pretrained
+from mmsvf.analysis.models import construct
 from mmsvf.engine.run_config import load_config, require_file
-from mmsvf.registry import DATASETS, MODELS
+from mmsvf.registry import DATASETS
 from mmsvf.spiking.fusion import fuse as fused
 
 from .records import Record
@@ -164,12 +163,7 @@ def load_model(cfg: Config, checkpoint: str) -> tuple[Any, dict[str, Any]]:
         ValueError: no weight of the checkpoint is the model's.
     """
     require_file(checkpoint)
-    init_default_scope(cfg.default_scope)
-    model_cfg = ConfigDict(cfg.model)
-    strip_pretrained(model_cfg)  # the checkpoint has all weights; nothing is downloaded
-    if 'data_preprocessor' not in model_cfg and 'data_preprocessor' in cfg:
-        model_cfg.data_preprocessor = cfg.data_preprocessor  # as MMEngine's Runner
-    model = MODELS.build(model_cfg)
+    model, _ = construct(cfg, ConfigDict(cfg.model))  # the checkpoint has all weights; nothing is downloaded
     found = load_checkpoint(model, checkpoint, map_location='cpu')
     if not set(found.get('state_dict', found)) & set(model.state_dict()):
         raise ValueError(

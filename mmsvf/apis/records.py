@@ -16,6 +16,8 @@ from mmsvf.visualization.skeleton import draw_skeleton, side_view
 
 from .sources import Frame
 
+ARRAYS = ('joints_3d', 'translation', 'joints_2d', 'pose', 'shape')  # of a pose
+
 
 @dataclass
 class Record(ABC):

@@ -4,52 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.fileio import register_backend
-from mmengine.fileio.backends import BaseStorageBackend
 
-from mmsvf.datasets.clip_segmentation import clip_indices
+from mmsvf.datasets.clip_segmentation import clip_indices, without_masks
 from mmsvf.visualization.drawing import distinct_palette
 
 from .predictor import Predictor
 from .records import SegmentationRecord
 from .sources import Frame, Source
-
-
-class FrameBackend(BaseStorageBackend):
-    """Frames in memory as files of MMEngine, ``frame://...``: transforms that load a picture by its path take them.
-
-    Pictures go as BMP, which keeps their pixels. mmsegmentation's ``LoadImageFromNDArray`` loads one picture, no clip.
-    """
-
-    frames: ClassVar[dict[str, np.ndarray]] = {}
-
-    def get(self, filepath: Any) -> bytes:
-        return cv2.imencode('.bmp', self.frames[str(filepath)])[1].tobytes()
-
-    def get_text(self, filepath: Any, encoding: str = 'utf-8') -> str:
-        raise ValueError(f'{filepath} is a picture')
-
-
-register_backend('frame', FrameBackend, prefixes='frame', force=True)
-
-
-def without_labels(pipeline: Sequence[Any]) -> list[Any]:
-    """Configs of a pipeline's transforms but those that load labels, also inside others."""
-    kept: list[Any] = []
-    for step in pipeline:
-        if 'LoadAnnotations' in str(step.get('type')):
-            continue
-        inner = step.get('transforms')
-        kept.append({**step, 'transforms': without_labels(inner)} if inner else step)
-    return kept
 
 
 class SegmentationPredictor(Predictor):
@@ -63,6 +31,9 @@ class SegmentationPredictor(Predictor):
         classes: Names of the classes.
         palette: RGB colours of the classes; as many as differ well if there are none.
         batch_size: Frames that go through the network together.
+
+    Raises:
+        ValueError: a test pipeline that does not begin with mmsegmentation's ``LoadImageFromFile``.
     """
 
     scope = 'mmseg'
@@ -81,7 +52,10 @@ class SegmentationPredictor(Predictor):
         self.offsets, self.batch_size = tuple(self.dataset.get('offsets') or ()), batch_size
         self.classes = classes
         self.palette = palette if len(palette) >= len(classes) else distinct_palette(len(classes))
-        steps = without_labels(self.dataset.pipeline)
+        load, *steps = without_masks(self.dataset.pipeline)
+        if 'LoadImageFromFile' not in str(load['type']):
+            raise ValueError(f'the test pipeline begins with {load["type"]}; LoadImageFromFile expected')
+        self._type = np.float32 if load.get('to_float32') else np.uint8
         self._pipeline = Compose(steps)
         # a test that spoils frames on purpose shows them as the network saw them
         self._spoil = Compose([step for step in steps if str(step['type']).endswith('DegradeLastFrame')])
@@ -105,15 +79,12 @@ class SegmentationPredictor(Predictor):
 
     def _load(self, clip: list[Frame], name: str) -> dict[str, Any]:
         """The last frame of a clip through the test pipeline."""
-        paths = [frame.path for frame in clip]
-        FrameBackend.frames = {frame.path: frame.image for frame in clip}
-        try:
-            return self._pipeline(
-                dict(img_path=paths[-1], clip_paths=paths, video_id=name, frame_id=clip[-1].index)
-                | dict(seg_fields=[], label_map=None, reduce_zero_label=False)
-            )
-        finally:
-            FrameBackend.frames = {}
+        last, size = clip[-1], clip[-1].image.shape[:2]
+        image = np.stack([frame.image for frame in clip]) if self.offsets else last.image
+        loaded = dict(img=image.astype(self._type), img_shape=size, ori_shape=size, img_path=last.path)
+        return self._pipeline(
+            dict(**loaded, video_id=name, frame_id=last.index, seg_fields=[], label_map=None, reduce_zero_label=False)
+        )
 
     @torch.no_grad()
     def _run(self, batch: list[tuple[Frame, dict[str, Any]]]) -> Iterator[SegmentationRecord]:

@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import chain, count
 from pathlib import Path
@@ -50,7 +51,7 @@ class Frame:
         return self
 
 
-class Source:
+class Source(ABC):
     """Frames one after the other.
 
     Attributes:
@@ -67,8 +68,9 @@ class Source:
     repeatable = True
     problem = ''
 
+    @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
-        raise NotImplementedError
+        """The frames, from the first."""
 
 
 class VideoFile(Source):
@@ -207,8 +209,7 @@ def open_source(source: SourceLike, fps: float = 25.0) -> Source:
 
     Raises:
         FileNotFoundError, UnreadableError: no such file, or one that cannot be read.
-        ValueError: a folder without pictures.
-        OSError: no such camera.
+        OSError, ValueError: no such camera; a folder without pictures.
     """
     if isinstance(source, Source):
         return source
@@ -237,9 +238,8 @@ def find_sources(
     """Single sources in what a user names, by unique names for their results, without suffix.
 
     Args:
-        patterns: Files; folders of pictures, of videos, or of such folders; patterns such as ``clips/*.mp4``; lists
-            (``.txt``) of these, one a line, relative to the list, to the folder of its name or to where one is, with or
-            without a label behind.
+        patterns: Files; folders of pictures, of videos, or of such folders; patterns (``clips/*.mp4``); lists (``.txt``,
+            a line each), relative to the list, to the folder of its name or to where one is, labelled or not.
         known: Whether something that is no file is a source, such as an action of a data set.
         unreadable: Gets a line for each pattern that is nothing, in place of an error.
 
