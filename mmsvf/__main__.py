@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import runpy
 import sys
-from importlib.util import find_spec
 from pathlib import Path
+
+from mmsvf.frameworks import is_installed, mim_folder
 
 FRAMEWORKS = 'mmaction', 'mmpose', 'mmpretrain', 'mmseg'
 
@@ -27,10 +28,9 @@ def script(tool: str) -> Path:
         if not path.is_file():
             raise SystemExit(f'{tool} is no file; give a script, or {FRAMEWORKS[0]}::NAME of those a framework has')
         return path
-    spec = find_spec(framework) if framework in FRAMEWORKS else None
-    if spec is None or spec.origin is None:
+    if framework not in FRAMEWORKS or not is_installed(framework):
         raise SystemExit(f'{framework}:: is none of {", ".join(FRAMEWORKS)} that is installed')
-    tools = Path(spec.origin).parent / '.mim' / 'tools'
+    tools = mim_folder(framework) / 'tools'
     if not (tools / name).is_file():
         names = '\n'.join(sorted(str(p.relative_to(tools)) for p in tools.rglob('*.py') if p.name != '__init__.py'))
         raise SystemExit(f'{framework} has no tool {name!r}; choose one of\n{names}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -39,6 +40,13 @@ def pip_command(package: str) -> str:
 def is_installed(package: str) -> bool:
     """Whether a top-level package can be found, without importing it."""
     return find_spec(package) is not None
+
+
+def mim_folder(package: str) -> Path:
+    """Where an installed framework has its configs and tools, as MIM looks for them."""
+    spec = find_spec(package)
+    assert spec is not None and spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / '.mim'
 
 
 def require(package: str, what: str) -> None:

@@ -8,13 +8,12 @@ import difflib
 import os
 import traceback
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
 from mmsvf.engine.environment import check_environment, name_ranks
-from mmsvf.frameworks import FRAMEWORKS, require
+from mmsvf.frameworks import FRAMEWORKS, mim_folder, require
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,9 +46,7 @@ def config_path(name: str) -> Path:
         if scope not in FRAMEWORKS:
             raise ValueError(f'config {name!r}: unknown framework {scope!r}; choose one of {sorted(FRAMEWORKS)}')
         require(scope, f'config {name!r}')
-        spec = find_spec(scope)
-        assert spec is not None and spec.submodule_search_locations is not None
-        folder = Path(spec.submodule_search_locations[0]) / '.mim' / 'configs'
+        folder = mim_folder(scope) / 'configs'
     path = folder / file
     if not path.is_file():
         known = [p.relative_to(folder).as_posix() for p in (folder if '::' in name else path.parent).rglob('*.py')]
