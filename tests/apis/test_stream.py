@@ -23,12 +23,7 @@ def build(name, **attention):
     cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
     init_default_scope(cfg.default_scope)
     cfg.model.backbone.attention = {**(cfg.model.backbone.get('attention') or {}), **attention}
-    model = MODELS.build(cfg.model)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.bias, 0.0, 2.0)
-            torch.nn.init.uniform_(module.weight, 1.0, 3.0)
-    return model.eval().double()
+    return awake(MODELS.build(cfg.model)).eval().double()
 
 
 def videos(name, frames=6):

@@ -1,33 +1,22 @@
 """mmaction2's own interfaces and tools, as installed, on a config and a checkpoint of ours."""
 
 import json
-import os
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from tests.conftest import ROOT, python_path
-from tests.tools import forked
+from tests.conftest import ROOT
+
+from .running import framework_tool, run
 
 CONFIG, CHECKPOINT = 'configs/demo/svf_moving_digits.py', 'checkpoints/svf_moving_digits-1475b0c1.pth'
 
 
-def run(script, *arguments):
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': python_path(ROOT)}
-    with tempfile.TemporaryDirectory() as folder:
-        code, out, error = forked.run(script, [*map(str, arguments)], ROOT, env, Path(folder))
-    assert code == 0, error[-3000:]
-    return out + error
-
-
 def tool(name, *arguments):
-    """As ``python -m mmsvf`` runs it."""
-    return run(ROOT / 'mmsvf' / '__main__.py', f'mmaction::{name}', *arguments)
+    return framework_tool(f'mmaction::{name}', *arguments)
 
 
 def data(digits):

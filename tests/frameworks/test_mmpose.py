@@ -1,11 +1,9 @@
 """mmpose's own interfaces, metric and tools, as installed, on a config and a checkpoint of ours."""
 
 import json
-import os
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import cv2
@@ -17,10 +15,10 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 import mmsvf  # noqa: F401
-from tests.conftest import ROOT, python_path
-from tests.tools import forked
+from tests.conftest import ROOT
 
-ENV = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': python_path(ROOT)}
+from .running import ENV, framework_tool
+
 INFERENCE = """
 import sys
 import cv2, numpy as np
@@ -83,12 +81,7 @@ def alone(*command):
 
 
 def tool(name, *arguments):
-    """As ``python -m mmsvf`` runs it: these scripts import mmpose before they read a config."""
-    with tempfile.TemporaryDirectory() as folder:
-        script, arguments = ROOT / 'mmsvf' / '__main__.py', [f'mmpose::{name}', *map(str, arguments)]
-        code, out, error = forked.run(script, arguments, ROOT, ENV, Path(folder))
-    assert code == 0, error[-3000:]
-    return out + error
+    return framework_tool(f'mmpose::{name}', *arguments)
 
 
 def test_a_picture_a_clip_and_a_video(files, tmp_path):

@@ -1,6 +1,5 @@
 """mmsegmentation's own interfaces and tools, as installed, on configs and checkpoints of ours: both stages."""
 
-import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -16,10 +15,10 @@ from PIL import Image
 
 import mmsvf  # noqa: F401
 from tests.awake import awake
-from tests.conftest import ROOT, python_path
+from tests.conftest import ROOT
 from tests.tools.test_train_and_test import tool as our_tool
 
-from .test_mmaction import run
+from .running import ENV, framework_tool, run
 
 CONFIGS = {1: 'configs/demo/svf_moving_scenes.py', 2: 'configs/demo/svf_moving_scenes_vss.py'}
 FRAMES, VIDEOS = 8, ('val_000', 'val_001')
@@ -128,9 +127,8 @@ def test_the_installed_test_tool(stage, scenes, checkpoints, tmp_path):
     arguments = [CONFIGS[stage], checkpoints[stage], '--tta', '--work-dir', tmp_path / 'work']
     arguments += ['--out', tmp_path / 'out', '--show-dir', shown, *data(scenes)]
     if stage == 1:
-        env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': python_path(ROOT)}
         command = [sys.executable, *map(str, (script, *arguments))]
-        result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env)
+        result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=ENV)
         assert result.returncode == 0, result.stderr[-3000:]
         text = result.stdout + result.stderr
     else:
@@ -149,7 +147,7 @@ def test_the_installed_test_tool(stage, scenes, checkpoints, tmp_path):
 
 def tool(name, *arguments):
     """As ``python -m mmsvf`` runs it: with mmcv-lite these tools import what is not there unless mmsvf is first."""
-    return run(ROOT / 'mmsvf' / '__main__.py', f'mmseg::analysis_tools/{name}.py', *arguments)
+    return framework_tool(f'mmseg::analysis_tools/{name}.py', *arguments)
 
 
 def test_get_flops():
