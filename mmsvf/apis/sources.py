@@ -238,8 +238,8 @@ def find_sources(
     """Single sources in what a user names, by unique names for their results, without suffix.
 
     Args:
-        patterns: Files; folders of pictures, of videos, or of such folders; patterns (``clips/*.mp4``); lists (``.txt``,
-            a line each), relative to the list, to the folder of its name or to where one is, labelled or not.
+        patterns: Files; folders of pictures, of videos, or of such folders; patterns such as ``clips/*.mp4``; lists
+            (``.txt``), a line each: relative to the list, to the folder of its name or to here, labelled or not.
         known: Whether something that is no file is a source, such as an action of a data set.
         unreadable: Gets a line for each pattern that is nothing, in place of an error.
 
