@@ -40,7 +40,8 @@ def attention_row(
     Returns:
         The scores (T, H, W): the normalised Hamming similarity; with score 'dot' the share of channels in
         which both spike. Tokens that the design does not let meet are NaN. And the query's time step, row
-        and column on the layer's grid.
+        and column on the layer's grid. In a memory the query is of the last frame (its time step is 0), and
+        the scores are those of the T - 1 earlier ones.
 
     Raises:
         ValueError: unknown layer, or a query or head outside its range.
@@ -69,12 +70,23 @@ def attention_row(
         scores = hamming_similarity_bilinear(row_of, tokens[1])[:, 0]
     else:
         scores = (row_of @ tokens[1].transpose(-2, -1))[:, 0] / tokens[1].shape[-1]
-    row = (scores.mean(0) if head is None else scores[head]).view(steps, height, width)
-    met = torch.ones_like(row, dtype=torch.bool)
-    if read.tokens == 'frame':
-        met[:] = False
-        met[t] = True
-    elif read.tokens == 'location':
-        met[:] = False
+    row = (scores.mean(0) if head is None else scores[head]).view(-1, height, width)
+    return row.masked_fill(~_met(read, row, t, y, x), float('nan')), (t, y, x)
+
+
+def _met(read: AttentionRead, row: Tensor, t: int, y: int, x: int) -> Tensor:
+    """Which tokens (T, H, W) the query meets."""
+    met = torch.zeros_like(row, dtype=torch.bool)
+    if read.tokens == 'location':
         met[:, y, x] = True
-    return row.masked_fill(~met, float('nan')), (t, y, x)
+        return met
+    first, last = 0, len(row)
+    if read.tokens == 'frame':
+        first, last = t, t + 1
+    elif read.tokens == 'past':
+        first, last = max(0, t + 1 - (read.window or t + 1)), t + 1
+    elif read.tokens == 'block':
+        first = t - t % read.block_steps
+        last = first + read.block_steps
+    met[first:last] = True
+    return met
