@@ -79,7 +79,9 @@ def main() -> None:
         raise SystemExit(f'{type(error).__name__}: {error}') from None
     models += demo_models(ROOT, args.device)
     samples = make_samples(ROOT / 'tools' / 'dataset_converters', args.samples)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what is to be removed is removed then, too
+    for name in ('SIGTERM', 'SIGHUP'):  # what is to be removed is removed then, too; Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: sys.exit(0))
     with DemoApp(models, samples, args.host, round(args.max_upload * 1e6), args.max_seconds) as app:
         try:
             server = serve(app, args.host, args.port)

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
 
@@ -25,6 +26,7 @@ from mmsvf.engine.hooks.firing_rate_hook import neurons
 
 CLIPS = 8  # of a video, that are kept to be looked into
 LONGEST = 320  # pixels of the longer side of a frame that is shown
+CELLS = 128  # of the longer side of a map: more are put together
 
 
 @dataclass
@@ -121,14 +123,18 @@ class Inside:
         """Scores of one token with those of the clip; see :func:`attention_row`.
 
         Returns:
-            ``scores`` (T, H, W), None where tokens do not meet, and the ``query``'s step, row and column. What a memory
-            reads is of the earlier frames: the last has no scores, and the query is there.
+            ``scores`` (T, H, W), None where tokens do not meet, and the ``query``'s step, row and column; of large maps
+            the means of squares of tokens. What a memory reads is of the earlier frames: the last has no scores, and
+            the query is there.
         """
         inputs = self._inputs(clip)
         row, token = attention_row(self.model, lambda: run_model(self.cfg, self.model, inputs), layer, query, head)
         _, steps = frames_and_steps(self.cfg, self.model, inputs)
         if len(row) == steps - 1:
             row, token = torch.cat([row, torch.full_like(row[:1], float('nan'))]), (steps - 1, *token[1:])
+        if (side := -(-max(row.shape[1:]) // CELLS)) > 1:
+            row = F.avg_pool2d(row[:, None], side, ceil_mode=True)[:, 0]
+            token = (token[0], token[1] // side, token[2] // side)
         values = row.cpu().double().numpy().round(4).astype(object)
         values[row.isnan().cpu().numpy()] = None
         return dict(scores=values.tolist(), query=token)

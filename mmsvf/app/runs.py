@@ -21,7 +21,6 @@ from .inside import Clip, kept_clips
 
 KEPT = 4  # runs whose results are kept
 MOST_FPS = 120  # frames a second that are looked at: time stamps may stand still
-PATIENCE = 20.0  # seconds that a question about a result waits for another computation
 
 
 class BusyError(RuntimeError):
@@ -157,21 +156,22 @@ class Runs:
     Args:
         folder: For their results; what is in it goes with a run.
         seconds: Of a video that are looked at.
+        patience: Seconds that a question about a result waits for another computation.
     """
 
-    def __init__(self, folder: Path, seconds: float) -> None:
-        self.folder, self.seconds = folder, seconds
+    def __init__(self, folder: Path, seconds: float, patience: float = 20.0) -> None:
+        self.folder, self.seconds, self.patience = folder, seconds, patience
         self.runs: dict[str, Run] = {}
         self._computing, self._list = threading.Lock(), threading.Lock()
 
     @contextmanager
-    def computing(self, patience: float = PATIENCE) -> Iterator[None]:
+    def computing(self) -> Iterator[None]:
         """The one who may compute: models, and their kernels on a CPU, are for one thread at a time.
 
         Raises:
-            BusyError: somebody else computes, after so many seconds still.
+            BusyError: somebody else computes, and still does when the patience is over.
         """
-        if not self._computing.acquire(timeout=patience):
+        if not self._computing.acquire(timeout=self.patience):
             raise BusyError('another computation is running: wait until it is done, or stop it')
         try:
             yield

@@ -29,9 +29,9 @@ from .uploads import save_upload, shown_name
 
 PAGE = Path(__file__).parent / 'page'
 TYPES = {
-    '.html': 'text/html; charset=utf-8',
-    '.css': 'text/css; charset=utf-8',
-    '.js': 'text/javascript; charset=utf-8',
+    '.html': 'text/html',
+    '.css': 'text/css',
+    '.js': 'text/javascript',
     '.mp4': 'video/mp4',
     '.png': 'image/png',
     '.jsonl': 'application/x-ndjson',
@@ -129,18 +129,19 @@ class DemoApp:
 
     def _start(self, request: Request) -> Response:
         model = _known('model', request.args.get('model', ''), self.models)
-        if 'sample' in request.args:
-            sample = _known('sample', request.args['sample'], self.samples)
-            run = Run(self.runs.folder, model.name, sample.title)
-            self.runs.start(run, lambda: model.predictor, sample.open)
-            return _json(run.progress(), 202)
-        name = request.args.get('name', '')
+        sample, name = request.args.get('sample'), request.args.get('name', '')
+        title = shown_name(name) if sample is None else _known('sample', sample, self.samples).title
         if (request.content_length or 0) > self.max_upload:
-            raise RequestEntityTooLarge(f'{shown_name(name)!r} is larger than {self.max_upload / 1e6:g} MB')
-        run = Run(self.runs.folder, model.name, shown_name(name))
+            raise RequestEntityTooLarge(f'{title!r} is larger than {self.max_upload / 1e6:g} MB (--max-upload)')
+        run = Run(self.runs.folder, model.name, title)
         try:
-            path = save_upload(request.stream, name, run.folder, self.max_upload)
-            self.runs.start(run, lambda: model.predictor, lambda predictor: predictor.open(path))
+            if sample is None:
+                path = save_upload(request.stream, name, run.folder, self.max_upload)
+            self.runs.start(
+                run,
+                lambda: model.predictor,
+                lambda predictor: predictor.open(path) if sample is None else self.samples[sample].open(predictor),
+            )
         except BaseException:
             self.runs.remove(run)
             raise

@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,15 @@ FLAGS = (
     '--autoplay-policy=no-user-gesture-required', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost',
     '--remote-debugging-pipe',
 )  # fmt: skip
+
+# Chromium reads commands from descriptor 3 and answers on 4, which may be something else's here
+LAUNCH = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(pipe), fcntl.F_DUPFD, 10) for pipe in sys.argv[1:3]]
+os.dup2(pipes[0], 3)
+os.dup2(pipes[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 class Browser:
@@ -39,8 +49,7 @@ class Browser:
         to_browser, from_us = os.pipe()
         from_browser, to_us = os.pipe()
         flags = [*FLAGS, f'--user-data-dir={folder}']
-        # Chromium reads commands from descriptor 3 and answers on 4
-        command = ['sh', '-c', f'exec "$0" "$@" 3<&{to_browser} 4>&{to_us}', str(CHROMIUM), *flags]
+        command = [sys.executable, '-c', LAUNCH, str(to_browser), str(to_us), str(CHROMIUM), *flags]
         quiet: Any = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.process = subprocess.Popen(command, pass_fds=(to_browser, to_us), **quiet)
         os.close(to_browser)

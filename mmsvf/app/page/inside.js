@@ -94,7 +94,8 @@ const attend = async (where) => {
       const head = $('head').value === '' ? null : +$('head').value;
       map = await post(`runs/${run}/clips/${$('clip').value}/attention`, {layer: $('layer').value, query, head});
       const values = map.scores.flat(2).filter((score) => score !== null);
-      Object.assign(map, {least: Math.min(...values), most: Math.max(...values)});
+      map.least = values.reduce((a, b) => Math.min(a, b));
+      map.most = values.reduce((a, b) => Math.max(a, b));
       $('least').textContent = map.least.toFixed(3);
       $('most').textContent = map.most.toFixed(3);
       complain();
