@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from mmsvf.analysis.attention_map import attention_reads, attention_row
+from mmsvf.analysis.attention_map import attention_reads, queries_and_keys, row_of
 from mmsvf.analysis.energy import CONVENTIONS, OperationCounter
 from mmsvf.analysis.energy.report import Report, make_report, stage
 from mmsvf.analysis.inputs import frames_and_steps, input_pictures
@@ -40,6 +40,7 @@ class Clip:
 
     inputs: Tensor
     time: float
+    spikes: tuple[str, Tensor, Tensor] | None = None  # queries and keys of the attention that was asked for last
 
 
 @contextmanager
@@ -120,16 +121,21 @@ class Inside:
         )
 
     def attention(self, clip: Clip, layer: str, query: Sequence[float], head: int | None = None) -> dict[str, Any]:
-        """Scores of one token with those of the clip; see :func:`attention_row`.
+        """Scores of one token with those of the clip; see :func:`mmsvf.analysis.attention_map.row_of`.
+
+        The network runs once for a layer: the next questions are answered from its queries and keys.
 
         Returns:
             ``scores`` (T, H, W), None where tokens do not meet, and the ``query``'s step, row and column; of large maps
             the means of squares of tokens. What a memory reads is of the earlier frames: the last has no scores, and
             the query is there.
         """
-        inputs = self._inputs(clip)
-        row, token = attention_row(self.model, lambda: run_model(self.cfg, self.model, inputs), layer, query, head)
-        _, steps = frames_and_steps(self.cfg, self.model, inputs)
+        if clip.spikes is None or clip.spikes[0] != layer:
+            inputs = self._inputs(clip)
+            found = queries_and_keys(self.model, lambda: run_model(self.cfg, self.model, inputs), layer)
+            clip.spikes = layer, *found
+        row, token = row_of(attention_reads(self.model)[layer], *clip.spikes[1:], query, head)
+        _, steps = frames_and_steps(self.cfg, self.model, clip.inputs)
         if len(row) == steps - 1:
             row, token = torch.cat([row, torch.full_like(row[:1], float('nan'))]), (steps - 1, *token[1:])
         if (side := -(-max(row.shape[1:]) // CELLS)) > 1:

@@ -39,8 +39,9 @@ const open = async () => {
   stopPlaying();
   const number = +$('clip').value;
   const when = times[0] < times.at(-1) ? `, ends at ${times[number].toFixed(2)} s` : '';
-  $('clip-is').textContent = `${number + 1} of ${times.length}${when}`;
+  $('clip-is').textContent = 'running the network …';
   clip = await post(`runs/${run}/clips/${number}`);
+  $('clip-is').textContent = `${number + 1} of ${times.length}${when}`;
   pictures = await Promise.all(clip.frames.map(decoded));
   [map, step] = [null, Math.floor(pictures.length / 2)];
   listLayers();
@@ -91,6 +92,7 @@ const attend = async (where) => {
   try {
     while (wanted) {
       [query, wanted] = [wanted, null];
+      $('query').textContent = 'Comparing …';
       const head = $('head').value === '' ? null : +$('head').value;
       map = await post(`runs/${run}/clips/${$('clip').value}/attention`, {layer: $('layer').value, query, head});
       const values = map.scores.flat(2).filter((score) => score !== null);
