@@ -20,6 +20,7 @@ from mmengine.config import DictAction
 
 from mmsvf.app.demos import DemoModel, demo_models, load_predictor
 from mmsvf.app.guard import is_local
+from mmsvf.app.runs import Limits
 from mmsvf.app.samples import make_samples
 from mmsvf.app.server import DemoApp, serve
 from mmsvf.engine.environment import check_environment
@@ -40,7 +41,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--port', type=int, default=7860, help='0 takes any that is free (default: %(default)s)')
     parser.add_argument('--max-upload', type=float, default=100, metavar='MB', help='of a file (default: %(default)s)')
     parser.add_argument(
-        '--max-seconds', type=float, default=60, metavar='S', help='of a video are looked at (default: %(default)s)'
+        '--max-seconds', type=float, default=30, metavar='S', help='of a video are looked at (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--max-side',
+        type=int,
+        default=640,
+        metavar='PIXELS',
+        help='larger frames are made smaller (default: %(default)s)',
     )
     parser.add_argument(
         '--samples',
@@ -53,7 +61,7 @@ def parse_args() -> argparse.Namespace:
         parser.error('--config and --checkpoint go together')
     if not args.config and (args.classes or args.cfg_options):
         parser.error('--classes and --cfg-options are for a model of your own, with --config and --checkpoint')
-    for name in ('max_upload', 'max_seconds'):
+    for name in ('max_upload', 'max_seconds', 'max_side'):
         if not getattr(args, name) > 0:
             parser.error(f'--{name.replace("_", "-")} {getattr(args, name):g}: more than 0 expected')
     return args
@@ -82,14 +90,16 @@ def main() -> None:
     for name in ('SIGTERM', 'SIGHUP'):  # what is to be removed is removed then, too; Windows has no SIGHUP
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: sys.exit(0))
-    with DemoApp(models, samples, args.host, round(args.max_upload * 1e6), args.max_seconds) as app:
+    limits = Limits(args.max_seconds, args.max_side)
+    with DemoApp(models, samples, args.host, round(args.max_upload * 1e6), limits) as app:
         try:
             server = serve(app, args.host, args.port)
         except OSError as error:
             raise SystemExit(f'OSError: {error}') from None
         if not is_local(args.host):
-            print(f'--host {args.host}: whoever reaches this machine by network can open the page and use its device')
-        name = f'[{args.host}]' if ':' in args.host else args.host
+            print(f'--host {args.host}: whoever reaches this machine can open the page, and use the device')
+        everywhere = args.host in ('0.0.0.0', '::')  # of which no browser knows the way
+        name = 'localhost' if everywhere else f'[{args.host}]' if ':' in args.host else args.host
         print(f'open http://{name}:{server.server_port}/ in a browser; Ctrl-C ends', flush=True)
         server.serve_forever()
 

@@ -35,6 +35,7 @@ class DemoModel:
         title, note: For people.
         data: The demo data set whose samples it takes; None takes all of them.
         load: Makes its predictor.
+        side: Pixels of the longer side of frames, where its test pipeline takes them as large as they come.
     """
 
     name: str
@@ -42,6 +43,7 @@ class DemoModel:
     note: str
     data: str | None
     load: Callable[[], Predictor]
+    side: int | None = None
     _predictor: Predictor | None = None
 
     @property
@@ -75,5 +77,9 @@ def demo_models(root: Path, device: str | None) -> list[DemoModel]:
         measured = ', '.join(f'{name} {value}' for name, value in result['Metrics'].items())
         load = partial(load_predictor, str(root / entry['Config']), str(root / entry['Weights']), device)
         data = entry['Metadata']['Training Data'].split(',')[0]
-        models.append(DemoModel(entry['Name'], title, f'{note} {measured} on {result["Dataset"]}.', data, load))
+        side = None
+        if result['Task'] == 'Semantic Segmentation':  # at another scale than trained at it sees other things
+            side = max(map(int, str(entry['Metadata']['Resolution']).split('x')))
+        text = f'{note} {measured} on {result["Dataset"]}.'
+        models.append(DemoModel(entry['Name'], title, text, data, load, side))
     return models

@@ -9,11 +9,12 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mmsvf.apis.pose_steps import StepSource
-from mmsvf.apis.prediction_files import write_predictions
+from mmsvf.apis.prediction_files import limited, write_predictions
 from mmsvf.apis.predictor import Predictor
 from mmsvf.apis.sources import Frame, Source
 
@@ -27,35 +28,59 @@ class BusyError(RuntimeError):
     """Another computation is running."""
 
 
-class StoppedError(RuntimeError):
-    """The user stopped a run."""
+class AbandonedError(RuntimeError):
+    """Nobody waits for a run any more."""
 
 
-class FirstSeconds(Source):
-    """The begin of a source, frame by frame, which can be stopped.
+@dataclass(frozen=True)
+class Limits:
+    """What of a video is looked at.
+
+    Attributes:
+        seconds: The first so many.
+        side: Pixels of the longer side of a frame; larger ones are made smaller.
+    """
+
+    seconds: float = 30.0
+    side: int = 640
+
+
+class Begin(Source):
+    """The begin of a source, its frames made smaller, which can be stopped.
 
     Args:
         source: The frames.
-        seconds: How many seconds of it are looked at.
-        check: Called before each frame; what it raises ends the source.
+        limits: How much of it.
+        stopped: Whether to end now.
+
+    Attributes:
+        notes: What was left out.
+        read, time: Frames so far, and seconds.
     """
 
-    def __init__(self, source: Source, seconds: float, check: Callable[[], None]) -> None:
-        self.source, self.seconds, self.check = source, seconds, check
+    def __init__(self, source: Source, limits: Limits, stopped: Callable[[], bool]) -> None:
+        self.source, self.limits, self.stopped = source, limits, stopped
         self.name, self.fps, self.repeatable = source.name, source.fps, source.repeatable
-        most = round(seconds * source.fps) + 1
+        most = round(limits.seconds * source.fps) + 1
         self.length = None if source.length is None else min(source.length, most)
         self.read, self.time = 0, 0.0
+        self.notes: list[str] = []
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames of the first seconds."""
+        """The frames."""
         for frame in self.source:
-            self.check()
-            if frame.time > self.seconds or frame.index > self.seconds * MOST_FPS:
-                self.problem = f'only the first {self.seconds:g} s were looked at (--max-seconds)'
+            if self.stopped():
+                self.notes.append(f'stopped at {self.time:.1f} s')
                 return
+            if frame.time > self.limits.seconds or frame.index > self.limits.seconds * MOST_FPS:
+                self.notes.append(f'only the first {self.limits.seconds:g} s were looked at (--max-seconds)')
+                return
+            image = limited(frame.image, self.limits.side)
+            if image is not frame.image and not self.notes:
+                (height, width), (high, wide) = frame.image.shape[:2], image.shape[:2]
+                self.notes.append(f'frames of {width} x {height} pixels were made smaller, {wide} x {high}')
             self.read, self.time = frame.index + 1, frame.time
-            yield frame
+            yield Frame(image, frame.index, frame.time, frame.path)
         self.problem = self.source.problem
 
 
@@ -66,7 +91,7 @@ class Run:
         id: Cannot be guessed.
         folder: Where its results are.
         name: What the source is called, for people.
-        state: 'running', 'done', 'failed' or 'stopped'.
+        state: 'running', 'done', 'failed' or 'stopped', with nothing to show.
         message: What is wrong, if it failed.
         said: What :func:`write_predictions` says of the whole.
         clips: To look into.
@@ -79,50 +104,54 @@ class Run:
         self.state, self.message = 'running', ''
         self.said: dict[str, Any] = {}
         self.clips: Sequence[Clip] = ()
-        self.expected: int | None = None
         self.source: Source | None = None
         self.records, self.fps = 0, 0.0
-        self._stop = threading.Event()
+        self._stopped = self._abandoned = False
 
     def stop(self) -> None:
-        """End it after the frame it is at."""
-        self._stop.set()
+        """End it with the frames that were read."""
+        self._stopped = True
 
-    def _check(self) -> None:
-        if self._stop.is_set():
-            raise StoppedError
+    def abandon(self) -> None:
+        """End it; there will be no result."""
+        self._stopped = self._abandoned = True
 
-    def predict(self, load: Callable[[], Predictor], open_source: Callable[[Predictor], Source], most: float) -> None:
-        """Predict a source of at most so many seconds; never raises."""
+    def predict(
+        self, load: Callable[[], Predictor], open_source: Callable[[Predictor], Source], limits: Limits
+    ) -> None:
+        """Predict a source within limits; never raises."""
         try:
             predictor = load()
-            self._check()
             source = open_source(predictor)
-            if isinstance(source, StepSource):  # it has a length, and is read as a whole
+            if isinstance(source, StepSource):  # it is read as a whole, and has a length
                 seconds = (source.length or 0) / source.fps
-                if seconds > most + 1:
-                    raise ValueError(f'{seconds:.0f} s of events; up to {most:g} s are taken (--max-seconds)')
+                if seconds > limits.seconds + 1:
+                    raise ValueError(f'{seconds:.0f} s of events; up to {limits.seconds:g} s are taken (--max-seconds)')
             else:
-                source = FirstSeconds(source, most, self._check)
-            self.source, self.expected = source, source.length
-
-            def advance() -> None:
-                self.records += 1
-                self._check()
-
-            def now() -> float:
-                return source.time if isinstance(source, FirstSeconds) else self.records / source.fps
-
-            with kept_clips(predictor, now) as spread:
-                self.said = write_predictions(predictor, source, self.folder / 'prediction', advance=advance)
+                source = Begin(source, limits, lambda: self._stopped)
+            self.source = source
+            with kept_clips(predictor, self._now) as spread:
+                self.said = write_predictions(predictor, source, self.folder / 'prediction', advance=self._advance)
             self.fps, self.clips, self.state = predictor.output_fps(source), spread.chosen(), 'done'
-        except StoppedError:
+        except AbandonedError:
             self.state = 'stopped'
         except Exception as error:
             # a user's mistake is told to the user; anything else is ours to mend, and the terminal has it
             if not isinstance(error, (ValueError, OSError, ImportError)):
                 traceback.print_exc()
             self.fail(error)
+            if self._stopped and not self.records:  # before its first frame
+                self.state = 'stopped'
+
+    def _advance(self) -> None:
+        self.records += 1
+        if self._abandoned:
+            raise AbandonedError
+
+    def _now(self) -> float:
+        if isinstance(self.source, Begin):
+            return self.source.time
+        return self.records / self.source.fps if self.source else 0.0
 
     def fail(self, error: BaseException) -> None:
         """Say what is wrong, with the user's name for the file instead of ours."""
@@ -133,14 +162,15 @@ class Run:
 
     def progress(self) -> dict[str, Any]:
         """Plain values of where it is, and of what it said."""
-        read = self.source.read if isinstance(self.source, FirstSeconds) else self.records
-        values: dict[str, Any] = dict(
-            id=self.id, model=self.model, name=self.name, state=self.state, message=self.message
-        )
-        values.update(done=max(read, self.records), expected=self.expected)
+        read = self.source.read if isinstance(self.source, Begin) else 0
+        values: dict[str, Any] = dict(id=self.id, model=self.model, name=self.name, state=self.state)
+        expected = self.source.length if self.source else None
+        values.update(message=self.message, done=max(read, self.records), expected=expected)
         if self.state == 'done':
             files = sorted(path.name for path in self.folder.iterdir())
-            values.update(said=dict(self.said, source=self.name), fps=self.fps, files=files)
+            notes = [*getattr(self.source, 'notes', ()), self.said.get('problem', '')]
+            values.update(mean=self.said.get('mean', []), errors=self.said.get('errors', {}))
+            values.update(notes=[note for note in notes if note], fps=self.fps, files=files)
             values.update(clips=[round(clip.time, 2) for clip in self.clips], pose='prediction.npz' in files)
         return values
 
@@ -155,12 +185,12 @@ class Runs:
 
     Args:
         folder: For their results; what is in it goes with a run.
-        seconds: Of a video that are looked at.
+        limits: What of a video is looked at.
         patience: Seconds that a question about a result waits for another computation.
     """
 
-    def __init__(self, folder: Path, seconds: float, patience: float = 20.0) -> None:
-        self.folder, self.seconds, self.patience = folder, seconds, patience
+    def __init__(self, folder: Path, limits: Limits, patience: float = 20.0) -> None:
+        self.folder, self.limits, self.patience = folder, limits, patience
         self.runs: dict[str, Run] = {}
         self._computing, self._list = threading.Lock(), threading.Lock()
 
@@ -179,9 +209,18 @@ class Runs:
             self._computing.release()
 
     def start(
-        self, run: Run, load: Callable[[], Predictor], open_source: Callable[[Predictor], Source]
+        self,
+        run: Run,
+        load: Callable[[], Predictor],
+        open_source: Callable[[Predictor], Source],
+        side: int | None = None,
     ) -> threading.Thread:
         """Begin to predict in a thread of its own; an upload is removed when that is done.
+
+        Args:
+            run: The run.
+            load, open_source: Of the model and of the video.
+            side: A model's own limit of the longer side of frames.
 
         Raises:
             BusyError: another computation is running.
@@ -193,9 +232,11 @@ class Runs:
             for old in [old for old in self.runs.values() if old.state != 'running'][:-KEPT]:
                 self._forget(old)
 
+        limits = self.limits if side is None else replace(self.limits, side=min(side, self.limits.side))
+
         def work() -> None:
             try:
-                run.predict(load, open_source, self.seconds)
+                run.predict(load, open_source, limits)
             finally:
                 for upload in run.folder.glob('upload.*'):
                     upload.unlink(missing_ok=True)
@@ -214,7 +255,7 @@ class Runs:
     def close(self) -> None:
         """Stop what computes, wait for it, and remove everything."""
         for run in list(self.runs.values()):
-            run.stop()
+            run.abandon()
         with suppress(BusyError), self.computing():
             pass
         for run in list(self.runs.values()):
@@ -222,6 +263,6 @@ class Runs:
 
     def remove(self, run: Run) -> None:
         """Stop a run, and remove all there is of it."""
-        run.stop()
+        run.abandon()
         with self._list:
             self._forget(run)

@@ -23,7 +23,7 @@ from mmsvf.version import __version__
 from .demos import DemoModel
 from .guard import HEADERS, check
 from .inside import Inside
-from .runs import BusyError, Run, Runs
+from .runs import BusyError, Limits, Run, Runs
 from .samples import Sample
 from .uploads import save_upload, shown_name
 
@@ -64,7 +64,7 @@ class DemoApp:
         samples: Videos to begin with.
         bound: Name or address that the server listens on; see :func:`mmsvf.app.guard.host_is_ours`.
         max_upload: Bytes of an upload.
-        max_seconds: Seconds of a video that are looked at.
+        limits: What of a video is looked at.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class DemoApp:
         samples: Sequence[Sample] = (),
         bound: str = 'localhost',
         max_upload: int = 100_000_000,
-        max_seconds: float = 60.0,
+        limits: Limits = Limits(),  # noqa: B008  (it cannot be changed)
     ) -> None:
         self.models = {model.name: model for model in models}
         self.samples = {sample.name: sample for sample in samples}
         self.bound, self.max_upload = bound, max_upload
         self._folder = tempfile.TemporaryDirectory(prefix='mmsvf-app-', ignore_cleanup_errors=True)
-        self.runs = Runs(Path(self._folder.name), max_seconds)
+        self.runs = Runs(Path(self._folder.name), limits)
 
     def __enter__(self) -> DemoApp:
         return self
@@ -118,7 +118,7 @@ class DemoApp:
     def _state(self, request: Request) -> Response:
         models = [dict(name=m.name, title=m.title, note=m.note, data=m.data) for m in self.models.values()]
         samples = [dict(name=s.name, title=s.title, data=s.data) for s in self.samples.values()]
-        limits = dict(max_upload=self.max_upload, max_seconds=self.runs.seconds)
+        limits = dict(max_upload=self.max_upload, max_seconds=self.runs.limits.seconds)
         versions = f'mmsvf {__version__}, torch {torch.__version__}'
         links = SMPL_METAINFO['skeleton_info'].values()
         bones = [[parent, i, link['color']] for i, (parent, link) in enumerate(zip(PARENTS[1:], links), 1)]
@@ -141,6 +141,7 @@ class DemoApp:
                 run,
                 lambda: model.predictor,
                 lambda predictor: predictor.open(path) if sample is None else self.samples[sample].open(predictor),
+                model.side,
             )
         except BaseException:
             self.runs.remove(run)

@@ -22,7 +22,7 @@ from mmsvf.apis.sources import Images
 from mmsvf.app import runs, samples
 from mmsvf.app.demos import demo_models
 from mmsvf.app.guard import HEADERS
-from mmsvf.app.runs import FirstSeconds, Run
+from mmsvf.app.runs import Begin, Limits, Run
 from mmsvf.app.samples import make_samples
 from mmsvf.app.server import PAGE, DemoApp, serve
 
@@ -52,7 +52,7 @@ def app(tmp_path_factory):
             small = {name: SMALL.get(name, value) for name, value in pairs.items()}
             patch.setitem(samples.SCRIPTS, data, (script, *(word for pair in small.items() for word in pair)))
         made = make_samples(ROOT / 'tools' / 'dataset_converters', tmp_path_factory.mktemp('samples'))
-    with DemoApp(demo_models(ROOT, 'cpu'), made, max_upload=10**6, max_seconds=2.0) as app:
+    with DemoApp(demo_models(ROOT, 'cpu'), made, max_upload=10**6, limits=Limits(seconds=2.0)) as app:
         yield app
     assert not app.runs.folder.exists(), 'nothing is left at the end'
 
@@ -87,7 +87,7 @@ def test_a_prediction_is_that_of_the_predictor(app, client, digit):
     expected = list(app.models['svf_moving_digits'].predictor(app.samples['moving-digits-1'].path))
     records = client.get(f'/runs/{digit["id"]}/records').json
     assert records == [record.to_dict() for record in expected]
-    assert digit['done'] == digit['expected'] == len(expected) and digit['said']['mean'] == records[0]['top']
+    assert digit['done'] == digit['expected'] == len(expected) and digit['mean'] == records[0]['top']
     part = client.get(f'/runs/{digit["id"]}/files/prediction.mp4', headers={'Range': 'bytes=4-11'})
     assert part.status_code == 206 and part.data == b'ftypisom' and part.mimetype == 'video/mp4'
 
@@ -116,7 +116,7 @@ def test_what_the_network_does(app, client, digit):
 
 def test_the_other_tasks(client):
     _, said = predict(client, 'model=svf_moving_scenes_vss&sample=moving-scenes-1')
-    assert said['state'] == 'done' and sum(share for _, share in said['said']['mean']) > 0.9 and not said['pose']
+    assert said['state'] == 'done' and sum(share for _, share in said['mean']) > 0.9 and not said['pose']
     url = f'/runs/{said["id"]}/clips/{len(said["clips"]) - 1}'
     seen = post(client, url).json
     layer = next(read['name'] for read in seen['attentions'] if read['name'].startswith('memory'))
@@ -125,7 +125,7 @@ def test_the_other_tasks(client):
     assert [any(score is None for row in frame for score in row) for frame in answer['scores']] == [False] * 3 + [True]
     for model in ('svf_moving_body', 'svf_moving_body_event'):
         _, said = predict(client, f'model={model}&sample=moving-body-1')
-        assert said['pose'] and 20 < said['said']['errors']['PA-MPJPE'] < 100, said
+        assert said['pose'] and 20 < said['errors']['PA-MPJPE'] < 100, said
 
 
 @pytest.mark.parametrize(
@@ -220,18 +220,20 @@ def test_one_computes_at_a_time_and_can_be_stopped(app, client, monkeypatch):
     assert client.get(f'/runs/{run.id}/records').status_code == 409
     assert post(client, f'/runs/{run.id}/stop').status_code == 200
     thread.join(20)
-    assert client.get(f'/runs/{run.id}').json['state'] == 'stopped'
+    said = client.get(f'/runs/{run.id}').json
+    assert said['state'] == 'done' and said['notes'][0].startswith('stopped at ') and said['done'] > 10
     app.runs.remove(run)
     assert post(client, f'/runs/{digit["id"]}/clips/0').status_code == 200
 
 
 def test_a_long_video_is_cut_and_old_results_go(app, capsys):
     frames = [np.full((8, 8, 3), i, np.uint8) for i in range(30)]
-    source = FirstSeconds(Images(frames, 10), 1.0, lambda: None)
-    assert [frame.index for frame in source] == list(range(11)) and source.length == 11
-    assert source.problem == 'only the first 1 s were looked at (--max-seconds)'
-    slow = FirstSeconds(Images(iter(frames), 10), 60, lambda: None)
-    assert len(list(slow)) == 30 and not slow.problem
+    begin = Begin(Images(frames, 10), Limits(1.0), lambda: False)
+    assert [frame.index for frame in begin] == list(range(11)) and begin.length == 11
+    assert begin.notes == ['only the first 1 s were looked at (--max-seconds)']
+    small = Begin(Images(iter(frames), 10), Limits(60, 4), lambda: False)
+    assert {frame.image.shape for frame in small} == {(4, 4, 3)} and small.read == 30
+    assert small.notes == ['frames of 8 x 8 pixels were made smaller, 4 x 4']
     for i in range(runs.KEPT + 2):
         app.runs.start(Run(app.runs.folder, 'svf_moving_digits', str(i)), lambda: None, lambda predictor: None).join()
     assert len(app.runs.runs) <= runs.KEPT + 1 == len(list(app.runs.folder.iterdir()))
@@ -275,6 +277,13 @@ def test_a_users_way_through_the_page(app, video, tmp_path):
             page.wait(f"{idle} && !document.getElementById('result').hidden")
             assert page.js("document.getElementById('source').textContent") == f'Actions: {video.name}'
             assert page.js("document.getElementById('error').hidden")
+            running = set(app.runs.runs)
+            page.open('about:blank')
+            for _ in range(100):
+                if set(app.runs.runs) < running:
+                    break
+                time.sleep(0.05)
+            assert set(app.runs.runs) < running, 'a result goes when the page is left'
             assert not page.console
             asked = [urlsplit(url) for url in page.requests]
             assert {url.scheme for url in asked} == {'http', 'data'}

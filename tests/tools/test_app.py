@@ -11,6 +11,7 @@ import pytest
 from werkzeug.serving import BaseWSGIServer
 
 from mmsvf.app import samples
+from mmsvf.app.runs import Limits
 from mmsvf.app.samples import make_samples
 
 from ..conftest import ROOT
@@ -41,7 +42,7 @@ def test_own_model_comes_first(app, capsys):
     assert re.search(r'open http://127\.0\.0\.1:\d+/ in a browser', capsys.readouterr().out)
     assert next(iter(page.models)) == 'own' and page.models['own'].title == 'svf_moving_digits'
     assert page.models['own'].predictor.classes[0] == 'east' and len(page.models) == 6
-    assert (page.max_upload, page.runs.seconds, page.bound) == (7_000_000, 3, '127.0.0.1')
+    assert (page.max_upload, page.runs.limits, page.bound) == (7_000_000, Limits(3, 640), '127.0.0.1')
     assert not page.runs.folder.exists()
 
 

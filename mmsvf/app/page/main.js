@@ -91,7 +91,7 @@ const predict = async (query, body = '') => {
     let said = await ask(`runs?model=${encodeURIComponent(model.name)}&${query}`, sent);
     run = said.id;
     said = await wait(said);
-    if (said.state === 'done') await present(said);
+    if (said.state === 'done') await present(said); // also of what there was when it was stopped
     else show('welcome');
   } catch (error) {
     show('welcome');
@@ -103,7 +103,7 @@ const predict = async (query, body = '') => {
 
 const present = async (said) => {
   const file = (name) => `runs/${run}/files/${name}`;
-  const {mean = [], errors = {}, problem = ''} = said.said;
+  const {mean, errors, notes} = said;
   records = said.pose ? await ask(`runs/${run}/records`) : [];
   show('result');
   $('source').textContent = `${model.title}: ${said.name}`;
@@ -115,8 +115,7 @@ const present = async (said) => {
   scoreBars($('scores'), mean);
   const wrong = Object.entries(errors).map(([name, mm]) => `${name} ${mm} mm`);
   $('whole').textContent = wrong.length ? `Error against the true joints: ${wrong.join(', ')}.` : '';
-  $('problem').textContent = problem;
-  $('problem').hidden = !problem;
+  $('problem').textContent = notes.length ? `Note: ${notes.join('; ')}.` : '';
   $('files').replaceChildren(...said.files.map((name) =>
     make('a', {href: file(name), download: name, textContent: WORDS[name.split('.').pop()]})));
   await lookInside(run, said.clips);
