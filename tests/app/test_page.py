@@ -210,6 +210,7 @@ def test_uploads_are_limited_and_go(app, client, video):
 
 def test_one_computes_at_a_time_and_can_be_stopped(app, client, monkeypatch):
     monkeypatch.setattr(app.runs, 'patience', 0.05)
+    monkeypatch.setattr(app.runs, 'limits', Limits(1e9))
     _, digit = predict(client, DIGIT)
     endless = Images((np.zeros((64, 64, 3), np.uint8) for _ in count()), 1000)
     run = Run(app.runs.folder, 'svf_moving_digits', 'endless')
@@ -218,6 +219,8 @@ def test_one_computes_at_a_time_and_can_be_stopped(app, client, monkeypatch):
         answer = post(client, url)
         assert answer.status_code == 409 and 'another computation is running' in answer.json['error']
     assert client.get(f'/runs/{run.id}/records').status_code == 409
+    while client.get(f'/runs/{run.id}').json['done'] < 20:
+        time.sleep(0.01)
     assert post(client, f'/runs/{run.id}/stop').status_code == 200
     thread.join(20)
     said = client.get(f'/runs/{run.id}').json

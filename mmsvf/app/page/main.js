@@ -104,6 +104,8 @@ const predict = async (query, body = '') => {
 const present = async (said) => {
   const file = (name) => `runs/${run}/files/${name}`;
   const {mean, errors, notes} = said;
+  const known = model.data === null || state.samples.some(({title}) => title === said.name);
+  if (!known) notes.push(`the model knows ${model.data} alone: what it says of other videos means little`);
   records = said.pose ? await ask(`runs/${run}/records`) : [];
   show('result');
   $('source').textContent = `${model.title}: ${said.name}`;
