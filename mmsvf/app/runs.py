@@ -119,7 +119,16 @@ class Run:
     def predict(
         self, load: Callable[[], Predictor], open_source: Callable[[Predictor], Source], limits: Limits
     ) -> None:
-        """Predict a source within limits; never raises."""
+        """Predict a source within limits; never raises. An upload is removed before the run says that it is done."""
+        state = self._predict(load, open_source, limits)
+        for upload in self.folder.glob('upload.*'):
+            upload.unlink(missing_ok=True)
+        self.state = state
+
+    def _predict(
+        self, load: Callable[[], Predictor], open_source: Callable[[Predictor], Source], limits: Limits
+    ) -> str:
+        """The state it comes to."""
         try:
             predictor = load()
             source = open_source(predictor)
@@ -132,16 +141,16 @@ class Run:
             self.source = source
             with kept_clips(predictor, self._now) as spread:
                 self.said = write_predictions(predictor, source, self.folder / 'prediction', advance=self._advance)
-            self.fps, self.clips, self.state = predictor.output_fps(source), spread.chosen(), 'done'
+            self.fps, self.clips = predictor.output_fps(source), spread.chosen()
+            return 'done'
         except AbandonedError:
-            self.state = 'stopped'
+            return 'stopped'
         except Exception as error:
             # a user's mistake is told to the user; anything else is ours to mend, and the terminal has it
             if not isinstance(error, (ValueError, OSError, ImportError)):
                 traceback.print_exc()
-            self.fail(error)
-            if self._stopped and not self.records:  # before its first frame
-                self.state = 'stopped'
+            self.message = self._told(error)
+            return 'stopped' if self._stopped and not self.records else 'failed'  # before its first frame
 
     def _advance(self) -> None:
         self.records += 1
@@ -153,12 +162,12 @@ class Run:
             return self.source.time
         return self.records / self.source.fps if self.source else 0.0
 
-    def fail(self, error: BaseException) -> None:
-        """Say what is wrong, with the user's name for the file instead of ours."""
+    def _told(self, error: BaseException) -> str:
+        """What is wrong, with the user's name for the file instead of ours."""
         text = ' '.join(str(error).split()) or type(error).__name__
         for upload in self.folder.glob('upload.*'):
             text = text.replace(str(upload), self.name)
-        self.message, self.state = text.replace(str(self.folder), ''), 'failed'
+        return text.replace(str(self.folder), '')
 
     def progress(self) -> dict[str, Any]:
         """Plain values of where it is, and of what it said."""
@@ -225,7 +234,7 @@ class Runs:
         Raises:
             BusyError: another computation is running.
         """
-        if not self._computing.acquire(blocking=False):
+        if not self._computing.acquire(timeout=min(1.0, self.patience)):  # one that is done releases it in a moment
             raise BusyError('another computation is running: wait until it is done, or stop it')
         with self._list:
             self.runs[run.id] = run
@@ -238,8 +247,6 @@ class Runs:
             try:
                 run.predict(load, open_source, limits)
             finally:
-                for upload in run.folder.glob('upload.*'):
-                    upload.unlink(missing_ok=True)
                 if run.id not in self.runs:  # it was removed while it ran
                     shutil.rmtree(run.folder, ignore_errors=True)
                 self._computing.release()
