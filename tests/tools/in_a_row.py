@@ -71,7 +71,7 @@ def main():
         if kind == 'python':
             Path(re.match(r'# (\S+\.py)\n', text)[1]).write_text(text)
             continue
-        for command in text.splitlines():
+        for command in re.sub(r'\\\n *', '', text).splitlines():
             printed[command] = run(command)
             out.write_text(json.dumps(printed))
 
