@@ -46,9 +46,9 @@ def run(command):
             python(argv)
         except SystemExit as ended:
             print('ended:', ended)
-        except BaseException:
+        except Exception as error:
             traceback.print_exc()
-            raise
+            print('ended:', error)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

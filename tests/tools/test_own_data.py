@@ -106,6 +106,8 @@ def test_the_page_leads_from_a_folder_to_predictions(walked):
     lists = [(folder / f'clips/{name}.txt').read_text().splitlines() for name in ('train', 'val')]
     assert [sorted(line.split()[-1] for line in lines) for lines in lists] == [['0', '1']] * 2
     assert re.search(r'acc/top1: ', said(walked, 'tools/test.py my_actions.py'))
+    text = run([('bash', 'python tools/test.py my_actions.py checkpoints/svf_moving_digits-1475b0c1.pth')], folder)
+    assert 'of a model with other classes than this config (cls_head' in next(iter(text.values()))
     assert (folder / 'confusion.png').stat().st_size > 5000
     assert re.search(r'(jump|play tennis) \d', said(walked, 'tools/predict.py my_actions.py'))
     assert re.search(r'mIoU: ', said(walked, 'tools/test.py my_pictures.py'))
