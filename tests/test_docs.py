@@ -49,6 +49,13 @@ def test_the_readme_is_short_and_has_the_two_commands():
     assert re.search(r'^make demo +#', text, re.M) and re.search(r'^make test +#', text, re.M)
 
 
+def test_the_readme_installs_as_the_page_does():
+    readme, page = ((ROOT / name).read_text() for name in ('README.md', 'docs/install.md'))
+    lines = [line.split('  #')[0].rstrip() for line in page.splitlines()]
+    commands = re.findall(r'^pip install .+$', readme, re.M)
+    assert len(commands) == 5 and set(commands) <= set(lines)
+
+
 def test_the_readme_has_the_figures_of_the_zoo():
     """What was measured, and the paper's figures of the rows that name them."""
     text = (ROOT / 'README.md').read_text()
