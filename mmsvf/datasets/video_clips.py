@@ -51,7 +51,7 @@ class VideoClipDataset(VideoDataset):
         videos = []
         for number, line in read_list(self.ann_file):
             name, *labels = split_line(line, self.delimiter, self.multi_class)
-            if not name or not labels or not all(map(NUMBER, labels)):
+            if not name or name != name.rstrip() or not labels or not all(map(NUMBER, labels)):
                 raise ValueError(
                     f'{self.ann_file} line {number}: {line!r}; each line is a video path, {self.delimiter!r} and an '
                     'integer label. More than one label a video: multi_class=True'

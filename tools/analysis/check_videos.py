@@ -45,7 +45,7 @@ def main() -> int:
         files = dict(zip(lines, lines, strict=True))
     else:
         lines = [line for line in args.source.read_text(encoding='utf-8-sig').splitlines() if line.strip()]
-        files = {line: str(args.root / (re.sub(r'( [+-]?\d+)+$', '', line) or line)) for line in lines}
+        files = {line: str(args.root / (re.sub(r'([\s,]+[+-]?\d+)+$', '', line) or line)) for line in lines}
     if not files:
         raise SystemExit(f'{args.source}: no video; a list has a path and its labels per line, a folder {VIDEOS}')
     test = partial(check, decoder=args.decoder, frames=args.frames, every=args.all_frames, timeout=args.timeout)

@@ -78,12 +78,12 @@ def actions(data: Path) -> Iterator[np.ndarray]:
 
 
 def segmentation(data: Path) -> Iterator[np.ndarray]:
-    """Panels of the first two videos: what the network saw of a frame, and what it says."""
+    """Panels of the first three videos: what the network saw of a frame, and what it says."""
     model = predictor('svf_moving_scenes_vss')
     height = (SIDE + STRIP) // 2
-    for name in (data / 'vspw' / 'val.txt').read_text().split()[:2]:
+    for name in (data / 'vspw' / 'val.txt').read_text().split()[:3]:
         records: list[SegmentationRecord] = list(model(data / 'vspw' / 'data' / name / 'origin'))
-        for record in records:
+        for record in records[3:]:  # the first ones have no three frames before them
             seen = resized(record.frame.image, SIDE, height)
             said = drawing.overlay(seen, resized(record.mask, SIDE, height), record.palette, 0.7)
             drawing.caption(seen, 'the frame')
@@ -116,7 +116,7 @@ def main() -> None:
         out = Path(folder)
         panels = [
             actions(make_data('moving_digits', out, '--train', '8', '--val', '8')),
-            segmentation(make_data('moving_scenes', out, '--train', '1', '--val', '2', '--sequences', '1')),
+            segmentation(make_data('moving_scenes', out, '--train', '1', '--val', '3', '--sequences', '1')),
             poses(make_data('moving_body', out, '--train', '1', '--test', '4', '--workers', '2')),
         ]
         pages = []
