@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmsvf.datasets.mmhpsd_layouts import open_layout
+from mmsvf.datasets.mmhpsd_layouts import LayoutB, open_layout
 from mmsvf.engine.run_config import check_classes
 
 from ..broken_videos import write_video
@@ -153,3 +154,22 @@ def test_lists_are_not_overwritten(walked):
     assert (folder / 'clips/train.txt').read_text() == before
     assert (folder / 'other/val.txt').read_text().splitlines()
     assert re.search(r'1 +\d+\.\d+%  ball\n +255 +\d+\.\d+%  \(void\)', text)
+
+
+def test_annotations_that_do_not_fit_are_named(walked, tmp_path):
+    folder, _ = walked
+    write = runpy.run_path(str(folder / 'tools' / 'dataset_converters' / 'make_pose_recordings.py'))['write_recording']
+    video = sorted((folder / 'people').glob('*.mp4'))[0]
+    shutil.copy(video, tmp_path / 'walk.mp4')
+    with pytest.raises(FileNotFoundError, match=r'walk\.npz is missing'):
+        write(str(tmp_path / 'walk.mp4'), 15, LayoutB(tmp_path / 'out'), 'subject03_group0_time0')
+    arrays = dict(np.load(video.with_suffix('.npz')))
+    every = {name: array[::3] for name, array in arrays.items()}
+    for given, message in (
+        (dict(every, frames=np.arange(len(arrays['pose']))[::3]), r'0\.200 s between poses; at least 15 a second'),
+        (dict(arrays, shape=arrays['shape'][0]), r'shape has the shape \(10,\); \(47, 10\) expected'),
+        (dict(arrays, frames=np.arange(47) + 1000), r'none of its frames is in'),
+    ):
+        np.savez(tmp_path / 'walk.npz', **given)
+        with pytest.raises(ValueError, match=message):
+            write(str(tmp_path / 'walk.mp4'), 15, LayoutB(tmp_path / 'out'), 'subject03_group0_time0')
