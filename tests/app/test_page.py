@@ -212,7 +212,7 @@ def test_one_computes_at_a_time_and_can_be_stopped(app, client, monkeypatch):
     monkeypatch.setattr(app.runs, 'patience', 0.05)
     monkeypatch.setattr(app.runs, 'limits', Limits(1e9))
     _, digit = predict(client, DIGIT)
-    endless = Images((np.zeros((64, 64, 3), np.uint8) for _ in count()), 1000)
+    endless = Images((np.zeros((64, 64, 3), np.uint8) for _ in count()), 100)
     run = Run(app.runs.folder, 'svf_moving_digits', 'endless')
     thread = app.runs.start(run, lambda: app.models['svf_moving_digits'].predictor, lambda predictor: endless)
     for url in (f'/runs?{DIGIT}', f'/runs/{digit["id"]}/clips/0'):
