@@ -21,11 +21,17 @@ from mmsvf.engine.cpu_distributed import setup_cpu_distributed
 from mmsvf.engine.exact_resume.seeded import seeded
 from mmsvf.engine.missing_data import check_data
 from mmsvf.engine.run_config import check_schedule, check_work_dir, prepare, require_file
+from mmsvf.engine.start_log import short_start
 from mmsvf.engine.strategies import check_strategy
 from mmsvf.files.work_dir import WorkDirLock, find_latest_checkpoint
 
 # hooks of every training here, by their key in default_hooks
-SAFEGUARDS = dict(load_report='LoadReportHook', exact_resume='ExactResumeHook', finite='FiniteHook')
+SAFEGUARDS = dict(
+    load_report='LoadReportHook',
+    exact_resume='ExactResumeHook',
+    finite='FiniteHook',
+    optimizer_report='OptimizerReportHook',
+)
 
 
 def run(cfg: Config, method: str) -> Any:
@@ -38,12 +44,13 @@ def run(cfg: Config, method: str) -> Any:
             keep_freed_memory()  # a tenth of a forward; in training it would cost memory
         elif cfg.model.get('backbone', {}).get('with_cp'):
             return_freed_memory()  # a third of the peak, where memory was asked for
-    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-    try:
-        result = getattr(runner, method)()
-    except BaseException as error:
-        write_down(runner, error)
-        raise
+    with short_start():
+        runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        try:
+            result = getattr(runner, method)()
+        except BaseException as error:
+            write_down(runner, error)
+            raise
     if dist.is_available() and dist.is_initialized():  # without this a CPU run may abort at exit
         dist.barrier()
         dist.destroy_process_group()

@@ -189,4 +189,5 @@ def test_safeguards_are_added_once_and_can_be_switched_off():
     hooks = dict(finite=dict(max_skipped=2), exact_resume=None)  # what --cfg-options KEY=None gives
     cfg = Config(dict(default_hooks=hooks, custom_hooks=[dict(type='mmsvf.LoadReportHook')]))
     launch.add_training_safeguards(cfg, Path('unreadable.txt'))
-    assert cfg.default_hooks == dict(finite=dict(type='mmsvf.FiniteHook', max_skipped=2))
+    report = dict(type='mmsvf.OptimizerReportHook')
+    assert cfg.default_hooks == dict(finite=dict(type='mmsvf.FiniteHook', max_skipped=2), optimizer_report=report)
