@@ -183,6 +183,7 @@ def show_predictions(cfg: Config, args: argparse.Namespace) -> None:
     if cfg.get('default_scope') == 'mmaction':
         # mmaction2's own hook takes no clips in NCTHW, and most of its configs have none
         hooks.visualization = dict(type='mmsvf.VideoVisualizationHook')
+        keep_names(cfg.test_dataloader.dataset.get('pipeline') or [])
     if 'visualization' not in hooks:
         raise ValueError('--show and --show-dir need default_hooks.visualization in the config (a VisualizationHook)')
     with HOOKS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
@@ -195,3 +196,11 @@ def show_predictions(cfg: Config, args: argparse.Namespace) -> None:
         if not {'out_dir', 'test_out_dir'} & set(options):  # mmsegmentation writes where its visualizer does
             cfg.visualizer.save_dir = args.show_dir
     hooks.visualization.update({k: v for k, v in values.items() if k in options})
+
+
+def keep_names(pipeline: list[ConfigDict]) -> None:
+    """Have samples of mmaction2 keep the names of their videos, which name the pictures."""
+    for transform in pipeline:
+        if transform.type == 'PackActionInputs':
+            default = ('img_shape', 'img_key', 'video_id', 'timestamp')
+            transform.meta_keys = (*transform.get('meta_keys', default), 'filename', 'frame_dir')

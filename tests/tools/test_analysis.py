@@ -2,10 +2,13 @@
 
 import csv
 import json
+import pickle
 import re
 
 import cv2
+import numpy as np
 import pytest
+import torch
 
 from .test_train_and_test import ROOT, tool
 
@@ -108,3 +111,39 @@ def test_figure_8(digits, tmp_path):
     assert cv2.imread(str(out)).shape == (224, 8 * 224, 3)
     assert int(cv2.VideoCapture(str(out.with_suffix('.mp4'))).get(cv2.CAP_PROP_FRAME_COUNT)) == 8
     assert f'{layer}: clip, hamming, 8 heads' in tool('analysis/fig8_attention', CONFIG, CHECKPOINT, '--list')
+
+
+def test_confusions_of_a_checkpoint_and_of_predictions(digits, tmp_path):
+    """A checkpoint is tested; of predictions the config's data has the labels."""
+    out = '--normalize', '--out', tmp_path / 'a' / 'confusion.png'
+    log = tool('analysis/confusion_matrix', CONFIG, CHECKPOINT, *out, '--work-dir', tmp_path / 'w', *data(digits))
+    right = int(re.search(r'top-1 \d+\.\d% \((\d) of 3\)', log).group(1))
+    assert right >= 2 and re.search(r'-  north-east +0 of 0', log)
+    picture = cv2.imread(str(tmp_path / 'a' / 'confusion.png'))
+    blue = np.abs(picture.astype(int) - (107, 48, 8)).max(-1) < 12  # the darkest of the colours: 100 %
+    assert blue.sum() > right * 2000
+    (tmp_path / 'p').mkdir()  # as predict.py writes it
+    said = [dict(source=str(digits / 'val' / f'0000{i}.mp4'), mean=[['east', 0.9]]) for i in range(3)]
+    (tmp_path / 'p' / 'sources.jsonl').write_text('\n'.join(map(json.dumps, said)))
+    log = tool('analysis/confusion_matrix', CONFIG, tmp_path / 'p', *out, *data(digits))
+    assert '(1 of 3)' in log and re.search(r'1  south-east +taken for  east', log)
+
+
+def test_clips_right_and_wrong_ones(digits, tmp_path):
+    """Frames with gaps, a green and a red mark, the matrix beside them."""
+    scores = torch.eye(8)[[0, 2, 2]]  # the second is wrong
+    samples = [dict(gt_label=torch.tensor([i]), pred_score=score) for i, score in enumerate(scores)]
+    (tmp_path / 'a.pkl').write_bytes(pickle.dumps(samples))
+    out = tmp_path / 'b' / 'predictions.png'
+    log = tool(
+        *('visualizations/show_clips', tmp_path / 'a.pkl', digits / 'val.txt', digits / 'val', '--out', out),
+        *('--classes', digits / 'classes.txt', '--clips', '2'),
+    )
+    assert 'top-1 66.7% of 3 videos (chance 12.5%)' in log and '1 of 1 mistakes: south-east taken for south' in log
+    picture = cv2.imread(str(out)).astype(int)
+    marks = [np.abs(picture - colour).max(-1) < 12 for colour in ((87, 139, 46), (34, 34, 178))]  # seagreen, firebrick
+    assert all(mark.sum() > 300 for mark in marks)
+    rows = [np.flatnonzero(mark.any(1)) for mark in marks]
+    assert rows[0].max() < rows[1].min(), 'the first clip is right, the second wrong'
+    middle = picture[rows[0].max() - 20, : picture.shape[1] // 2]
+    assert (np.diff((middle.min(-1) > 250).astype(int)) == 1).sum() >= 8, 'white between the frames'
