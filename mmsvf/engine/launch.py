@@ -36,7 +36,6 @@ SAFEGUARDS = dict(
 
 def run(cfg: Config, method: str) -> Any:
     """Build the runner and call its ``train`` or ``test``."""
-    check_data(cfg, *(('train_dataloader', 'val_dataloader') if method == 'train' else ('test_dataloader',)))
     check_strategy(cfg)
     setup_cpu_distributed(cfg)
     if not torch.cuda.is_available():
@@ -115,6 +114,7 @@ def train(args: argparse.Namespace) -> None:
     if args.seed is not None:
         randomness.seed = args.seed
     randomness.update({k: True for k in ('diff_rank_seed', 'deterministic') if getattr(args, k)})
+    check_data(cfg, 'train_dataloader', 'val_dataloader')  # while its options are those of the command line
     check_work_dir(cfg.work_dir)
     lock = WorkDirLock(cfg.work_dir) if os.environ.get('RANK', '0') == '0' else None  # before anything is written there
     unreadable = Path(cfg.work_dir, 'unreadable.txt')
@@ -174,6 +174,7 @@ def test(args: argparse.Namespace) -> dict[str, float]:
         cfg.custom_hooks = hooks
     if args.show or args.show_dir is not None:
         show_predictions(cfg, args)
+    check_data(cfg, 'test_dataloader')
     return run(cfg, 'test')
 
 

@@ -20,7 +20,8 @@ import mmengine
 import torch
 from mmengine.config import config as mmengine_config
 from mmengine.dist import get_world_size
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
+from mmengine.runner import checkpoint
 
 from mmsvf.version import __version__
 
@@ -33,6 +34,7 @@ IN_FILE = (
 )
 IN_TABLE = re.compile(r'paramwise_options -- |\S+ is skipped since its requires_grad=False')  # vis_data/optimizer.csv
 ENVIRONMENT = 'System environment:'
+MISMATCH, CUT = 'The model and loaded state dict do not match', 400  # names of hundreds of tensors; characters of them
 
 
 class ShortConsole(logging.Filter):
@@ -49,10 +51,13 @@ class ShortConsole(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a record goes to the console."""
-        text = record.getMessage()
+        text, short = record.getMessage(), None
         if ENVIRONMENT in text[:100]:
-            short = logging.makeLogRecord({**vars(record), 'msg': self.first_line(text), 'args': ()})
-            self.console.handle(short)
+            short = self.first_line(text)
+        elif text.startswith(MISMATCH) and len(text) > 2 * CUT:
+            short = f'{" ".join(text[:CUT].split())} ...; all of it is in {self.file}'
+        if short is not None:
+            self.console.handle(logging.makeLogRecord({**vars(record), 'msg': short, 'args': ()}))
             return False
         return not text.startswith(IN_FILE)
 
@@ -84,6 +89,8 @@ def shorten(logger: MMLogger) -> None:
 def short_start() -> Iterator[None]:
     """Runners that are built within have loggers with a short start, and format an unchanged config once.
 
+    What a checkpoint lacks, which MMEngine prints in each process, is logged.
+
     MMEngine formats the config for the log, for each visualizing backend, the dump in the work-dir and the message hub:
     five times at start, 0.1 to 0.3 s each, and again with each checkpoint.
     """
@@ -93,7 +100,11 @@ def short_start() -> Iterator[None]:
         original(self, *args, **kwargs)
         shorten(self)
 
+    def log(message: Any, logger: Any = None, level: int = logging.INFO) -> None:
+        print_log(message, 'current' if logger is None else logger, level)
+
     with (
+        mock.patch.object(checkpoint, 'print_log', log),
         mock.patch.object(MMLogger, '__init__', build),
         mock.patch.object(mmengine_config, 'FormatCode', formatted_once(mmengine_config.FormatCode)),
     ):

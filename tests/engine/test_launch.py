@@ -31,6 +31,7 @@ def configured(monkeypatch):
     """The config that would be run."""
     seen = {}
     monkeypatch.setattr(launch, 'run', lambda cfg, method: seen.update(cfg=cfg, method=method))
+    monkeypatch.setattr(launch, 'check_data', lambda cfg, *loaders: None)
     return seen
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from mmengine.config import config as mmengine_config
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import load_state_dict
 
 from mmsvf.engine.start_log import short_start
 
@@ -79,6 +81,19 @@ def test_a_screen_on_the_console_and_all_in_the_file(tmp_path, capsys):
         optimizer='', parameter='head.weight', shape='1x3', lr='0.01', weight_decay='0.02'
     )
     assert rows['backbone.bias']['weight_decay'] == '0.0' and rows['frozen']['lr'] == 'frozen'
+
+
+def test_what_a_checkpoint_lacks_is_cut_on_the_console(tmp_path, capsys):
+    with short_start():
+        runner = Runner(Model(), str(tmp_path))
+        capsys.readouterr()
+        load_state_dict(torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(200)), {})
+        load_state_dict(torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(2)), {})
+    cut, whole = capsys.readouterr().out.split('do not match exactly')[1:]
+    assert 'missing keys in source state_dict: 0.weight, 0.bias' in cut and '199.bias' not in cut and len(cut) < 700
+    assert 'all of it is in ' in cut and '1.weight, 1.bias' in whole and 'all of it' not in whole
+    file = next(handler for handler in runner.logger.handlers if isinstance(handler, logging.FileHandler))
+    assert '199.bias' in Path(file.baseFilename).read_text(encoding='utf-8')
 
 
 def test_everything_everywhere_at_debug_level(tmp_path, capsys):

@@ -18,6 +18,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmsvf.analysis.confusions import counted, read_dump, read_predicted
 from mmsvf.apis.predictor import class_names, test_dataset
 from mmsvf.engine.launch import run
+from mmsvf.engine.missing_data import check_data
 from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare, require_file
 
 matplotlib.use('Agg')
@@ -47,6 +48,7 @@ def labels(cfg: Config, path: str, classes: list[str]) -> tuple[list[int], list[
     with tempfile.TemporaryDirectory() as folder:
         dump = Path(folder, 'predictions.pkl')
         cfg.load_from, cfg.test_evaluator = path, dict(type='DumpResults', out_file_path=str(dump))
+        check_data(cfg, 'test_dataloader')
         run(cfg, 'test')
         return read_dump(dump)
 
