@@ -22,6 +22,7 @@ from mmengine.config import config as mmengine_config
 from mmengine.dist import get_world_size
 from mmengine.logging import MMLogger, print_log
 from mmengine.runner import checkpoint
+from yapf.yapflib import yapf_api
 
 from mmsvf.version import __version__
 
@@ -103,11 +104,12 @@ def short_start() -> Iterator[None]:
     def log(message: Any, logger: Any = None, level: int = logging.INFO) -> None:
         print_log(message, 'current' if logger is None else logger, level)
 
-    with (
-        mock.patch.object(checkpoint, 'print_log', log),
-        mock.patch.object(MMLogger, '__init__', build),
-        mock.patch.object(mmengine_config, 'FormatCode', formatted_once(mmengine_config.FormatCode)),
-    ):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(MMLogger, '__init__', build))
+        stack.enter_context(mock.patch.object(checkpoint, 'print_log', log))
+        for module in (mmengine_config, yapf_api):  # onedl-mmengine imports it when it formats
+            if hasattr(module, 'FormatCode'):
+                stack.enter_context(mock.patch.object(module, 'FormatCode', formatted_once(module.FormatCode)))
         yield
 
 

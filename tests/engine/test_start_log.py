@@ -51,7 +51,7 @@ def started(tmp_path, capsys, **options):
         calls.append(text)
         return format_code(text, **options)
 
-    cfg = {**CONFIG, **options}
+    cfg = {**CONFIG, 'experiment_name': tmp_path.name, **options}  # runs of one second would share a logger
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mmengine_config, 'FormatCode', counted)
         with short_start():
@@ -85,7 +85,7 @@ def test_a_screen_on_the_console_and_all_in_the_file(tmp_path, capsys):
 
 def test_what_a_checkpoint_lacks_is_cut_on_the_console(tmp_path, capsys):
     with short_start():
-        runner = Runner(Model(), str(tmp_path))
+        runner = Runner(Model(), str(tmp_path), experiment_name=tmp_path.name)
         capsys.readouterr()
         load_state_dict(torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(200)), {})
         load_state_dict(torch.nn.ModuleList(torch.nn.Linear(1, 1) for _ in range(2)), {})
