@@ -143,5 +143,5 @@ def legend_of(masks: Sequence[np.ndarray], classes: Sequence[str], palette: Sequ
     """A strip (height, W, 3) BGR with the classes of all masks (H, W), and their shares of the last one."""
     shares = {int(k): float(np.mean(masks[-1] == k)) for k in np.unique(np.stack(masks)) if 0 <= k < len(classes)}
     shown = sorted(shares, key=lambda k: -shares[k])
-    notes = [f'{100 * shares[k]:.0f} %' for k in shown]
+    notes = [f'{100 * shares[k]:.0f} %' if shares[k] >= 0.005 else '< 1 %' if shares[k] else 'missed' for k in shown]
     return drawing.legend([classes[k] for k in shown], [palette[k] for k in shown], notes, height)
