@@ -73,7 +73,7 @@ class SegVideoVisualizer(SegLocalVisualizer):
     ) -> None:
         """Draw a sample on its picture (H, W, 3), or on the last of a clip (T, H, W, 3), RGB; as mmsegmentation's.
 
-        ``with_labels`` says whether there is a legend.
+        Without ``with_labels`` there are no words and no legend, and the picture keeps its size.
         """
         image = image[-1] if image.ndim == 4 else image
         data_sample = SegDataSample() if data_sample is None else data_sample
@@ -103,7 +103,7 @@ class SegVideoVisualizer(SegLocalVisualizer):
     def _draw(self, image: np.ndarray, masks: dict[str, np.ndarray], with_legend: bool) -> np.ndarray:
         """The BGR picture under each of the masks (H, W), side by side, and the legend."""
         classes, palette = (self.dataset_meta[key] for key in ('classes', 'palette'))
-        frame = drawing.enlarged(image)
+        frame = drawing.enlarged(image) if with_legend else image
         parts: list[np.ndarray] = []
         gap = np.full((len(frame), GAP, 3), drawing.PAPER, np.uint8)
         for title, mask in masks.items():

@@ -10,10 +10,18 @@ from mmengine.config import Config
 from mmengine.config import config as mmengine_config
 from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_state_dict
 
 from mmsvf.engine.start_log import short_start
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    """A Runner without a scope would leave MMEngine's to the tests after it, which look for other frameworks' parts."""
+    yield
+    init_default_scope('mmaction')
 
 
 class Model(BaseModel):
