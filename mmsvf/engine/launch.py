@@ -20,7 +20,7 @@ from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
 from mmsvf.engine.cpu_distributed import setup_cpu_distributed
 from mmsvf.engine.exact_resume.seeded import seeded
 from mmsvf.engine.missing_data import check_data
-from mmsvf.engine.run_config import check_schedule, check_work_dir, prepare, require_file
+from mmsvf.engine.run_config import check_classes, check_schedule, check_work_dir, prepare, require_file
 from mmsvf.engine.start_log import short_start
 from mmsvf.engine.strategies import check_strategy
 from mmsvf.files.work_dir import WorkDirLock, find_latest_checkpoint
@@ -114,7 +114,8 @@ def train(args: argparse.Namespace) -> None:
     if args.seed is not None:
         randomness.seed = args.seed
     randomness.update({k: True for k in ('diff_rank_seed', 'deterministic') if getattr(args, k)})
-    check_data(cfg, 'train_dataloader', 'val_dataloader')  # while its options are those of the command line
+    for check in (check_data, check_classes):  # while options are those of the command line
+        check(cfg, 'train_dataloader', 'val_dataloader')
     check_work_dir(cfg.work_dir)
     lock = WorkDirLock(cfg.work_dir) if os.environ.get('RANK', '0') == '0' else None  # before anything is written there
     unreadable = Path(cfg.work_dir, 'unreadable.txt')
@@ -175,6 +176,7 @@ def test(args: argparse.Namespace) -> dict[str, float]:
     if args.show or args.show_dir is not None:
         show_predictions(cfg, args)
     check_data(cfg, 'test_dataloader')
+    check_classes(cfg, 'test_dataloader')
     return run(cfg, 'test')
 
 
