@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from .test_train_and_test import tool
 
 def both(script, *argv, port):
     """Run dist_train.sh or dist_test.sh on two processes; returns the output."""
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PORT': str(port), 'PYTHON': sys.executable}
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PORT': str(port), 'PYTHON': forked.python(*forked.OURS)}
     command = ['bash', f'tools/{script}.sh', *map(str, argv)]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, timeout=300)
     assert result.returncode == 0, f'{" ".join(command)}\n{result.stderr[-5000:]}'
