@@ -31,7 +31,7 @@ def imported(monkeypatch):
 
 TRITON_ENV = dict(TRITON_INTERPRET='1', PYTHONPATH=str(TRITON)) if TRITON.is_dir() else {}
 # what the parts import, in some thirty processes
-IMPORTED = *forked.OURS, 'mmaction.apis', 'mmseg.apis', 'mmpose.apis', 'matplotlib.pyplot', 'torch.utils.tensorboard'
+IMPORTED = *forked.FRAMEWORKS, 'matplotlib.pyplot'
 
 
 def gpu(out, *arguments, minutes=15, python=sys.executable):

@@ -59,7 +59,7 @@ def data(tmp_path_factory, digits, imagenet):
     folder = tmp_path_factory.mktemp('shipped')
     tool('dataset_converters/moving_scenes', folder / 'scenes', '--train', '2', '--val', '1', '--frames', '11',
          '--sequences', '2')  # fmt: skip
-    tool('dataset_converters/moving_body', folder / 'body', '--train', '1', '--test', '1', '--frames', '130',
+    tool('dataset_converters/moving_body', folder / 'body', '--train', '1', '--test', '1', '--frames', '98',
          '--workers', '1')  # fmt: skip
     made = {name: globals()[name](folder / name) for name in ('cifar10', 'cifar100', 'cifar10_dvs')}
     return dict(made, scenes=folder / 'scenes', body=folder / 'body', digits=digits, imagenet=imagenet)

@@ -1,7 +1,7 @@
 """A Python that has imported modules already: a server that forks, and what asks it; the standard library alone.
 
 python fork_server.py serve SOCKET MODULE...    imports the modules, then forks for each that asks, until stdin ends
-python fork_server.py ask SOCKET EXECUTABLE ...    as python ...: -m MODULE, -c CODE or a script, with what follows
+python fork_server.py ask SOCKET EXECUTABLE ...    as python ...: [-u] -m MODULE, -c CODE or a script, with arguments
 
 A fork has the files, the folder, the variables and the PYTHONPATH of the process that asks, which waits for it and ends
 as it does; where that is killed, the fork is, too. In the fork ``sys.executable`` is EXECUTABLE, which asks again.
@@ -77,7 +77,7 @@ def answer(connection: socket.socket, installed: list[str]) -> None:
 
 def run(argv: list[str]) -> None:
     """What Python does with its arguments."""
-    while argv[0] in ('-u', '-s'):
+    if argv[0] == '-u':  # torchrun's and xdist's
         argv = argv[1:]
     if argv[0] == '-c':
         sys.argv = ['-c', *argv[2:]]

@@ -1,6 +1,7 @@
 """Python in forks of a process that has imported torch and MMEngine: most of a short run is imports.
 
-No framework is imported beforehand, so that a tool still imports what it needs itself.
+No framework is imported beforehand, so that a tool still imports what it needs itself, but where many processes of a
+test do the same and something else is the question (``FRAMEWORKS``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from pathlib import Path
 SERVER = Path(__file__).with_name('fork_server.py')
 INSTALLED = 'plain_configs', 'torch', 'torchvision.models', 'numba', 'mmengine.runner', 'cv2', 'mmcv'
 OURS = 'mmsvf', 'mmsvf.spiking.numba_kernels', *INSTALLED, 'spikingjelly.activation_based.neuron'
-FOLDERS = []  # as long as this process lives
+FRAMEWORKS = *OURS, 'mmaction.apis', 'mmseg.apis', 'mmpose.apis', 'torch.utils.tensorboard'
+KEPT = []  # folders and servers, as long as this process lives
 
 
 @cache
@@ -31,8 +33,8 @@ def python(*modules: str, **env: str) -> str:
         *modules: Names.
         **env: Variables that importing them needs beyond those of this process.
     """
-    FOLDERS.append(tempfile.TemporaryDirectory())
-    folder = Path(FOLDERS[-1].name)
+    KEPT.append(tempfile.TemporaryDirectory())
+    folder = Path(KEPT[-1].name)
     executable, path, log = folder / 'python', folder / 'socket', folder / 'log'
     words = [sys.executable, '-SEs', str(SERVER), 'ask', str(path), str(executable)]
     executable.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
@@ -48,20 +50,32 @@ def python(*modules: str, **env: str) -> str:
     while not path.exists():
         assert server.poll() is None, log.read_text()
         time.sleep(0.02)
-    FOLDERS.append(server)
+    KEPT.append(server)
     return str(executable)
 
 
-def run(script: Path, argv: Sequence[str], root: Path, env: Mapping[str, str], folder: Path) -> tuple[int, str, str]:
+def run(
+    script: Path,
+    argv: Sequence[str],
+    root: Path,
+    env: Mapping[str, str],
+    folder: Path,
+    modules: Sequence[str] = OURS,
+) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a script, which go through files in the folder."""
-    return run_ranks(script, argv, root, [env], folder)[0]
+    return run_ranks(script, argv, root, [env], folder, modules)[0]
 
 
 def run_ranks(
-    script: Path, argv: Sequence[str], root: Path, envs: Sequence[Mapping[str, str]], folder: Path
+    script: Path,
+    argv: Sequence[str],
+    root: Path,
+    envs: Sequence[Mapping[str, str]],
+    folder: Path,
+    modules: Sequence[str] = FRAMEWORKS,
 ) -> list[tuple[int, str, str]]:
     """The same of processes at the same time, one for each environment."""
-    command, processes = [python(*OURS), str(script), *argv], []
+    command, processes = [python(*modules), str(script), *argv], []
     for rank, env in enumerate(envs):
         with (folder / f'stdout{rank}').open('w') as out, (folder / f'stderr{rank}').open('w') as error:
             processes.append(subprocess.Popen(command, cwd=root, env=env, stdout=out, stderr=error))

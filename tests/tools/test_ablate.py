@@ -13,15 +13,22 @@ import torch
 from mmsvf.analysis import ablation, width_study
 
 from . import forked
-from .test_train_and_test import ROOT, tool
+from .test_train_and_test import ROOT
+from .test_train_and_test import tool as one_tool
 
 CONFIG = 'configs/demo/svf_moving_digits.py'
+
+
+def tool(*arguments):
+    return one_tool(*arguments, modules=forked.FRAMEWORKS)
 
 
 def tool_error(*arguments):
     script = ROOT / 'tools' / f'{arguments[0]}.py'
     with tempfile.TemporaryDirectory() as folder:
-        code, output, error = forked.run(script, [*map(str, arguments[1:])], ROOT, os.environ, Path(folder))
+        code, output, error = forked.run(
+            script, [*map(str, arguments[1:])], ROOT, os.environ, Path(folder), forked.FRAMEWORKS
+        )
     assert code, output
     return output + error
 

@@ -20,12 +20,12 @@ TINY = ['model.backbone.arch._delete_=True', 'model.backbone.arch.embed_dims=[8,
 TINY += ['model.backbone.arch.depths=[1,1,1,1,1]', 'model.cls_head.in_channels=16']
 
 
-def tool(name, *argv):
+def tool(name, *argv, modules=forked.OURS):
     """Run a tool from the repository's root; returns its output."""
     argv = [str(arg) for arg in argv]
     env = {**os.environ, 'OMP_NUM_THREADS': '1'}
     with tempfile.TemporaryDirectory() as folder:
-        code, out, err = forked.run(Path('tools', f'{name}.py'), argv, ROOT, env, Path(folder))
+        code, out, err = forked.run(Path('tools', f'{name}.py'), argv, ROOT, env, Path(folder), modules)
     assert code == 0, f'tools/{name}.py {" ".join(argv)}\n{out[-3000:]}\n{err[-6000:]}'
     return out + err
 
