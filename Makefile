@@ -36,16 +36,20 @@ test-quick: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(QUICK) \
 	    -k "not tools_load_nothing and not mutations and not left_to_mmengine and not development_mode and not one_graph"
 
-# two processes of one thread each; what a file shares is made once
+# two processes of one thread each; what a file shares is made once; files in the order of tests/conftest.py, not those
+# of most tests first
 # the kernels for GPU run on CPU, interpreted;
-# the neurons and the backbone also run against the classic spikingjelly, and the tools against the
-# other MMEngine (in tests/tools), each in a folder of its own
+# what is built on classes of spikingjelly (neurons, surrogates, what remembers) and the networks of it also run against
+# the classic spikingjelly; the rest of tests/spiking has neurons by the same classes or none. The tools run against the
+# other MMEngine (in tests/tools). Each is in a folder of its own
+CLASSIC := tests/spiking/test_neuron.py tests/spiking/test_clip_ops.py tests/spiking/test_memory.py \
+           tests/spiking/test_causal.py tests/models/backbones/test_spike_video_former.py \
+           tests/models/backbones/test_spikformer.py tests/models/test_official.py
 test: lint $(TARGETS)/.ready
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 	OMP_NUM_THREADS=1 PYTHONPATH=$(TARGETS)/triton TRITON_INTERPRET=1 $(BIN)/python -m pytest -q \
 	    tests/spiking/test_triton_kernels.py
-	OMP_NUM_THREADS=1 PYTHONPATH=$(TARGETS)/spikingjelly-classic $(BIN)/python -m pytest -q -n 2 --dist loadfile \
-	    tests/spiking tests/models/backbones tests/models/test_official.py
+	OMP_NUM_THREADS=1 PYTHONPATH=$(TARGETS)/spikingjelly-classic $(BIN)/python -m pytest -q -n 2 --dist loadfile $(CLASSIC)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import mmsvf  # noqa: F401
+from tests.tools import forked
 
 
 def test_ops_of_mmcv_lite_say_what_is_missing():
@@ -37,7 +38,7 @@ def test_frameworks_import_in_any_order_and_each_bridge_is_logged_once():
         'from mmaction.models.localizers import DRN\n'
         'try:\n    DRN()\nexcept ImportError as error:\n    print(error)\n'
     )
-    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    result = subprocess.run([forked.python(*forked.INSTALLED), '-c', code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     output = result.stdout + result.stderr
     folder = {name: Path(importlib.util.find_spec(name).origin).parent for name in ('mmcv', 'mmaction')}

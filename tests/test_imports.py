@@ -1,15 +1,17 @@
-"""What importing mmsvf costs and needs, each in a process of its own."""
+"""What importing mmsvf costs and needs, each in a process of its own, or a fork of one without mmsvf."""
 
 import subprocess
 import sys
 
 import pytest
 
+from tests.tools import forked
+
 FRAMEWORKS = ('mmaction', 'mmseg', 'mmpose', 'mmdet', 'mmpretrain')
 
 
-def python(code):
-    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+def python(code, executable=sys.executable):
+    result = subprocess.run([executable, '-c', code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
@@ -52,7 +54,8 @@ def test_any_framework_may_be_missing(scope):
             + 'from mmengine.registry import MODELS, init_default_scope\n'
             + f'init_default_scope({scope!r})\n'
             + "model = MODELS.build(dict(type='SpikeVideoFormer', arch='small'))\n"
-            + f'assert {scope!r} in sys.modules and not set(sys.modules) & set({blocked})\n'
+            + f'assert {scope!r} in sys.modules and not set(sys.modules) & set({blocked})\n',
+            forked.python(*forked.INSTALLED),
         )
     )
 
@@ -73,6 +76,6 @@ def test_missing_framework_is_named_with_the_command():
         + 'except ImportError as error:\n'
         + '    print(error)\n'
     )
-    head, config = python(code).splitlines()[-2:]
+    head, config = python(code, forked.python(*forked.INSTALLED)).splitlines()[-2:]
     assert 'SpikeClsHead needs mmaction, which is not installed; add it with: pip install --no-deps mmaction2' in head
     assert "default_scope='mmaction'" in config and 'pip install --no-deps mmaction2' in config

@@ -1,8 +1,6 @@
 """A user's own neuron, score, attention and projection, in a config, without a change to mmsvf."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -14,6 +12,7 @@ from mmsvf.registry import MODELS
 from mmsvf.spiking import LIF, SpikeAttention, build_neuron, hamming_attention
 from tests.awake import awake
 from tests.conftest import ROOT, python_path
+from tests.tools import forked
 
 # the page's module
 OWN = re.search(r'```python\n(import torch.*?)```', (ROOT / 'docs' / 'own_parts.md').read_text(), re.S)[1]
@@ -142,8 +141,8 @@ def test_through_custom_imports(tmp_path):
         "custom_imports = dict(imports=['own_parts'])\n"
         "model = dict(backbone=dict(neuron=dict(type='AdaptiveLIF'), attention=dict(type='MeanAttention')))\n"
     )
-    command = [sys.executable, str(ROOT / 'tools' / 'analysis' / 'get_flops.py'), str(tmp_path / 'config.py')]
     environment = {'PATH': '', 'PYTHONPATH': python_path(tmp_path)}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert 'multiply-adds' in result.stdout
+    tool = ROOT / 'tools' / 'analysis' / 'get_flops.py'
+    code, output, error = forked.run(tool, [str(tmp_path / 'config.py')], ROOT, environment, tmp_path)
+    assert code == 0, error[-2000:]
+    assert 'multiply-adds' in output

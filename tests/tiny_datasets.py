@@ -83,7 +83,8 @@ def loaders(cfg: Config) -> Any:
 def cut_down(cfg: Config, data: dict[str, Path], work_dir: Path, to_data: Any = None) -> Config:
     """The config on tiny data: small pictures, a batch of training, one of testing; ``to_data`` puts it there."""
     (to_data or globals()[f'_{cfg.default_scope}'])(cfg, data)
-    cfg.work_dir, cfg.experiment_name = str(work_dir), work_dir.name
+    # what is logged goes to the first of the runs of a name and a second
+    cfg.work_dir, cfg.experiment_name = str(work_dir), f'{work_dir.parent.name}_{work_dir.name}'
     cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.test_cfg = dict(type='TestLoop')

@@ -11,6 +11,7 @@ import torch
 
 import mmsvf.spiking  # noqa: F401  (before there is a stand-in for Triton)
 from tests.conftest import ROOT
+from tests.tools import forked
 
 BENCHMARKS = ROOT / 'benchmarks'
 TRITON = ROOT / '.targets' / 'triton'
@@ -28,18 +29,22 @@ def imported(monkeypatch):
         sys.modules.pop(name, None)
 
 
-def gpu(out, *arguments, minutes=15):
-    command = [sys.executable, str(BENCHMARKS / 'gpu.py'), '--tiny', '--out', str(out), '--minutes', str(minutes)]
-    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    if TRITON.is_dir():
-        env.update(TRITON_INTERPRET='1', PYTHONPATH=str(TRITON))
+TRITON_ENV = dict(TRITON_INTERPRET='1', PYTHONPATH=str(TRITON)) if TRITON.is_dir() else {}
+# what the parts import, in some thirty processes
+IMPORTED = *forked.FRAMEWORKS, 'matplotlib.pyplot'
+
+
+def gpu(out, *arguments, minutes=15, python=sys.executable):
+    command = [python, str(BENCHMARKS / 'gpu.py'), '--tiny', '--out', str(out), '--minutes', str(minutes)]
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', **TRITON_ENV}
     done = subprocess.run([*command, *arguments], capture_output=True, text=True, env=env)
     return done, (out / 'report.md').read_text() if (out / 'report.md').is_file() else ''
 
 
 def test_every_part(tmp_path, imported):
     """The whole script. What only a GPU does runs in test_what_only_a_gpu_does, with stand-ins for CUDA."""
-    done, report = gpu(tmp_path, '--parts', 'right', 'fast', 'learns', 'table6')
+    python = forked.python(*IMPORTED, **TRITON_ENV)
+    done, report = gpu(tmp_path, '--parts', 'right', 'fast', 'learns', 'table6', python=python)
     assert done.returncode == 0, report[-5000:]
     module = imported('gpu')
     for name in module.PARTS:

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +18,7 @@ from mmsvf.swapping.swap import swap
 
 from .. import tiny_datasets
 from ..conftest import ROOT, python_path
+from ..tools import forked
 
 TINY = dict(embed_dims=[8, 8, 16, 16, 24], depths=[1, 1, 1, 1, 1])
 CONFIGS = (Path(__file__).parent / 'swapped.txt').read_text().split()
@@ -83,7 +83,7 @@ CASES = [(name, 'SpikeVideoFormer', dict(arch=TINY)) for name in CONFIGS]
 CASES += [(first_of(scope), name, options) for name, options in COMPARED.items() for scope in SCOPES]
 
 
-@pytest.mark.usefixtures('plain_ops', 'plain_config_text')
+@pytest.mark.usefixtures('plain_ops')
 @pytest.mark.parametrize(
     ('name', 'backbone', 'options'), CASES, ids=[f'{b}-{re.sub("::.*/", "-", n)[:-3]}' for n, b, _ in CASES]
 )
@@ -113,7 +113,7 @@ def test_trains_in_their_own_tool(scope, data, tmp_path):
     cfg.dump(tmp_path / 'config.py')
     train = Path(find_spec(scope).submodule_search_locations[0]) / '.mim' / 'tools' / 'train.py'
     result = subprocess.run(
-        [sys.executable, str(train), str(tmp_path / 'config.py')],
+        [forked.python(*forked.INSTALLED), str(train), str(tmp_path / 'config.py')],
         capture_output=True,
         text=True,
         cwd=tmp_path,

@@ -1,7 +1,6 @@
 """Broken files: skipped, counted once and listed, whatever the number of workers; never beyond the limit."""
 
-import subprocess
-import sys
+import os
 
 import pytest
 from mmengine.config import Config, ConfigDict
@@ -14,6 +13,7 @@ from mmsvf.engine.exact_resume.seeded import seeded
 
 from .. import broken_videos
 from ..conftest import ROOT
+from ..tools import forked
 
 DRAWN: dict[str, list] = {}
 
@@ -91,10 +91,10 @@ def test_a_file_is_read_or_named(kind, tmp_path):
 
 def test_checker_lists_what_is_broken(clips, tmp_path):
     argv = [clips / 'list.txt', '--root', clips, '--jobs', 2, '--out', tmp_path / 'b', '--clean', tmp_path / 'clean']
-    command = [sys.executable, ROOT / 'tools' / 'analysis' / 'check_videos.py', *argv]
-    result = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    assert result.returncode == 1, result.stderr[-2000:]
-    assert '2 of 20 videos cannot be read' in result.stdout
+    script = ROOT / 'tools' / 'analysis' / 'check_videos.py'
+    code, out, error = forked.run(script, [*map(str, argv)], ROOT, os.environ, tmp_path)
+    assert code == 1, error[-2000:]
+    assert '2 of 20 videos cannot be read' in out
     listed = [line.split('\t')[0] for line in (tmp_path / 'b').read_text().splitlines()]
     assert listed == [str(clips / 'truncated.mp4'), str(clips / 'zero_byte.mp4')]
     clean = (tmp_path / 'clean').read_text().splitlines()

@@ -23,6 +23,7 @@ from mmsvf.files import pickles
 from mmsvf.files.checkpoints import load_checkpoint
 
 from ..conftest import ROOT
+from ..tools import forked
 from . import attacks
 
 
@@ -375,11 +376,11 @@ def test_files(make, command, tmp_path):
 
 def test_the_tools_load_nothing_hostile(command, tmp_path, digits):
     torch.save({'state_dict': {}, 'meta': Call(os.system, command)}, tmp_path / 'x.pth')
-    argv = ['tools/test.py', 'configs/demo/svf_moving_digits.py', str(tmp_path / 'x.pth'), '--work-dir', str(tmp_path)]
+    argv = ['configs/demo/svf_moving_digits.py', str(tmp_path / 'x.pth'), '--work-dir', str(tmp_path)]
     argv += ['--cfg-options', f'test_dataloader.dataset.ann_file={digits / "val.txt"}']
     argv += [f'test_dataloader.dataset.data_prefix.video={digits / "val"}']
-    result = subprocess.run([sys.executable, *argv], capture_output=True, text=True, cwd=ROOT)
-    assert result.returncode != 0 and 'posix.system' in result.stderr, result.stderr[-2000:]
+    code, _, error = forked.run(ROOT / 'tools' / 'test.py', argv, ROOT, os.environ, tmp_path)
+    assert code != 0 and 'posix.system' in error, error[-2000:]
 
 
 def test_harmless_annotations_are_read(tmp_path):

@@ -1,6 +1,7 @@
 """How the frameworks' own tools are run."""
 
 import os
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,14 @@ def run(script, *arguments):
         code, out, error = forked.run(script, [*map(str, arguments)], ROOT, ENV, Path(folder))
     assert code == 0, error[-3000:]
     return out + error
+
+
+def alone(*command):
+    """The same of a process that imports nothing of ours by itself: a script, or what Python is told to do."""
+    command = [forked.python(*forked.INSTALLED), *map(str, command)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=ENV)
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
+    return result.stdout + result.stderr
 
 
 def framework_tool(name, *arguments):

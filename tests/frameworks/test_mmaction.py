@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from tests.conftest import ROOT
+from tests.tools import forked
 
 from .running import framework_tool, run
 
@@ -95,7 +95,7 @@ def test_test_and_get_flops(digits, tmp_path):
 
 
 def test_an_unknown_tool_is_answered_with_those_there_are():
-    command = [sys.executable, '-m', 'mmsvf', 'mmaction::analysis_tools/nope.py']
+    command = [forked.python(*forked.OURS), '-m', 'mmsvf', 'mmaction::analysis_tools/nope.py']
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert result.returncode and 'analysis_tools/confusion_matrix.py' in result.stderr
     for wrong in ('nope.py', 'mmdet::train.py'):

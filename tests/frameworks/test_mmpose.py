@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -17,7 +15,7 @@ from mmengine.registry import MODELS, init_default_scope
 import mmsvf  # noqa: F401
 from tests.conftest import ROOT
 
-from .running import ENV, framework_tool
+from .running import alone, framework_tool
 
 INFERENCE = """
 import sys
@@ -71,13 +69,6 @@ def files(recordings, tmp_path_factory):
     torch.save(dict(state_dict=model.state_dict(), meta={}), folder / 'checkpoint.pth')
     pictures = sorted((recordings['a'] / 'full_pic_256').glob('subject01*/*.jpg'))[:8]
     return folder / 'config.py', folder / 'checkpoint.pth', pictures
-
-
-def alone(*command):
-    """A process that imports nothing of ours by itself."""
-    result = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, cwd=ROOT, env=ENV)
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-4000:]
-    return result.stdout
 
 
 def tool(name, *arguments):

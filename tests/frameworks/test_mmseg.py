@@ -1,7 +1,5 @@
 """mmsegmentation's own interfaces and tools, as installed, on configs and checkpoints of ours: both stages."""
 
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from tests.awake import awake
 from tests.conftest import ROOT
 from tests.tools.test_train_and_test import tool as our_tool
 
-from .running import ENV, framework_tool, run
+from .running import alone, framework_tool, run
 
 CONFIGS = {1: 'configs/demo/svf_moving_scenes.py', 2: 'configs/demo/svf_moving_scenes_vss.py'}
 FRAMES, VIDEOS = 8, ('val_000', 'val_001')
@@ -129,13 +127,7 @@ def test_the_installed_test_tool(stage, scenes, checkpoints, tmp_path):
     shown = tmp_path / 'shown'
     arguments = [CONFIGS[stage], checkpoints[stage], '--tta', '--work-dir', tmp_path / 'work']
     arguments += ['--out', tmp_path / 'out', '--show-dir', shown, *data(scenes)]
-    if stage == 1:
-        command = [sys.executable, *map(str, (script, *arguments))]
-        result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=ENV)
-        assert result.returncode == 0, result.stderr[-3000:]
-        text = result.stdout + result.stderr
-    else:
-        text = run(script, *arguments)
+    text = (alone if stage == 1 else run)(script, *arguments)
     assert 'mIoU: ' in text
     for video in VIDEOS:
         assert len(list((tmp_path / 'out' / video).glob('*.png'))) == FRAMES

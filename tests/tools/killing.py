@@ -8,6 +8,7 @@ mmsvf, as by its own tools, or after it.
 WORK_DIR/whole is trained without interruption, WORK_DIR/parts with. Prints how many kills came before the end.
 """
 
+import gc
 import os
 import random
 import signal
@@ -108,6 +109,7 @@ def run(
 
 
 def main() -> None:
+    gc.freeze()  # as in fork_server.py
     folder, kills, processes, seed = Path(sys.argv[1]), *map(int, sys.argv[2:5])
     command = sys.argv[5:]
     random.seed(seed)

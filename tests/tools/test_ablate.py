@@ -1,9 +1,10 @@
 """tools/analysis/ablate.py and width_study.py: what they train, what they skip, what they print."""
 
 import json
+import os
 import re
-import subprocess
-import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,16 +12,25 @@ import torch
 
 from mmsvf.analysis import ablation, width_study
 
-from .test_train_and_test import ROOT, tool
+from . import forked
+from .test_train_and_test import ROOT
+from .test_train_and_test import tool as one_tool
 
 CONFIG = 'configs/demo/svf_moving_digits.py'
 
 
+def tool(*arguments):
+    return one_tool(*arguments, modules=forked.FRAMEWORKS)
+
+
 def tool_error(*arguments):
-    command = [sys.executable, str(ROOT / 'tools' / f'{arguments[0]}.py'), *map(str, arguments[1:])]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode, done.stdout
-    return done.stdout + done.stderr
+    script = ROOT / 'tools' / f'{arguments[0]}.py'
+    with tempfile.TemporaryDirectory() as folder:
+        code, output, error = forked.run(
+            script, [*map(str, arguments[1:])], ROOT, os.environ, Path(folder), forked.FRAMEWORKS
+        )
+    assert code, output
+    return output + error
 
 
 @pytest.fixture(scope='module')

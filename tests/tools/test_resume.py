@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ import torch
 from mmsvf.files.checkpoints import load_checkpoint
 
 from ..conftest import ROOT, python_path
+from . import forked
 from .test_train_and_test import demo_options
 
 KILLING = str(ROOT / 'tests' / 'tools' / 'killing.py')
@@ -43,7 +43,7 @@ def test_killed_equals_uninterrupted(processes, options, digits, tmp_path, reque
     while kills < wanted:
         folder = tmp_path / str(seed)
         folder.mkdir()
-        command = [sys.executable, KILLING, folder, wanted - kills, processes, seed]
+        command = [forked.python(*forked.INSTALLED), KILLING, folder, wanted - kills, processes, seed]
         command += ['configs/demo/svf_moving_digits.py', '--seed', 0, '--cfg-options', *demo_options(digits)]
         command = [item for item in command if options is not ENDLESS or 'max_epochs' not in str(item)] + options
         command += ['default_hooks.checkpoint.max_keep_ckpts=1', 'train_dataloader.batch_size=2']

@@ -4,8 +4,6 @@ import hashlib
 import os
 import pickle
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -22,17 +20,12 @@ TINY = ['model.backbone.arch._delete_=True', 'model.backbone.arch.embed_dims=[8,
 TINY += ['model.backbone.arch.depths=[1,1,1,1,1]', 'model.cls_head.in_channels=16']
 
 
-def tool(name, *argv, launcher=(), env=None):
+def tool(name, *argv, modules=forked.OURS):
     """Run a tool from the repository's root; returns its output."""
     argv = [str(arg) for arg in argv]
-    own = {**os.environ, 'OMP_NUM_THREADS': '1', **(env or {})}
-    if launcher or env:
-        command = [sys.executable, *launcher, f'tools/{name}.py', *argv]
-        result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=own)
-        code, out, err = result.returncode, result.stdout, result.stderr
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            code, out, err = forked.run(Path('tools', f'{name}.py'), argv, ROOT, own, Path(folder))
+    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    with tempfile.TemporaryDirectory() as folder:
+        code, out, err = forked.run(Path('tools', f'{name}.py'), argv, ROOT, env, Path(folder), modules)
     assert code == 0, f'tools/{name}.py {" ".join(argv)}\n{out[-3000:]}\n{err[-6000:]}'
     return out + err
 

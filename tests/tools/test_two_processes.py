@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from .test_train_and_test import tool
 
 def both(script, *argv, port):
     """Run dist_train.sh or dist_test.sh on two processes; returns the output."""
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PORT': str(port), 'PYTHON': sys.executable}
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PORT': str(port), 'PYTHON': forked.python(*forked.FRAMEWORKS)}
     command = ['bash', f'tools/{script}.sh', *map(str, argv)]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env, timeout=300)
     assert result.returncode == 0, f'{" ".join(command)}\n{result.stderr[-5000:]}'
@@ -88,7 +87,7 @@ def test_two_processes_give_the_metrics_of_one(task, tasks, tmp_path, request):
         log = ranks('train', config, *options, folder=tmp_path / 'train', port=port)
     assert ', 2 processes on CPU, ' in log
     test = config, tmp_path / 'epoch_1.pth'
-    one = metrics(tool('test', *test, *options))
+    one = metrics(tool('test', *test, *options, modules=forked.FRAMEWORKS))
     for i in range(request.config.getoption('--repeat')):
         if task == 'action':
             log = both('dist_test', *test, 2, *options, port=port + 1 + i)

@@ -33,7 +33,8 @@ def runner(digits, work_dir, epochs=2, before=None, **changes):
     cfg.model.cls_head.in_channels = 8
     cfg.train_cfg.max_epochs = epochs
     cfg.param_scheduler = []
-    cfg.work_dir, cfg.experiment_name = str(work_dir), work_dir.name
+    # what is logged goes to the first of the runs of a name and a second
+    cfg.work_dir, cfg.experiment_name = str(work_dir), f'{work_dir.parent.name}_{work_dir.name}'
     cfg.visualizer.vis_backends = []
     cfg.merge_from_dict(before or {})
     add_training_safeguards(cfg, work_dir / 'unreadable.txt')

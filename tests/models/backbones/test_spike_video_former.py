@@ -172,7 +172,7 @@ def distributed_step(rank, folder):
 
 
 def test_recomputation_on_two_processes(tmp_path):
-    torch.multiprocessing.spawn(distributed_step, (str(tmp_path),), nprocs=2)
+    torch.multiprocessing.start_processes(distributed_step, (str(tmp_path),), nprocs=2, start_method='fork')
     first, second = (torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in (0, 1))
     assert all(torch.equal(a, b) for a, b in zip(*first)), 'with and without'
     assert all(torch.equal(a, b) for a, b in zip(first[1], second[1])), 'both ranks'

@@ -16,7 +16,7 @@ from mmsvf.registry import MODELS
 from ...conftest import ROOT
 
 
-def one_clip(steps=8, gap=4):
+def one_clip(steps=4, gap=4):
     """A clip of the embedded figure (1, 3, T, 64, 64) and its annotation."""
     script = runpy.run_path(str(ROOT / 'tools' / 'dataset_converters' / 'moving_body.py'))
     every = gap * script['SUBSTEPS']
@@ -38,7 +38,7 @@ def test_one_clip_is_learnt_by_heart():
     model.init_weights()
     model.train()
     inputs, target = one_clip()
-    iterations = 240
+    iterations = 80
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, iterations)
     found = []
