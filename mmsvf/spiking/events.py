@@ -1,0 +1,214 @@
+"""Convolutions of a fused model that take the time of their spikes: dense or by events, whichever measures faster.
+
+A layer is measured with the first images of each size, both ways, and again when the share of its inputs that are not 0
+has changed by a quarter. By events it returns the dense convolution summed in another order, whatever its input: values
+that are neither 0 nor 1 are factors of their weights.
+
+The kernels (:mod:`.event_kernels`) are compiled by numba with the first images, within seconds, and kept on disk.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+ROUNDS = 3  # of a measurement, dense and events in turns
+DRIFT = 0.25  # of the rate, relative, after which a layer is measured anew
+DENSE = 0.6  # the rate from which events are not tried
+LOOK = 64  # calls of a dense layer between two looks at its rate
+
+
+class Measured(NamedTuple):
+    """What was found about a layer: the share of its inputs that are not 0, and seconds a call; None: not tried."""
+
+    rate: float
+    dense: float | None = None
+    events: float | None = None
+
+    @property
+    def by_events(self) -> bool:
+        """Whether events were faster."""
+        return self.events is not None and self.dense is not None and self.events < self.dense
+
+
+class EventConv2d(nn.Conv2d):
+    """A convolution that adds the weights of the inputs that are not 0, where that is faster.
+
+    It has the parameters of the convolution that it is made of, and is that convolution where events do not serve: with
+    a gradient, in another type than fp32, on a GPU, within torch.compile.
+
+    Attributes:
+        measured: The last :class:`Measured`, by shape of the input and number of threads.
+    """
+
+    measured: dict[tuple[tuple[int, ...], int], Measured]
+    _rows: Any  # weights as the kernels take them
+    _calls: int
+    _broken = False  # whether the kernels cannot be compiled here
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d) -> EventConv2d:
+        """The same convolution, with its parameters."""
+        new = cls.__new__(cls)
+        new.__dict__.update(vars(conv), measured={}, _rows=None, _calls=0)
+        return new
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        self._rows = None
+        return super()._apply(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._rows = None
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:  # what was found here does not hold elsewhere
+        return {**vars(self), '_rows': None, 'measured': {}}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, C, H, W) to images (B, out_channels, H', W')."""
+        if not self._serves(x):
+            return super().forward(x)
+        key = tuple(x.shape), torch.get_num_threads()
+        found = self.measured.get(key) or self.measured.setdefault(key, self._measure(x))
+        if found.by_events:
+            out, rate = self.events(x)
+        else:
+            out, rate = super().forward(x), found.rate
+            self._calls += 1
+            if self._calls % LOOK == 0:
+                rate = _rate(x)
+        if abs(rate - found.rate) > DRIFT * found.rate:
+            del self.measured[key]
+        return out
+
+    def _serves(self, x: Tensor) -> bool:
+        return (
+            x.device.type == 'cpu'
+            and x.dtype == self.weight.dtype == torch.float32
+            and x.dim() == 4
+            and x.shape[1] == self.in_channels
+            and x.numel() > 0
+            and not (torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad))
+            and not torch.is_autocast_enabled('cpu')
+            and not torch.compiler.is_compiling()
+            and not self._broken
+        )
+
+    def _measure(self, x: Tensor) -> Measured:
+        """Both ways in turns, after a call of each that compiles kernels and lays out weights."""
+        rate, dense = _rate(x), super().forward
+        if rate >= DENSE:
+            return Measured(rate)
+        try:
+            self.events(x)
+        except MemoryError:
+            raise
+        except Exception as error:
+            EventConv2d._broken = True
+            warnings.warn(
+                f'numba cannot compile the kernels of events ({type(error).__name__}: {error}): all convolutions are '
+                'dense. Install a numba that fits this Python and numpy: pip install --upgrade numba',
+                stacklevel=2,
+            )
+            return Measured(rate)
+        dense(x)
+        times = [(_seconds(dense, x), _seconds(self.events, x)) for _ in range(ROUNDS)]
+        return Measured(rate, *map(min, zip(*times)))
+
+    def events(self, x: Tensor) -> tuple[Tensor, float]:
+        """The convolution by events, whatever was measured, and the share of inputs that are not 0.
+
+        Args:
+            x: Images (B, C, H, W) in fp32 on CPU, of any layout.
+        """
+        if self._rows is None:
+            kernels = importlib.import_module(f'{__package__}.event_kernels')
+            self._rows = kernels.Rows(self.weight.detach().numpy(), _numpy(self.bias))
+        x = x.detach().permute(0, 2, 3, 1).contiguous()
+        geometry: Any = (self.kernel_size, self.stride, self.padding, self.dilation)
+        size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(x.shape[1:3], *geometry)]
+        out = x.new_empty(x.shape[0], *size, self.out_channels)
+        rate = self._rows.convolve(x.numpy(), out.numpy(), sum(geometry, ()))
+        return out.permute(0, 3, 1, 2), rate
+
+
+def _numpy(x: Tensor | None) -> Any:
+    return None if x is None else x.detach().numpy()
+
+
+def _rate(x: Tensor) -> float:
+    return int(x.count_nonzero()) / x.numel()
+
+
+def _seconds(function: Callable[[Tensor], object], x: Tensor) -> float:
+    start = time.perf_counter()
+    function(x)
+    return time.perf_counter() - start
+
+
+def use_events(model: nn.Module) -> nn.Module:
+    """Have a model's convolutions choose between dense and events, in place; those in groups stay as they are.
+
+    Raises:
+        ImportError: numba is not installed.
+    """
+    if importlib.util.find_spec('numba') is None:
+        raise ImportError("engine='events' needs numba: pip install numba, or take engine='dense'")
+    for module in list(model.modules()):
+        for name, conv in module.named_children():
+            if type(conv) is not nn.Conv2d or conv.groups > 1:
+                continue
+            if conv.padding_mode == 'zeros' and not isinstance(conv.padding, str):
+                setattr(module, name, EventConv2d.of(conv))
+    model.engine_report = functools.partial(engine_report, model)  # type: ignore[assignment]
+    return model
+
+
+class LayerReport(NamedTuple):
+    """What a layer does: its name, the shape of its input, rate, and the seconds of a call by either means."""
+
+    name: str
+    shape: tuple[int, ...]
+    measured: Measured
+
+    def __str__(self) -> str:
+        rate, dense, events = self.measured
+        times = (
+            '' if dense is None or events is None else f'{1e3 * dense:8.2f} {1e3 * events:8.2f} {events / dense:6.2f}'
+        )
+        kernel = 'events' if self.measured.by_events else 'dense'
+        return f'{self.name:<52} {"x".join(map(str, self.shape)):>16} {rate:5.2f} {kernel:>6} {times}'
+
+
+class EngineReport(list[LayerReport]):
+    """Layers with what was measured; printed as a table."""
+
+    def __str__(self) -> str:
+        head = f'{"layer":<52} {"input":>16} {"rate":>5} {"kernel":>6} {"dense ms":>8} {"events ms":>8} {"x":>6}'
+        if not self:
+            return 'nothing was measured: run the model in evaluation, in fp32 on CPU and without gradients'
+        rate = statistics.mean(layer.measured.rate for layer in self)
+        return '\n'.join([head, *map(str, self), f'{len(self)} layers and sizes, mean rate {rate:.2f}'])
+
+
+def engine_report(model: nn.Module) -> EngineReport:
+    """What each convolution that can choose has measured and chosen.
+
+    Raises:
+        ValueError: the model has none.
+    """
+    convs = [(name, m) for name, m in model.named_modules() if isinstance(m, EventConv2d)]
+    if not convs:
+        raise ValueError("no layer takes events: build the model with mmsvf.fuse(model, engine='events')")
+    return EngineReport(
+        LayerReport(name, shape, found) for name, conv in convs for (shape, _), found in conv.measured.items()
+    )

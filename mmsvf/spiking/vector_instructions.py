@@ -1,0 +1,149 @@
+"""Vector instructions that numba's compiler does not find by itself, written in LLVM's intermediate language.
+
+Each is a function for code that numba compiles. How wide a register is, and how many are used, is the length of a tuple
+among the arguments: a constant of the compiled code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic as _intrinsic
+
+intrinsic: Any = _intrinsic
+I16, I32, I64 = (ir.IntType(bits) for bits in (16, 32, 64))
+
+
+def _splat(b: Any, value: Any, lanes: int) -> Any:
+    """A vector of one value."""
+    kind = ir.VectorType(value.type, lanes)
+    first = b.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(I32, 0))
+    return b.shuffle_vector(first, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
+
+
+def _add_rows(weighted: bool) -> Any:
+    """An intrinsic: sums[at:] += weights[first + channel * width:] for each event begin <= i < end, times its value."""
+
+    @intrinsic
+    def add_rows(
+        context: Any, channels: Any, values: Any, begin: Any, end: Any, weights: Any, first: Any, sums: Any, at: Any,
+        lanes: Any, vectors: Any,
+    ) -> Any:  # fmt: skip
+        index = types.int64
+        signature = types.void(channels, values, index, index, weights, index, sums, index, lanes, vectors)
+
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            n, width = len(sig.args[9]), len(sig.args[8])
+            vector = ir.VectorType(ir.FloatType(), width)
+            channels, values, weights, sums = (
+                context.make_array(sig.args[k])(context, b, args[k]).data for k in (0, 1, 4, 6)
+            )
+            begin, end = args[2], args[3]
+            places = b.bitcast(b.gep(sums, [args[7]]), vector.as_pointer())
+            tile = b.gep(weights, [args[5]])
+
+            def load(pointer: Any, k: int) -> Any:
+                value = b.load(b.gep(pointer, [ir.Constant(I64, k)]))
+                value.align = 4 * width
+                return value
+
+            old = [load(places, k) for k in range(n)]
+            entry, body, done = b.block, b.append_basic_block('body'), b.append_basic_block('done')
+            b.cbranch(b.icmp_signed('<', begin, end), body, done)
+            b.position_at_end(body)
+            i = b.phi(I64)
+            i.add_incoming(begin, entry)
+            running = [b.phi(vector) for _ in range(n)]
+            for phi, value in zip(running, old):
+                phi.add_incoming(value, entry)
+            channel = b.zext(b.load(b.gep(channels, [i])), I64)
+            row = b.gep(tile, [b.mul(channel, ir.Constant(I64, n * width))])
+            row = b.bitcast(row, vector.as_pointer())
+            rows = [load(row, k) for k in range(n)]
+            if weighted:
+                factor = _splat(b, b.load(b.gep(values, [i])), width)
+                rows = [b.fmul(value, factor, flags=('contract',)) for value in rows]
+            new = [b.fadd(phi, value, flags=('contract',)) for phi, value in zip(running, rows)]
+            for phi, value in zip(running, new):
+                phi.add_incoming(value, body)
+            following = b.add(i, ir.Constant(I64, 1))
+            i.add_incoming(following, body)
+            b.cbranch(b.icmp_signed('<', following, end), body, done)
+            b.position_at_end(done)
+            results = [b.phi(vector) for _ in range(n)]
+            for phi, before, after in zip(results, old, new):
+                phi.add_incoming(before, entry)
+                phi.add_incoming(after, body)
+            for k, value in enumerate(results):
+                b.store(value, b.gep(places, [ir.Constant(I64, k)])).align = 4 * width
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    return add_rows
+
+
+add_rows, add_weighted_rows = _add_rows(False), _add_rows(True)
+
+
+def _call(b: Any, name: str, result: Any, *arguments: Any) -> Any:
+    """The result of one of LLVM's own functions."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    return b.call(cgutils.get_or_insert_function(b.module, kind, name), arguments)
+
+
+@intrinsic
+def append_events(
+    context: Any, x: Any, at: Any, channel: Any, channels: Any, values: Any, count: Any, lanes: Any
+) -> Any:
+    """Append x[at:at + lanes] where it is not 0, with channels from ``channel`` on; places for ``lanes`` must be left.
+
+    Returns their number, and above 32 bits whether any is neither 0 nor 1.
+    """
+    signature = types.int64(x, types.int64, types.int64, channels, values, types.int64, lanes)
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        x, channels, values = (context.make_array(sig.args[k])(context, b, args[k]).data for k in (0, 3, 4))
+        at, channel, count, width = args[1], b.trunc(args[2], I32), args[5], len(sig.args[6])
+        x = b.gep(x, [at])
+        zero, one = ir.Constant(ir.FloatType(), 0.0), ir.Constant(ir.FloatType(), 1.0)
+        if width == 16:  # AVX-512 closes the gaps within a register
+            numbers, floats = ir.VectorType(I32, 16), ir.VectorType(ir.FloatType(), 16)
+            value = b.load(b.bitcast(x, floats.as_pointer()))
+            value.align = 4
+            there = b.fcmp_unordered('!=', value, _splat(b, zero, 16))
+            other = b.and_(there, b.fcmp_unordered('!=', value, _splat(b, one, 16)))
+            number = b.add(_splat(b, channel, 16), ir.Constant(numbers, list(range(16))))
+            for kind, vector, target in ((numbers, number, channels), (floats, value, values)):
+                name = 'llvm.x86.avx512.mask.compress.v16' + ('i32' if kind is numbers else 'f32')
+                closed = _call(b, name, kind, vector, ir.Constant(kind, None), there)
+                b.store(closed, b.bitcast(b.gep(target, [count]), kind.as_pointer())).align = 4
+            found = b.zext(_call(b, 'llvm.ctpop.i16', I16, b.bitcast(there, I16)), I64)
+            return b.or_(found, b.shl(b.zext(b.bitcast(other, I16), I64), ir.Constant(I64, 32)))
+        # elsewhere one by one, without a branch: what is not kept is written over by the next
+        found, others = ir.Constant(I64, 0), ir.Constant(I64, 0)
+        for k in range(width):
+            value = b.load(b.gep(x, [ir.Constant(I64, k)]))
+            place = b.add(count, found)
+            b.store(b.add(channel, ir.Constant(I32, k)), b.gep(channels, [place]))
+            b.store(value, b.gep(values, [place]))
+            there = b.fcmp_unordered('!=', value, zero)
+            other = b.and_(there, b.fcmp_unordered('!=', value, one))
+            found = b.add(found, b.zext(there, I64))
+            others = b.or_(others, b.zext(other, I64))
+        return b.or_(found, b.shl(others, ir.Constant(I64, 32)))
+
+    return signature, codegen
+
+
+@intrinsic
+def address(context: Any, array: Any) -> Any:
+    """Where an array's values begin."""
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        return b.ptrtoint(context.make_array(sig.args[0])(context, b, args[0]).data, I64)
+
+    return types.int64(array), codegen
