@@ -23,7 +23,7 @@ import numpy as np
 from numba import prange
 
 from .numba_kernels import both, exact, run_pair, threads_for
-from .vector_instructions import add_rows, add_weighted_rows, address, append_events
+from .vector_instructions import add_rows, add_weighted_rows, address, append_events, append_weighted_events
 
 VECTORS = 8  # sums need as many chains of additions as hide the latency of one; 8 fit every machine's registers
 TILE_BYTES = 1 << 15  # of the first cache
@@ -45,7 +45,7 @@ def host_lanes() -> int:
 def _list_events(
     x: Any, first: Any, pixels: Any, width: Any, tile: Any, begins: Any, channels: Any, values: Any, lanes: Any
 ) -> Any:
-    """Events of pixels from ``first`` on, tile by tile; whether any is neither 0 nor 1."""
+    """Events of pixels from ``first`` on, tile by tile, with ``values`` if it has room; whether any is not 0 or 1."""
     count, others, entry, at = 0, 0, 0, first * width
     for _ in range(pixels):
         for start in range(0, width, tile):
@@ -53,13 +53,18 @@ def _list_events(
             entry += 1
             size, c = min(tile, width - start), 0
             while c + len(lanes) <= size:
-                found = append_events(x, at, c, channels, values, count, lanes)
+                if len(values):
+                    found = append_weighted_events(x, at, c, channels, values, count, lanes)
+                else:
+                    found = append_events(x, at, c, channels, values, count, lanes)
                 count += found & 0xFFFFFFFF
                 others |= found >> 32
                 at += len(lanes)
                 c += len(lanes)
             for rest in range(c, size):
-                channels[count], values[count] = rest, x[at]
+                channels[count] = rest
+                if len(values):
+                    values[count] = x[at]
                 if x[at] != 0:
                     count += 1
                     others |= x[at] != 1
@@ -82,10 +87,13 @@ def _strip(
     bottom = max(top, min(height, (y1 - 1) * sy - py + (ky - 1) * dy + 1))
     size = (bottom - top) * width
     channels = np.empty(size * in_channels + len(lanes), np.int32)
-    values = np.empty(size * in_channels + len(lanes), np.float32)
+    values = np.empty(0, np.float32)
     begins = np.empty(size * tiles + 1, np.int64)
     first = (image * height + top) * width
     others = _list_events(x, first, size, in_channels, tile, begins, channels, values, lanes)
+    if others:
+        values = np.empty(len(channels), np.float32)
+        _list_events(x, first, size, in_channels, tile, begins, channels, values, lanes)
     pixels = (y1 - y0) * out_width
     sums = np.empty(pixels * block + len(lanes), np.float32)
     begin = -(address(sums) >> 2) & (len(lanes) - 1)  # where registers are aligned: a load across cache lines is two
@@ -173,7 +181,9 @@ class Rows:
             self.bias.reshape(-1)[:out_channels] = bias
 
     def convolve(self, x: np.ndarray, out: np.ndarray, geometry: tuple[int, ...]) -> float:
-        """Write the convolution of ``x`` (N, H, W, C) to ``out`` (N, H, W, O); returns the share of values not 0.
+        """Write the convolution of ``x`` (N, H, W, C), floats or bytes, to ``out`` (N, H, W, O).
+
+        Returns the share of values that are not 0.
 
         ``geometry``: height and width of the kernel, then of stride, padding and dilation.
         """

@@ -12,10 +12,11 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import operator
 import statistics
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -51,6 +52,7 @@ class EventConv2d(nn.Conv2d):
     """
 
     measured: dict[tuple[tuple[int, ...], int], Measured]
+    _neuron: tuple[Any, str] | None  # the one whose spikes are the input and are read here alone, and its operator
     _rows: Any  # weights as the kernels take them
     _calls: int
     _broken = False  # whether the kernels cannot be compiled here
@@ -59,8 +61,13 @@ class EventConv2d(nn.Conv2d):
     def of(cls, conv: nn.Conv2d) -> EventConv2d:
         """The same convolution, with its parameters."""
         new = cls.__new__(cls)
-        new.__dict__.update(vars(conv), measured={}, _rows=None, _calls=0)
+        new.__dict__.update(vars(conv), measured={}, _neuron=None, _rows=None, _calls=0)
         return new
+
+    def read(self, neuron: Any) -> None:
+        """Have a neuron whose spikes are read here alone fire bytes, a quarter of the memory, where they are events."""
+        if getattr(neuron, 'has_operator', False) and getattr(neuron, 'max_value', 1) < 256:
+            self._neuron = neuron, neuron.operator  # in a tuple, which makes it no part of this layer
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
         self._rows = None
@@ -71,18 +78,29 @@ class EventConv2d(nn.Conv2d):
         super()._load_from_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:  # what was found here does not hold elsewhere
+        self._fire(False)
         return {**vars(self), '_rows': None, 'measured': {}}
+
+    def _fire(self, as_bytes: bool) -> None:
+        if self._neuron is not None:
+            neuron, floats = self._neuron
+            neuron.operator = f'{type(neuron).operator}_bytes' if as_bytes else floats
+
+    def dense(self, x: Tensor) -> Tensor:
+        """The convolution as torch has it, of floats or bytes."""
+        return super().forward(x.to(self.weight.dtype) if x.dtype == torch.uint8 else x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) to images (B, out_channels, H', W')."""
         if not self._serves(x):
-            return super().forward(x)
+            return self.dense(x)
         key = tuple(x.shape), torch.get_num_threads()
         found = self.measured.get(key) or self.measured.setdefault(key, self._measure(x))
+        self._fire(found.by_events)
         if found.by_events:
             out, rate = self.events(x)
         else:
-            out, rate = super().forward(x), found.rate
+            out, rate = self.dense(x), found.rate
             self._calls += 1
             if self._calls % LOOK == 0:
                 rate = _rate(x)
@@ -93,7 +111,8 @@ class EventConv2d(nn.Conv2d):
     def _serves(self, x: Tensor) -> bool:
         return (
             x.device.type == 'cpu'
-            and x.dtype == self.weight.dtype == torch.float32
+            and x.dtype in (torch.float32, torch.uint8)
+            and self.weight.dtype == torch.float32
             and x.dim() == 4
             and x.shape[1] == self.in_channels
             and x.numel() > 0
@@ -105,11 +124,12 @@ class EventConv2d(nn.Conv2d):
 
     def _measure(self, x: Tensor) -> Measured:
         """Both ways in turns, after a call of each that compiles kernels and lays out weights."""
-        rate, dense = _rate(x), super().forward
+        rate = _rate(x)
         if rate >= DENSE:
             return Measured(rate)
+        spikes = x if self._neuron is None else x.to(torch.uint8)
         try:
-            self.events(x)
+            self.events(spikes)
         except MemoryError:
             raise
         except Exception as error:
@@ -120,15 +140,16 @@ class EventConv2d(nn.Conv2d):
                 stacklevel=2,
             )
             return Measured(rate)
-        dense(x)
-        times = [(_seconds(dense, x), _seconds(self.events, x)) for _ in range(ROUNDS)]
+        x = x.to(self.weight.dtype)
+        self.dense(x)
+        times = [(_seconds(self.dense, x), _seconds(self.events, spikes)) for _ in range(ROUNDS)]
         return Measured(rate, *map(min, zip(*times)))
 
     def events(self, x: Tensor) -> tuple[Tensor, float]:
         """The convolution by events, whatever was measured, and the share of inputs that are not 0.
 
         Args:
-            x: Images (B, C, H, W) in fp32 on CPU, of any layout.
+            x: Images (B, C, H, W) on CPU, in fp32 or bytes, of any layout.
         """
         if self._rows is None:
             kernels = importlib.import_module(f'{__package__}.event_kernels')
@@ -136,7 +157,7 @@ class EventConv2d(nn.Conv2d):
         x = x.detach().permute(0, 2, 3, 1).contiguous()
         geometry: Any = (self.kernel_size, self.stride, self.padding, self.dilation)
         size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(x.shape[1:3], *geometry)]
-        out = x.new_empty(x.shape[0], *size, self.out_channels)
+        out = self.weight.new_empty(x.shape[0], *size, self.out_channels)
         rate = self._rows.convolve(x.numpy(), out.numpy(), sum(geometry, ()))
         return out.permute(0, 3, 1, 2), rate
 
@@ -155,8 +176,12 @@ def _seconds(function: Callable[[Tensor], object], x: Tensor) -> float:
     return time.perf_counter() - start
 
 
-def use_events(model: nn.Module) -> nn.Module:
+def use_events(model: nn.Module, layers: Iterable[nn.Module]) -> None:
     """Have a model's convolutions choose between dense and events, in place; those in groups stay as they are.
+
+    Args:
+        model: A fused model. It gets a method ``engine_report``: :func:`engine_report` of it.
+        layers: Those of its layers of which it is true what they list in ``feeds``.
 
     Raises:
         ImportError: numba is not installed.
@@ -169,8 +194,12 @@ def use_events(model: nn.Module) -> nn.Module:
                 continue
             if conv.padding_mode == 'zeros' and not isinstance(conv.padding, str):
                 setattr(module, name, EventConv2d.of(conv))
+    for layer in layers:
+        for neuron, conv in getattr(layer, 'feeds', ()):
+            reader = operator.attrgetter(conv)(layer)
+            if isinstance(reader, EventConv2d):
+                reader.read(getattr(layer, neuron))
     model.engine_report = functools.partial(engine_report, model)  # type: ignore[assignment]
-    return model
 
 
 class LayerReport(NamedTuple):

@@ -95,48 +95,71 @@ def _call(b: Any, name: str, result: Any, *arguments: Any) -> Any:
     return b.call(cgutils.get_or_insert_function(b.module, kind, name), arguments)
 
 
-@intrinsic
-def append_events(
-    context: Any, x: Any, at: Any, channel: Any, channels: Any, values: Any, count: Any, lanes: Any
-) -> Any:
-    """Append x[at:at + lanes] where it is not 0, with channels from ``channel`` on; places for ``lanes`` must be left.
+def _append(weighted: bool) -> Any:
+    """An intrinsic: append x[at:at + lanes] where it is not 0, with channels from ``channel`` on, and their values.
 
-    Returns their number, and above 32 bits whether any is neither 0 nor 1.
+    ``x`` has floats or bytes; there must be places for as many as ``lanes``. It returns their number, and above 32 bits
+    whether any is neither 0 nor 1.
     """
-    signature = types.int64(x, types.int64, types.int64, channels, values, types.int64, lanes)
 
-    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        x, channels, values = (context.make_array(sig.args[k])(context, b, args[k]).data for k in (0, 3, 4))
-        at, channel, count, width = args[1], b.trunc(args[2], I32), args[5], len(sig.args[6])
-        x = b.gep(x, [at])
-        zero, one = ir.Constant(ir.FloatType(), 0.0), ir.Constant(ir.FloatType(), 1.0)
-        if width == 16:  # AVX-512 closes the gaps within a register
-            numbers, floats = ir.VectorType(I32, 16), ir.VectorType(ir.FloatType(), 16)
-            value = b.load(b.bitcast(x, floats.as_pointer()))
-            value.align = 4
-            there = b.fcmp_unordered('!=', value, _splat(b, zero, 16))
-            other = b.and_(there, b.fcmp_unordered('!=', value, _splat(b, one, 16)))
-            number = b.add(_splat(b, channel, 16), ir.Constant(numbers, list(range(16))))
-            for kind, vector, target in ((numbers, number, channels), (floats, value, values)):
-                name = 'llvm.x86.avx512.mask.compress.v16' + ('i32' if kind is numbers else 'f32')
-                closed = _call(b, name, kind, vector, ir.Constant(kind, None), there)
-                b.store(closed, b.bitcast(b.gep(target, [count]), kind.as_pointer())).align = 4
-            found = b.zext(_call(b, 'llvm.ctpop.i16', I16, b.bitcast(there, I16)), I64)
-            return b.or_(found, b.shl(b.zext(b.bitcast(other, I16), I64), ir.Constant(I64, 32)))
-        # elsewhere one by one, without a branch: what is not kept is written over by the next
-        found, others = ir.Constant(I64, 0), ir.Constant(I64, 0)
-        for k in range(width):
-            value = b.load(b.gep(x, [ir.Constant(I64, k)]))
-            place = b.add(count, found)
-            b.store(b.add(channel, ir.Constant(I32, k)), b.gep(channels, [place]))
-            b.store(value, b.gep(values, [place]))
-            there = b.fcmp_unordered('!=', value, zero)
-            other = b.and_(there, b.fcmp_unordered('!=', value, one))
-            found = b.add(found, b.zext(there, I64))
-            others = b.or_(others, b.zext(other, I64))
-        return b.or_(found, b.shl(others, ir.Constant(I64, 32)))
+    @intrinsic
+    def append(
+        context: Any, x: Any, at: Any, channel: Any, channels: Any, values: Any, count: Any, lanes: Any
+    ) -> Any:  # fmt: skip
+        signature = types.int64(x, types.int64, types.int64, channels, values, types.int64, lanes)
 
-    return signature, codegen
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            x, channels, values = (context.make_array(sig.args[k])(context, b, args[k]).data for k in (0, 3, 4))
+            at, channel, count, width = args[1], b.trunc(args[2], I32), args[5], len(sig.args[6])
+            x = b.gep(x, [at])
+            floats = sig.args[0].dtype == types.float32
+            kind, number = (ir.FloatType(), 1.0) if floats else (ir.IntType(8), 1)
+            zero, one = ir.Constant(kind, number * 0), ir.Constant(kind, number)
+
+            def differs(value: Any, other: Any) -> Any:
+                return b.fcmp_unordered('!=', value, other) if floats else b.icmp_unsigned('!=', value, other)
+
+            if width == 16:  # AVX-512 closes the gaps within a register
+                value = b.load(b.bitcast(x, ir.VectorType(kind, 16).as_pointer()))
+                value.align = 4 if floats else 1
+                there = differs(value, _splat(b, zero, 16))
+                other = b.and_(there, differs(value, _splat(b, one, 16)))
+                numbers = ir.VectorType(I32, 16)
+                vector = b.add(_splat(b, channel, 16), ir.Constant(numbers, list(range(16))))
+                _close(b, 'i32', vector, there, b.gep(channels, [count]))
+                if weighted:
+                    vector = value if floats else b.uitofp(value, ir.VectorType(ir.FloatType(), 16))
+                    _close(b, 'f32', vector, there, b.gep(values, [count]))
+                found = b.zext(_call(b, 'llvm.ctpop.i16', I16, b.bitcast(there, I16)), I64)
+                return b.or_(found, b.shl(b.zext(b.bitcast(other, I16), I64), ir.Constant(I64, 32)))
+            # elsewhere one by one, without a branch: what is not kept is written over by the next
+            found, others = ir.Constant(I64, 0), ir.Constant(I64, 0)
+            for k in range(width):
+                value = b.load(b.gep(x, [ir.Constant(I64, k)]))
+                place = b.add(count, found)
+                b.store(b.add(channel, ir.Constant(I32, k)), b.gep(channels, [place]))
+                if weighted:
+                    b.store(value if floats else b.uitofp(value, ir.FloatType()), b.gep(values, [place]))
+                there = differs(value, zero)
+                other = b.and_(there, differs(value, one))
+                found = b.add(found, b.zext(there, I64))
+                others = b.or_(others, b.zext(other, I64))
+            return b.or_(found, b.shl(others, ir.Constant(I64, 32)))
+
+        return signature, codegen
+
+    return append
+
+
+def _close(b: Any, name: str, vector: Any, kept: Any, place: Any) -> None:
+    """Store what is kept of a register of AVX-512 without gaps; what follows it is written over."""
+    closed = _call(
+        b, f'llvm.x86.avx512.mask.compress.v16{name}', vector.type, vector, ir.Constant(vector.type, None), kept
+    )
+    b.store(closed, b.bitcast(place, vector.type.as_pointer())).align = 4
+
+
+append_events, append_weighted_events = _append(False), _append(True)
 
 
 @intrinsic
