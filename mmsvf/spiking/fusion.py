@@ -24,7 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .attention import SpikeProjection, _FactorizedUnit, _Unit
 from .attention_reads import AttentionRead
 from .blocks import SpikeConvBlock, SpikeTransformerBlock
-from .events import use_events
+from .event_engine import use_events
 from .folding import ChannelAffine, Folded, FoldedRepConv, affine, fold, folded  # noqa: F401
 from .from_rest import FromRest
 from .layers import Downsample, PointwiseConv, RepConv
@@ -211,7 +211,7 @@ def fuse(model: nn.Module, merge: bool = False, engine: str = 'dense') -> nn.Mod
         merge: Merge each RepConv into one dense 3x3 convolution: 1.5 times the multiply-adds and slower here,
             but driven by spikes alone, which is what neuromorphic hardware wants.
         engine: 'dense', or 'events': on CPU a convolution skips the inputs that are 0 where that measures faster
-            (:mod:`mmsvf.spiking.events`); ``print(model.engine_report())`` has what was measured.
+            (:mod:`mmsvf.spiking.event_engine`); ``print(model.engine_report())`` has what was measured.
 
     Returns:
         The copy. It cannot be trained: nothing in it wants a gradient. Its neurons write their spikes over the
