@@ -176,6 +176,12 @@ def advance(operator: str, x: Tensor, v: Tensor, *constants: Any) -> tuple[Tenso
     return (spikes if as_bytes or spikes.dtype == x.dtype else spikes.to(x.dtype)), after
 
 
+def leaky_constants(*constants: Any) -> tuple[Any, ...]:
+    """What decides about the spikes of a leaky neuron, of its ``constants``, as numba's kernels take it."""
+    leak, *others = _lif_constants(*constants)
+    return (float(leak), *others[:5])
+
+
 # the equations are those of mmsvf.spiking.LIF and IntegerLIF; the leak, 1/tau, has no dimension
 lif, lif_, lif_overwriting, lif_bytes = _operators(
     'lif',

@@ -1,179 +1,45 @@
-"""Convolutions of a fused model that take the time of their spikes: dense or by events, whichever measures faster.
+"""The engine of a fused model that skips silent neurons: which layers take events, and what they measured.
 
-A layer is measured with the first images of each size, both ways, and again when the share of its inputs that are not 0
-has changed by a quarter. By events it returns the dense convolution summed in another order, whatever its input: values
-that are neither 0 nor 1 are factors of their weights.
-
-The kernels (:mod:`.event_kernels`) are compiled by numba with the first images, within seconds, and kept on disk.
+:mod:`.event_conv` has the convolution, :mod:`.event_kernels` its arithmetic.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.util
 import operator
 import statistics
-import time
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-ROUNDS = 3  # of a measurement, dense and events in turns
-DRIFT = 0.25  # of the rate, relative, after which a layer is measured anew
-DENSE = 0.6  # the rate from which events are not tried
-LOOK = 64  # calls of a dense layer between two looks at its rate
+from .event_conv import EventConv2d, Measured
+from .layers import ChannelConv, ChannelMLP, over_images
 
 
-class Measured(NamedTuple):
-    """What was found about a layer: the share of its inputs that are not 0, and seconds a call; None: not tried."""
+class Chain(nn.Module):
+    """Neuron -> convolution -> neuron -> convolution: the first two in one where both convolutions take events."""
 
-    rate: float
-    dense: float | None = None
-    events: float | None = None
-
-    @property
-    def by_events(self) -> bool:
-        """Whether events were faster."""
-        return self.events is not None and self.dense is not None and self.events < self.dense
-
-
-class EventConv2d(nn.Conv2d):
-    """A convolution that adds the weights of the inputs that are not 0, where that is faster.
-
-    It has the parameters of the convolution that it is made of, and is that convolution where events do not serve: with
-    a gradient, in another type than fp32, on a GPU, within torch.compile.
-
-    Attributes:
-        measured: The last :class:`Measured`, by shape of the input and number of threads.
-    """
-
-    measured: dict[tuple[tuple[int, ...], int], Measured]
-    _neuron: tuple[Any, str] | None  # the one whose spikes are the input and are read here alone, and its operator
-    _rows: Any  # weights as the kernels take them
-    _calls: int
-    _broken = False  # whether the kernels cannot be compiled here
-
-    @classmethod
-    def of(cls, conv: nn.Conv2d) -> EventConv2d:
-        """The same convolution, with its parameters."""
-        new = cls.__new__(cls)
-        new.__dict__.update(vars(conv), measured={}, _neuron=None, _rows=None, _calls=0)
-        return new
-
-    def read(self, neuron: Any) -> None:
-        """Have a neuron whose spikes are read here alone fire bytes, a quarter of the memory, where they are events."""
-        if getattr(neuron, 'has_operator', False) and getattr(neuron, 'max_value', 1) < 256:
-            self._neuron = neuron, neuron.operator  # in a tuple, which makes it no part of this layer
-
-    def _apply(self, *args: Any, **kwargs: Any) -> Any:
-        self._rows = None
-        return super()._apply(*args, **kwargs)
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._rows = None
-        super()._load_from_state_dict(*args, **kwargs)
-
-    def __getstate__(self) -> dict[str, Any]:  # what was found here does not hold elsewhere
-        self._fire(False)
-        return {**vars(self), '_rows': None, 'measured': {}}
-
-    def _fire(self, as_bytes: bool) -> None:
-        if self._neuron is not None:
-            neuron, floats = self._neuron
-            neuron.operator = f'{type(neuron).operator}_bytes' if as_bytes else floats
-
-    def dense(self, x: Tensor) -> Tensor:
-        """The convolution as torch has it, of floats or bytes."""
-        return super().forward(x.to(self.weight.dtype) if x.dtype == torch.uint8 else x)
+    feeds: Any
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (B, C, H, W) to images (B, out_channels, H', W')."""
-        if not self._serves(x):
-            return self.dense(x)
-        key = tuple(x.shape), torch.get_num_threads()
-        found = self.measured.get(key) or self.measured.setdefault(key, self._measure(x))
-        self._fire(found.by_events)
-        if found.by_events:
-            out, rate = self.events(x)
-        else:
-            out, rate = self.dense(x), found.rate
-            self._calls += 1
-            if self._calls % LOOK == 0:
-                rate = _rate(x)
-        if abs(rate - found.rate) > DRIFT * found.rate:
-            del self.measured[key]
-        return out
-
-    def _serves(self, x: Tensor) -> bool:
-        return (
-            x.device.type == 'cpu'
-            and x.dtype in (torch.float32, torch.uint8)
-            and self.weight.dtype == torch.float32
-            and x.dim() == 4
-            and x.shape[1] == self.in_channels
-            and x.numel() > 0
-            and not (torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad))
-            and not torch.is_autocast_enabled('cpu')
-            and not torch.compiler.is_compiling()
-            and not self._broken
-        )
-
-    def _measure(self, x: Tensor) -> Measured:
-        """Both ways in turns, after a call of each that compiles kernels and lays out weights."""
-        rate = _rate(x)
-        if rate >= DENSE:
-            return Measured(rate)
-        spikes = x if self._neuron is None else x.to(torch.uint8)
-        try:
-            self.events(spikes)
-        except MemoryError:
-            raise
-        except Exception as error:
-            EventConv2d._broken = True
-            warnings.warn(
-                f'numba cannot compile the kernels of events ({type(error).__name__}: {error}): all convolutions are '
-                'dense. Install a numba that fits this Python and numpy: pip install --upgrade numba',
-                stacklevel=2,
-            )
-            return Measured(rate)
-        x = x.to(self.weight.dtype)
-        self.dense(x)
-        times = [(_seconds(self.dense, x), _seconds(self.events, spikes)) for _ in range(ROUNDS)]
-        return Measured(rate, *map(min, zip(*times)))
-
-    def events(self, x: Tensor) -> tuple[Tensor, float]:
-        """The convolution by events, whatever was measured, and the share of inputs that are not 0.
-
-        Args:
-            x: Images (B, C, H, W) on CPU, in fp32 or bytes, of any layout.
-        """
-        if self._rows is None:
-            kernels = importlib.import_module(f'{__package__}.event_kernels')
-            self._rows = kernels.Rows(self.weight.detach().numpy(), _numpy(self.bias))
-        x = x.detach().permute(0, 2, 3, 1).contiguous()
-        geometry: Any = (self.kernel_size, self.stride, self.padding, self.dilation)
-        size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(x.shape[1:3], *geometry)]
-        out = self.weight.new_empty(x.shape[0], *size, self.out_channels)
-        rate = self._rows.convolve(x.numpy(), out.numpy(), sum(geometry, ()))
-        return out.permute(0, 3, 1, 2), rate
+        """Membranes TBCHW to membranes of the same shape."""
+        (first, conv1), (second, conv2) = ([getattr(self, name) for name in pair] for pair in self.feeds)
+        x = first(x)
+        spikes = conv1.fire(x, second)
+        return over_images(conv2, second(over_images(conv1, x)) if spikes is None else spikes)
 
 
-def _numpy(x: Tensor | None) -> Any:
-    return None if x is None else x.detach().numpy()
+class ChainedConv(Chain, ChannelConv):
+    """A fused :class:`ChannelConv`."""
 
 
-def _rate(x: Tensor) -> float:
-    return int(x.count_nonzero()) / x.numel()
+class ChainedMLP(Chain, ChannelMLP):
+    """A fused :class:`ChannelMLP`."""
 
 
-def _seconds(function: Callable[[Tensor], object], x: Tensor) -> float:
-    start = time.perf_counter()
-    function(x)
-    return time.perf_counter() - start
+CHAINS: dict[type, type[Chain]] = {ChannelConv: ChainedConv, ChannelMLP: ChainedMLP}
 
 
 def use_events(model: nn.Module, layers: Iterable[nn.Module]) -> None:
@@ -199,6 +65,10 @@ def use_events(model: nn.Module, layers: Iterable[nn.Module]) -> None:
             reader = operator.attrgetter(conv)(layer)
             if isinstance(reader, EventConv2d):
                 reader.read(getattr(layer, neuron))
+        chain: type[Chain] | None = CHAINS.get(type(layer))
+        parts = {type(getattr(layer, name)) for conv, norm, _ in getattr(layer, 'folds', ()) for name in (conv, norm)}
+        if chain and parts == {EventConv2d, nn.Identity}:
+            layer.__class__ = chain
     model.engine_report = functools.partial(engine_report, model)  # type: ignore[assignment]
 
 

@@ -56,7 +56,7 @@ def _exp_minus(distance: Any) -> Any:
 
 
 @exact
-def _membranes(
+def charge(
     x: Any, v: Any, h: Any, leak: Any, rest: Any, decay_input: Any, fires_at: Any, keep: Any, after: Any
 ) -> None:
     """Membranes of a step: ``h`` before the spike, ``v`` after it, ``keep * h + after`` where there is one."""
@@ -71,7 +71,8 @@ def _membranes(
 
 
 @exact
-def _fire(h: Any, s: Any, fires_at: Any) -> None:
+def fire(h: Any, s: Any, fires_at: Any) -> None:
+    """Spikes of a step, of the membranes before them."""
     for i in range(len(h)):
         s[i] = F(1.0) if h[i] >= fires_at else F(0.0)
 
@@ -86,8 +87,8 @@ def _lif(
         b, e = k * BLOCK, min(size, (k + 1) * BLOCK)
         h, v = np.empty(e - b, np.float32), carried[b:e] if len(carried) else np.full(e - b, rest)
         for t in range(len(x)):  # spikes may take the place of the clip: a step is read before it is written
-            _membranes(x[t, b:e], v, h, leak, rest, decay_input, fires_at, keep, after)
-            _fire(h, s[t, b:e], fires_at)
+            charge(x[t, b:e], v, h, leak, rest, decay_input, fires_at, keep, after)
+            fire(h, s[t, b:e], fires_at)
 
 
 @contracted
@@ -147,7 +148,7 @@ def _lif_backward(
         b, e = k * BLOCK, min(size, (k + 1) * BLOCK)
         h, d, v = np.empty((steps, e - b), np.float32), np.empty(e - b, np.float32), np.full(e - b, rest)
         for t in range(steps):
-            _membranes(x[t, b:e], v, h[t], leak, rest, decay_input, fires_at, keep, after)
+            charge(x[t, b:e], v, h[t], leak, rest, decay_input, fires_at, keep, after)
         total, at_rest = np.zeros(e - b, np.float32), np.full(e - b, rest)
         v[:] = F(0.0)  # from here on the gradient of the membrane
         for t in range(steps - 1, -1, -1):
