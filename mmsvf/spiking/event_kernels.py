@@ -27,6 +27,8 @@ from .vector_instructions import add_rows, add_weighted_rows, address, append_ev
 
 VECTORS = 8  # sums need as many chains of additions as hide the latency of one; 8 fit every machine's registers
 TILE_BYTES = 1 << 15  # of the first cache
+POINTWISE = 1, 1, 1, 1, 0, 0, 1, 1  # kernel, stride, padding and dilation of a convolution without neighbours
+POINTWISE_BYTES = 1 << 18  # of the second: with one tap, fewer visits to a pixel count for more
 STRIP = 256  # pixels that share a tile
 
 
@@ -74,17 +76,32 @@ def _list_events(
 
 
 @exact
-def _find(x: Any, image: Any, y0: Any, y1: Any, shape: Any, geometry: Any, lanes: Any) -> Any:
-    """Events that the rows y0 to y1 of an image's result depend on, and the first and last row in which they are."""
+def _room(rows: Any, shape: Any, geometry: Any, lanes: Any, vectors: Any) -> Any:
+    """Memory for strips of ``rows`` rows: where events begin, their channels, sums, and where in these lines begin."""
+    width, in_channels, out_width = shape[1], shape[2], shape[4]
+    ky, sy, dy, tile = geometry[0], geometry[2], geometry[6], geometry[8]
+    size = ((rows - 1) * sy + (ky - 1) * dy + 1) * width
+    begins = np.empty(size * ((in_channels + tile - 1) // tile) + 1, np.int64)
+    channels = np.empty(size * in_channels + len(lanes), np.int32)
+    sums = np.empty(rows * out_width * len(lanes) * len(vectors) + len(lanes), np.float32)
+    return (
+        begins,
+        channels,
+        sums,
+        -(address(sums) >> 2) & (len(lanes) - 1),
+    )  # a load across two lines of the cache is two
+
+
+@exact
+def _find(
+    x: Any, image: Any, y0: Any, y1: Any, shape: Any, geometry: Any, begins: Any, channels: Any, lanes: Any
+) -> Any:
+    """Events that the rows y0 to y1 of an image's result depend on; the first row and the number of pixels with them."""
     height, width, in_channels = shape[0], shape[1], shape[2]
     ky, sy, py, dy, tile = geometry[0], geometry[2], geometry[4], geometry[6], geometry[8]
     top = min(height, max(0, y0 * sy - py))
     bottom = max(top, min(height, (y1 - 1) * sy - py + (ky - 1) * dy + 1))
-    size = (bottom - top) * width
-    channels = np.empty(size * in_channels + len(lanes), np.int32)
-    values = np.empty(0, np.float32)
-    begins = np.empty(size * ((in_channels + tile - 1) // tile) + 1, np.int64)
-    first = (image * height + top) * width
+    size, first, values = (bottom - top) * width, (image * height + top) * width, np.empty(0, np.float32)
     if _list_events(x, first, size, in_channels, tile, begins, channels, values, lanes):
         values = np.empty(len(channels), np.float32)
         _list_events(x, first, size, in_channels, tile, begins, channels, values, lanes)
@@ -120,18 +137,39 @@ def _sum(
                 for _ in range(left, right):
                     end = begins[e + 1]
                     if len(values):
-                        add_weighted_rows(channels, values, begins[e], end, weights, first, sums, at, lanes, vectors)
+                        add_weighted_rows(
+                            channels, values, begins[e], end, weights, first, sums, at, sums, at, lanes, vectors
+                        )
                     else:
-                        add_rows(channels, values, begins[e], end, weights, first, sums, at, lanes, vectors)
+                        add_rows(channels, values, begins[e], end, weights, first, sums, at, sums, at, lanes, vectors)
                     at += block
                     e += sx * tiles
 
 
 @exact
-def _aligned_sums(size: Any, lanes: Any) -> Any:
-    """Room for sums, and where in it registers are aligned: a load across two lines of the cache is two."""
-    sums = np.empty(size + len(lanes), np.float32)
-    return sums, -(address(sums) >> 2) & (len(lanes) - 1)
+def _sum_pixels(
+    events: Any, weights: Any, bias: Any, part: Any, pixels: Any, tile: Any, tiles: Any, out: Any, begin: Any,
+    step: Any, lanes: Any, vectors: Any,
+) -> None:  # fmt: skip
+    """As :func:`_sum`, of a 1x1 convolution, to places that are ``step`` apart."""
+    _, _, begins, channels, values = events
+    block = len(lanes) * len(vectors)
+    source, biases = bias.reshape(-1), part * block
+    for t in range(tiles):
+        first = (part * tiles + t) * tile * block
+        at, e = begin, t
+        for _ in range(pixels):
+            came = biases if t == 0 else at
+            end = begins[e + 1]
+            if len(values):
+                add_weighted_rows(
+                    channels, values, begins[e], end, weights, first, source, came, out, at, lanes, vectors
+                )
+            else:
+                add_rows(channels, values, begins[e], end, weights, first, source, came, out, at, lanes, vectors)
+            at += step
+            e += tiles
+        source = out
 
 
 @exact
@@ -145,61 +183,105 @@ def _copy(part: Any, begin: Any, out: Any, first: Any, pixels: Any, out_channels
         at += out_channels
 
 
-def _convolve(
-    x: Any, weights: Any, bias: Any, out: Any, images: Any, rows: Any, shape: Any, geometry: Any, lanes: Any,
-    vectors: Any,
+@exact
+def _convolve_strips(
+    x: Any, weights: Any, bias: Any, out: Any, start: Any, stop: Any, rows: Any, shape: Any, geometry: Any,
+    lanes: Any, vectors: Any,
 ) -> Any:  # fmt: skip
-    """Strips of ``rows`` rows; returns the share of values that are not 0."""
-    out_height, out_width, out_channels = shape[3], shape[4], shape[5]
-    block, strips = len(lanes) * len(vectors), (out_height + rows - 1) // rows
-    counts = np.zeros((images * strips, 2), np.int64)  # neighbouring strips read some rows twice
-    for job in prange(images * strips):
+    """Strips of ``rows`` rows from one number to another; returns how many values were read, and how many are not 0."""
+    in_channels, out_height, out_width, out_channels = shape[2:]
+    block, strips, tile = len(lanes) * len(vectors), (out_height + rows - 1) // rows, geometry[-1]
+    begins, channels, sums, begin = _room(rows, shape, geometry, lanes, vectors)
+    read, found = 0, 0
+    for job in range(start, stop):
         image, y0 = job // strips, job % strips * rows
         y1 = min(out_height, y0 + rows)
-        pixels = (y1 - y0) * out_width
-        events = _find(x, image, y0, y1, shape, geometry, lanes)
-        sums, begin = _aligned_sums(pixels * block, lanes)
+        pixels, place = (y1 - y0) * out_width, (image * out_height + y0) * out_width
+        events = _find(x, image, y0, y1, shape, geometry, begins, channels, lanes)
+        tiles = (in_channels + tile - 1) // tile
         for part in range(len(bias)):
-            _sum(events, weights, bias, part, y0, y1, shape, geometry, sums, begin, lanes, vectors)
-            _copy(sums, begin, out, (image * out_height + y0) * out_width, pixels, out_channels, part, block)
-        counts[job, 0], counts[job, 1] = events[1] * shape[2], events[2][-1]
-    return counts[:, 1].sum() / max(1, counts[:, 0].sum())
+            if geometry[:-1] == POINTWISE and (part + 1) * block <= out_channels:
+                at = place * out_channels + part * block
+                _sum_pixels(events, weights, bias, part, pixels, tile, tiles, out, at, out_channels, lanes, vectors)
+            else:
+                _sum(events, weights, bias, part, y0, y1, shape, geometry, sums, begin, lanes, vectors)
+                _copy(sums, begin, out, place, pixels, out_channels, part, block)
+        read += events[1] * in_channels  # neighbouring strips read some rows twice
+        found += begins[events[1] * tiles]
+    return read, found
 
 
-def _fire_convolved(
-    x: Any, weights: Any, bias: Any, out: Any, steps: Any, images: Any, rows: Any, shape: Any, geometry: Any,
-    neuron: Any, lanes: Any, vectors: Any,
+@exact
+def _fire_strips(
+    x: Any, weights: Any, bias: Any, out: Any, steps: Any, images: Any, start: Any, stop: Any, rows: Any, shape: Any,
+    geometry: Any, neuron: Any, lanes: Any, vectors: Any,
 ) -> Any:  # fmt: skip
-    """As :func:`_convolve`, of clips of ``steps`` times ``images`` images, and the leaky neurons that read the result.
+    """As :func:`_convolve_strips`, of clips, with the leaky neurons that read the result: ``out`` gets their spikes.
 
-    ``out`` gets their spikes; membranes stay in the cache.
+    Membranes stay in the cache.
     """
-    out_height, out_width, out_channels = shape[3], shape[4], shape[5]
+    in_channels, out_height, out_width, out_channels = shape[2:]
     leak, decay_input, rest, fires_at, keep, after = neuron
     leak, rest, fires_at, keep, after = F(leak), F(rest), F(fires_at), F(keep), F(after)
-    block, strips = len(lanes) * len(vectors), (out_height + rows - 1) // rows
-    counts = np.zeros((images * strips, 2), np.int64)
-    for job in prange(images * strips):
+    block, strips, tile = len(lanes) * len(vectors), (out_height + rows - 1) // rows, geometry[-1]
+    begins, channels, sums, begin = _room(rows, shape, geometry, lanes, vectors)
+    all_v, all_h = np.empty((len(bias), rows * out_width * block), np.float32), np.empty(len(sums), np.float32)
+    all_spikes = np.empty(len(sums), out.dtype)
+    read, found = 0, 0
+    for job in range(start, stop):
         b, y0 = job // strips, job % strips * rows
         y1 = min(out_height, y0 + rows)
         pixels = (y1 - y0) * out_width
-        size = pixels * block
-        sums, begin = _aligned_sums(size, lanes)
-        v, h, spikes = np.full((len(bias), size), rest), np.empty(size, np.float32), np.empty(size, np.uint8)
+        size, tiles = pixels * block, (in_channels + tile - 1) // tile
+        v, h, spikes = all_v[:, :size], all_h[:size], all_spikes[:size]
+        v[:] = rest
         for t in range(steps):
             image = t * images + b
-            events = _find(x, image, y0, y1, shape, geometry, lanes)
+            events = _find(x, image, y0, y1, shape, geometry, begins, channels, lanes)
             for part in range(len(bias)):
-                _sum(events, weights, bias, part, y0, y1, shape, geometry, sums, begin, lanes, vectors)
+                if geometry[:-1] == POINTWISE:
+                    _sum_pixels(events, weights, bias, part, pixels, tile, tiles, sums, begin, block, lanes, vectors)
+                else:
+                    _sum(events, weights, bias, part, y0, y1, shape, geometry, sums, begin, lanes, vectors)
                 charge(sums[begin : begin + size], v[part], h, leak, rest, decay_input, fires_at, keep, after)
                 fire(h, spikes, fires_at)
                 _copy(spikes, 0, out, (image * out_height + y0) * out_width, pixels, out_channels, part, block)
-            counts[job, 0] += events[1] * shape[2]
-            counts[job, 1] += events[2][-1]
+            read += events[1] * in_channels
+            found += begins[events[1] * tiles]
+    return read, found
+
+
+def _convolve(
+    x: Any, weights: Any, bias: Any, out: Any, workers: Any, images: Any, rows: Any, shape: Any, geometry: Any,
+    lanes: Any, vectors: Any,
+) -> Any:  # fmt: skip
+    """All strips, in equal shares; returns the share of values that are not 0."""
+    jobs = images * ((shape[3] + rows - 1) // rows)
+    counts = np.zeros((workers, 2), np.int64)
+    for k in prange(workers):
+        start, stop = k * jobs // workers, (k + 1) * jobs // workers
+        counts[k, 0], counts[k, 1] = _convolve_strips(
+            x, weights, bias, out, start, stop, rows, shape, geometry, lanes, vectors
+        )
     return counts[:, 1].sum() / max(1, counts[:, 0].sum())
 
 
-CONVOLVE, FIRE_CONVOLVED = both(_convolve), both(_fire_convolved)
+def _fire(
+    x: Any, weights: Any, bias: Any, out: Any, workers: Any, steps: Any, images: Any, rows: Any, shape: Any,
+    geometry: Any, neuron: Any, lanes: Any, vectors: Any,
+) -> Any:  # fmt: skip
+    """All strips of all steps, in equal shares; returns the share of values that are not 0."""
+    jobs = images * ((shape[3] + rows - 1) // rows)
+    counts = np.zeros((workers, 2), np.int64)
+    for k in prange(workers):
+        start, stop = k * jobs // workers, (k + 1) * jobs // workers
+        counts[k, 0], counts[k, 1] = _fire_strips(
+            x, weights, bias, out, steps, images, start, stop, rows, shape, geometry, neuron, lanes, vectors
+        )
+    return counts[:, 1].sum() / max(1, counts[:, 0].sum())
+
+
+CONVOLVE, FIRE = both(_convolve), both(_fire)
 
 
 class Rows:
@@ -217,7 +299,7 @@ class Rows:
         vectors = next(n for n in (1, 2, 4, VECTORS) if n == VECTORS or n * lanes >= out_channels)
         block = lanes * vectors
         self.lanes, self.vectors = (0,) * lanes, (0,) * vectors
-        self.tile = min(in_channels, TILE_BYTES // (4 * block))
+        self.tile = min(in_channels, (TILE_BYTES if taps > 1 else POINTWISE_BYTES) // (4 * block))
         parts, tiles = -(-out_channels // block), -(-in_channels // self.tile)
         whole = np.zeros((parts * block, tiles * self.tile, taps), np.float32)
         whole[:out_channels, :in_channels] = weight.reshape(out_channels, in_channels, taps)
@@ -240,16 +322,16 @@ class Rows:
         """
         images, height, width, in_channels = x.shape[-4:]
         out_height, out_width, out_channels = out.shape[-3:]
-        if geometry == (1, 1, 1, 1, 0, 0, 1, 1):  # all pixels alike: as one image a pixel wide
+        if geometry == POINTWISE:  # all pixels alike: as one image a pixel wide
             images, height, width = 1, images * height * width, 1
             out_height, out_width = height, 1
-        enough = -(-out_height * images // threads_for(x.size))
-        rows = max(1, min(STRIP // out_width, enough, out_height))
-        arrays = x.reshape(-1), self.weights, self.bias, out.reshape(-1)
+        workers = threads_for(x.size)
+        rows = max(1, min(STRIP // out_width, -(-out_height * images // workers), out_height))
+        arrays = x.reshape(-1), self.weights, self.bias, out.reshape(-1), workers
         options = rows, (height, width, in_channels, out_height, out_width, out_channels), (*geometry, self.tile)
         if neuron is None:
             return run_pair(CONVOLVE, *arrays, images, *options, self.lanes, self.vectors)
-        return run_pair(FIRE_CONVOLVED, *arrays, len(x), images, *options, neuron, self.lanes, self.vectors)
+        return run_pair(FIRE, *arrays, len(x), images, *options, neuron, self.lanes, self.vectors)
 
 
 def _aligned(size: int) -> np.ndarray:

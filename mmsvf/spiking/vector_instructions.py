@@ -25,32 +25,39 @@ def _splat(b: Any, value: Any, lanes: int) -> Any:
 
 
 def _add_rows(weighted: bool) -> Any:
-    """An intrinsic: sums[at:] += weights[first + channel * width:] for each event begin <= i < end, times its value."""
+    """An intrinsic: target[to:] = source[at:] + weights[first + channel * width:] of each event begin <= i < end.
+
+    Rows are times the value of the event in the ``weighted`` one. All are ``lanes`` times ``vectors`` wide; weights lie
+    where registers are aligned, and it is faster if the sums do.
+    """
 
     @intrinsic
     def add_rows(
-        context: Any, channels: Any, values: Any, begin: Any, end: Any, weights: Any, first: Any, sums: Any, at: Any,
-        lanes: Any, vectors: Any,
+        context: Any, channels: Any, values: Any, begin: Any, end: Any, weights: Any, first: Any, source: Any, at: Any,
+        target: Any, to: Any, lanes: Any, vectors: Any,
     ) -> Any:  # fmt: skip
         index = types.int64
-        signature = types.void(channels, values, index, index, weights, index, sums, index, lanes, vectors)
+        signature = types.void(
+            channels, values, index, index, weights, index, source, index, target, index, lanes, vectors
+        )
 
         def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-            n, width = len(sig.args[9]), len(sig.args[8])
+            width, n = len(sig.args[10]), len(sig.args[11])
             vector = ir.VectorType(ir.FloatType(), width)
-            channels, values, weights, sums = (
-                context.make_array(sig.args[k])(context, b, args[k]).data for k in (0, 1, 4, 6)
+            channels, values, weights, source, target = (
+                context.make_array(sig.args[k])(context, b, args[k]).data for k in (0, 1, 4, 6, 8)
             )
             begin, end = args[2], args[3]
-            places = b.bitcast(b.gep(sums, [args[7]]), vector.as_pointer())
+            source = b.bitcast(b.gep(source, [args[7]]), vector.as_pointer())
+            target = b.bitcast(b.gep(target, [args[9]]), vector.as_pointer())
             tile = b.gep(weights, [args[5]])
 
-            def load(pointer: Any, k: int) -> Any:
+            def load(pointer: Any, k: int, align: int) -> Any:
                 value = b.load(b.gep(pointer, [ir.Constant(I64, k)]))
-                value.align = 4 * width
+                value.align = align
                 return value
 
-            old = [load(places, k) for k in range(n)]
+            old = [load(source, k, 4) for k in range(n)]
             entry, body, done = b.block, b.append_basic_block('body'), b.append_basic_block('done')
             b.cbranch(b.icmp_signed('<', begin, end), body, done)
             b.position_at_end(body)
@@ -62,7 +69,7 @@ def _add_rows(weighted: bool) -> Any:
             channel = b.zext(b.load(b.gep(channels, [i])), I64)
             row = b.gep(tile, [b.mul(channel, ir.Constant(I64, n * width))])
             row = b.bitcast(row, vector.as_pointer())
-            rows = [load(row, k) for k in range(n)]
+            rows = [load(row, k, 4 * width) for k in range(n)]
             if weighted:
                 factor = _splat(b, b.load(b.gep(values, [i])), width)
                 rows = [b.fmul(value, factor, flags=('contract',)) for value in rows]
@@ -73,12 +80,13 @@ def _add_rows(weighted: bool) -> Any:
             i.add_incoming(following, body)
             b.cbranch(b.icmp_signed('<', following, end), body, done)
             b.position_at_end(done)
-            results = [b.phi(vector) for _ in range(n)]
-            for phi, before, after in zip(results, old, new):
-                phi.add_incoming(before, entry)
-                phi.add_incoming(after, body)
-            for k, value in enumerate(results):
-                b.store(value, b.gep(places, [ir.Constant(I64, k)])).align = 4 * width
+            for k, (before, after) in enumerate(zip(old, new)):
+                result = b.phi(vector)
+                result.add_incoming(before, entry)
+                result.add_incoming(after, body)
+                old[k] = result
+            for k, value in enumerate(old):
+                b.store(value, b.gep(target, [ir.Constant(I64, k)])).align = 4
             return context.get_dummy_value()
 
         return signature, codegen
