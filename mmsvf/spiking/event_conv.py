@@ -64,8 +64,15 @@ class EventConv2d(nn.Conv2d):
     _calls: int
     _broken = False  # whether the kernels cannot be compiled here
 
+    @staticmethod
+    def takes(conv: nn.Module) -> bool:
+        """Whether events serve a layer: a convolution neither in groups nor dilated, padded by less than its size."""
+        if type(conv) is not nn.Conv2d or conv.groups > 1 or conv.padding_mode != 'zeros' or set(conv.dilation) != {1}:
+            return False
+        return not isinstance(conv.padding, str) and all(p < k for p, k in zip(conv.padding, conv.kernel_size))
+
     @classmethod
-    def of(cls, conv: nn.Conv2d) -> EventConv2d:
+    def of(cls, conv: nn.Module) -> EventConv2d:
         """The same convolution, with its parameters."""
         new = cls.__new__(cls)
         new.__dict__.update(vars(conv), measured={}, _neuron=None, _rows=None, _calls=0)
@@ -163,22 +170,23 @@ class EventConv2d(nn.Conv2d):
 
         Args:
             x: Images (B, C, H, W) on CPU, in fp32 or bytes, of any layout; with a ``neuron`` a clip TBCHW.
-            neuron: A leaky one, whose spikes are to be returned, as bytes.
+            neuron: A leaky one, whose spikes are to be returned, as bytes where it fires bytes.
         """
         if self._rows is None:
             kernels = importlib.import_module(f'{__package__}.event_kernels')
             self._rows = kernels.Rows(self.weight.detach().numpy(), _numpy(self.bias))
         constants: Any = None if neuron is None else neuron.constants(x)
         x = x.detach().movedim(-3, -1).contiguous()
-        geometry: Any = (self.kernel_size, self.stride, self.padding, self.dilation)
-        size = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in zip(x.shape[-3:], *geometry)]
-        out = torch.empty(*x.shape[:-3], *size, self.out_channels, dtype=torch.uint8 if neuron else torch.float32)
+        geometry: Any = (self.kernel_size, self.stride, self.padding)
+        size = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[-3:], *geometry)]
+        dtype = torch.uint8 if neuron and neuron.operator.endswith('_bytes') else torch.float32
+        out = torch.empty(*x.shape[:-3], *size, self.out_channels, dtype=dtype)
         constants = constants and clip_ops.leaky_constants(*constants)
         rate = self._rows.convolve(x.numpy(), out.numpy(), sum(geometry, ()), constants)
         return out.movedim(-1, -3), rate
 
     def fire(self, x: Tensor, neuron: Any) -> Tensor | None:
-        """Spikes of a neuron that alone reads the result, of a clip TBCHW; None where not both sides take events.
+        """Spikes of a neuron that alone reads the result, of a clip TBCHW; None where it has to fire by itself.
 
         The neuron fires as the sums end: its membranes never leave the cache.
         """
@@ -187,7 +195,6 @@ class EventConv2d(nn.Conv2d):
             key not in self.measured
             or not self.measured[key].by_events
             or type(neuron) not in (LIF, LearnableLIF)
-            or not neuron.operator.endswith('_bytes')
             or (neuron.step_mode, neuron.store_v_seq) != ('m', False)
             or neuron._forward_hooks or neuron._forward_pre_hooks or self._forward_hooks or self._forward_pre_hooks
             or torch.is_grad_enabled()

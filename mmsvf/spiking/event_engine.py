@@ -15,31 +15,41 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from .event_conv import EventConv2d, Measured
-from .layers import ChannelConv, ChannelMLP, over_images
+from .layers import ChannelConv, ChannelMLP, SepConv, over_images
 
 
-class Chain(nn.Module):
-    """Neuron -> convolution -> neuron -> convolution: the first two in one where both convolutions take events."""
+def _fired(conv: Any, neuron: Any, x: Tensor) -> Tensor:
+    """Spikes TBCHW of a convolution and the neuron that alone reads its result: in one, or one after the other."""
+    spikes = conv.fire(x, neuron)
+    return neuron(over_images(conv, x)) if spikes is None else spikes
 
-    feeds: Any
+
+class EventSepConv(SepConv):
+    """A fused :class:`SepConv`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Membranes TBCHW to membranes of the same shape."""
-        (first, conv1), (second, conv2) = ([getattr(self, name) for name in pair] for pair in self.feeds)
-        x = first(x)
-        spikes = conv1.fire(x, second)
-        return over_images(conv2, second(over_images(conv1, x)) if spikes is None else spikes)
+        x = _fired(self.pointwise1, self.lif2, self.lif1(x))
+        return over_images(lambda i: self.pointwise2(self.depthwise(i)), x)
 
 
-class ChainedConv(Chain, ChannelConv):
+class EventChannelConv(ChannelConv):
     """A fused :class:`ChannelConv`."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape."""
+        return over_images(self.conv2, _fired(self.conv1, self.lif2, self.lif1(x)))
 
-class ChainedMLP(Chain, ChannelMLP):
+
+class EventChannelMLP(ChannelMLP):
     """A fused :class:`ChannelMLP`."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape."""
+        return over_images(self.fc2, _fired(self.fc1, self.lif2, self.lif1(x)))
 
-CHAINS: dict[type, type[Chain]] = {ChannelConv: ChainedConv, ChannelMLP: ChainedMLP}
+
+FORMS: dict[type, type] = {SepConv: EventSepConv, ChannelConv: EventChannelConv, ChannelMLP: EventChannelMLP}
 
 
 def use_events(model: nn.Module, layers: Iterable[nn.Module]) -> None:
@@ -56,19 +66,16 @@ def use_events(model: nn.Module, layers: Iterable[nn.Module]) -> None:
         raise ImportError("engine='events' needs numba: pip install numba, or take engine='dense'")
     for module in list(model.modules()):
         for name, conv in module.named_children():
-            if type(conv) is not nn.Conv2d or conv.groups > 1:
-                continue
-            if conv.padding_mode == 'zeros' and not isinstance(conv.padding, str):
+            if EventConv2d.takes(conv):
                 setattr(module, name, EventConv2d.of(conv))
     for layer in layers:
         for neuron, conv in getattr(layer, 'feeds', ()):
             reader = operator.attrgetter(conv)(layer)
             if isinstance(reader, EventConv2d):
                 reader.read(getattr(layer, neuron))
-        chain: type[Chain] | None = CHAINS.get(type(layer))
         parts = {type(getattr(layer, name)) for conv, norm, _ in getattr(layer, 'folds', ()) for name in (conv, norm)}
-        if chain and parts == {EventConv2d, nn.Identity}:
-            layer.__class__ = chain
+        if type(layer) in FORMS and parts == {EventConv2d, nn.Identity}:
+            layer.__class__ = FORMS[type(layer)]
     model.engine_report = functools.partial(engine_report, model)  # type: ignore[assignment]
 
 

@@ -6,8 +6,10 @@ among the arguments: a constant of the compiled code.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -15,6 +17,17 @@ from numba.extending import intrinsic as _intrinsic
 
 intrinsic: Any = _intrinsic
 I16, I32, I64 = (ir.IntType(bits) for bits in (16, 32, 64))
+
+
+@functools.lru_cache
+def host_features() -> frozenset[str]:
+    """What this CPU can do, by LLVM's names."""
+    return frozenset(name for name, there in llvmlite.binding.get_host_cpu_features().items() if there)
+
+
+def host_lanes() -> int:
+    """Floats in a vector register: 16 with AVX-512, 8 with AVX2, otherwise 4 (SSE, NEON)."""
+    return 16 if 'avx512f' in host_features() else 8 if 'avx2' in host_features() else 4
 
 
 def _splat(b: Any, value: Any, lanes: int) -> Any:

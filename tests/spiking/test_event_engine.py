@@ -12,7 +12,7 @@ from torch import nn
 
 import mmsvf
 from mmsvf.models import SpikeVideoFormer
-from mmsvf.spiking import ChannelConv, ChannelMLP, event_conv, event_engine, event_kernels
+from mmsvf.spiking import ChannelConv, ChannelMLP, SepConv, event_conv, event_engine, event_kernels
 from mmsvf.spiking.event_conv import EventConv2d, Measured
 from mmsvf.spiking.event_kernels import Rows
 from mmsvf.spiking.layers import over_images
@@ -20,17 +20,18 @@ from mmsvf.spiking.neuron import IntegerLIF
 from tests.awake import awake
 
 TINY = dict(embed_dims=(8, 16, 24, 32, 40), depths=(1, 1, 1, 2, 1))
-# in and out channels, size, kernel, stride, padding, dilation
+# in and out channels, size, kernel, stride, padding
 SHAPES = [
-    (37, 50, (9, 11), 3, 1, 1, 1),
-    (16, 16, (8, 8), 1, 1, 0, 1),
-    (360, 100, (7, 7), 3, 2, 1, 1),
-    (5, 130, (10, 7), 5, 2, 2, 1),
-    (20, 30, (10, 7), 3, 1, 2, 2),
-    (3, 8, (12, 12), 7, 4, 3, 1),
-    (4, 4, (1, 1), 1, 2, 0, 1),
-    (4, 4, (1, 1), 3, 1, 1, 1),
-    (6, 5, (2, 40), (1, 3), (1, 2), (0, 1), (1, 2)),
+    (37, 50, (9, 11), 3, 1, 1),
+    (16, 16, (8, 8), 1, 1, 0),
+    (360, 100, (7, 7), 3, 2, 1),
+    (5, 130, (10, 7), 5, 2, 2),
+    (20, 30, (10, 7), 3, 1, 2),
+    (3, 8, (12, 12), 7, 4, 3),
+    (4, 4, (1, 1), 1, 2, 0),
+    (4, 4, (1, 1), 3, 1, 1),
+    (6, 5, (2, 40), (1, 3), (1, 2), (0, 1)),
+    (700, 64, (4, 3), 3, 1, 0),
 ]
 
 
@@ -114,7 +115,7 @@ def test_strips_and_threads(threads):
     out = np.full(5 * 40 * 30 * 40 + 64, 7.0, np.float32)
     rows = Rows(conv.weight.detach().numpy(), None)
     image = np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy())
-    rows.convolve(image, out[32:-32].reshape(5, 40, 30, 40), (3, 3, 1, 1, 1, 1, 1, 1))
+    rows.convolve(image, out[32:-32].reshape(5, 40, 30, 40), (3, 3, 1, 1, 1, 1))
     assert (out[:32] == 7).all() and (out[-32:] == 7).all() and not (out[32:-32] == 7).all()
 
 
@@ -125,11 +126,12 @@ def measured_as(monkeypatch, by_events):
     monkeypatch.setattr(EventConv2d, '_measure', lambda self, x: found)
 
 
+LAYERS = SepConv, ChannelConv, ChannelMLP
 NEURONS = ['official', 'paper', dict(type='LearnableLIF'), dict(type='IntegerLIF')]
 
 
 @pytest.mark.parametrize('neuron', NEURONS, ids=['official', 'paper', 'LearnableLIF', 'IntegerLIF'])
-@pytest.mark.parametrize('layer', [ChannelConv, ChannelMLP])
+@pytest.mark.parametrize('layer', LAYERS)
 def test_layers_by_events(layer, neuron, monkeypatch):
     """Where no sum lies at a threshold the layer's result is the fused one's; between its parts there are bytes."""
     x = torch.randn(4, 2, 16, 6, 5)
@@ -145,7 +147,7 @@ def test_layers_by_events(layer, neuron, monkeypatch):
         by_events(x)
         found = by_events(x)
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-        assert seen[2:] == [torch.uint8, torch.uint8]
+        assert seen[2:] == [torch.uint8, torch.float32 if layer is SepConv else torch.uint8]
         by_events.lif2._forward_hooks.clear()  # without which a leaky neuron fires as the sums end
         if not isinstance(by_events.lif2, IntegerLIF):
             monkeypatch.setattr(by_events.lif2, 'forward', None)
@@ -185,7 +187,7 @@ def test_a_network(space_time, monkeypatch):
         measured(x)
     convs = [m for m in measured.modules() if isinstance(m, EventConv2d)]
     assert len(compared) == len(convs) and sum(kind == torch.uint8 for kind, _ in compared) > len(convs) / 3
-    assert sum(fires for _, fires in compared) == sum(isinstance(m, (ChannelConv, ChannelMLP)) for m in model.modules())
+    assert sum(fires for _, fires in compared) == sum(isinstance(m, LAYERS) for m in model.modules())
 
 
 def test_measured_and_reconsidered(monkeypatch):
