@@ -23,6 +23,7 @@ from .leaky_neurons import LIF, Leaky, LearnableLIF
 
 ROUNDS = 3  # of a measurement, dense and events in turns
 DRIFT = 0.25  # of the rate, relative, after which a layer is measured anew
+SLACK = 0.02  # of the rate, absolute: events count some rows of an image twice
 DENSE = 0.6  # the rate from which events are not tried
 LOOK = 64  # calls of a dense layer between two looks at its rate
 
@@ -125,7 +126,7 @@ class EventConv2d(nn.Conv2d):
     def _look(self, key: Key, rate: float) -> None:
         """Have the next call measure anew where the rate is another."""
         found = self.measured.get(key)
-        if found is not None and abs(rate - found.rate) > DRIFT * found.rate:
+        if found is not None and abs(rate - found.rate) > DRIFT * found.rate + SLACK:
             self.measured.pop(key, None)
 
     def _serves(self, x: Tensor) -> bool:
