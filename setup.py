@@ -37,7 +37,7 @@ class BuildWithMim(build_py):
 
 
 # What the frameworks need besides torch, torchvision, OpenCV and each other: installing an extra
-# must not replace a torch, an mmcv or an OpenCV that is there (README, "Install").
+# must not replace a torch, an mmcv or an OpenCV that is there (docs/install.md).
 MMENGINE = ['addict', 'matplotlib', 'numpy', 'packaging', 'Pillow', 'pyyaml', 'rich', 'scipy', 'termcolor', 'yapf']
 MMENGINE += ['tensorboard']
 ACTION = [*MMENGINE, 'av', 'decord>=0.4.1', 'einops', 'importlib-metadata']

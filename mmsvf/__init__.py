@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from . import compat
+from . import compat, frameworks
 from .files import bridges
 from .version import __version__
 
@@ -34,6 +34,7 @@ def _translate(checkpoint: Any) -> Any:
 compat.install()
 compat.stand_in('moviepy.editor', 'mmsvf.visualization.moviepy_editor')
 compat.on_import('mmengine.registry', _register)
+compat.on_import('mmengine.config.config', frameworks.find_own_configs)
 if os.environ.get('MMSVF_STOCK_FILES') != '1':
     bridges.install(_translate)
 

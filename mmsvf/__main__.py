@@ -2,7 +2,7 @@
 
 ``TOOL`` is a script, or one that came with a framework: ``mmaction::analysis_tools/confusion_matrix.py``. It runs as
 with ``python TOOL``, but mmsvf is imported before it: what the wheels of the frameworks lack is there, the models are
-registered, and what a checkpoint holds is not run.
+registered, and what a checkpoint holds is not run. ``mmsvf::train.py`` is our own, wherever mmsvf is installed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mmsvf.frameworks import is_installed, mim_folder
 
-FRAMEWORKS = 'mmaction', 'mmpose', 'mmpretrain', 'mmseg'
+FRAMEWORKS = 'mmaction', 'mmpose', 'mmpretrain', 'mmseg', 'mmsvf'
 
 
 def script(tool: str) -> Path:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 
@@ -43,10 +46,31 @@ def is_installed(package: str) -> bool:
 
 
 def mim_folder(package: str) -> Path:
-    """Where an installed framework has its configs and tools, as MIM looks for them."""
+    """Where an installed framework, or mmsvf, has its configs and tools, as MIM looks for them."""
     spec = find_spec(package)
     assert spec is not None and spec.submodule_search_locations is not None
-    return Path(spec.submodule_search_locations[0]) / '.mim'
+    folder = Path(spec.submodule_search_locations[0])
+    if package == 'mmsvf' and not (folder / '.mim').is_dir():
+        return folder.parent  # a checkout that is not installed
+    return folder / '.mim'
+
+
+@contextlib.contextmanager
+def find_own_configs(module: ModuleType) -> Iterator[None]:
+    """Let ``_base_ = 'mmsvf::NAME.py'`` mean a config of mmsvf, in a checkout and in an installed wheel.
+
+    Reason: MMEngine 0.10.7 takes ``PACKAGE::`` of a fixed list of packages alone, and no config outside a folder.
+    """
+    yield
+    original = module.Config._get_cfg_path
+
+    def _get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        scope, _, name = cfg_path.partition('::')
+        if scope != 'mmsvf':
+            return original(cfg_path, filename)
+        return str(mim_folder('mmsvf') / 'configs' / name), None
+
+    module.Config._get_cfg_path = staticmethod(_get_cfg_path)
 
 
 def require(package: str, what: str) -> None:

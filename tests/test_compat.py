@@ -75,3 +75,17 @@ def test_checkpoints_from_the_web_are_checked_too(tmp_path, monkeypatch):
         assert not (tmp_path / 'ran').exists()
     finally:
         server.shutdown()
+
+
+def test_a_base_of_mmsvf_is_ours(tmp_path):
+    """In a checkout and, with the folder that a wheel has, where it is installed."""
+    from mmengine.config import Config
+
+    config = tmp_path / 'own.py'
+    config.write_text("_base_ = ['mmsvf::demo/svf_moving_digits.py']\nmodel = dict(cls_head=dict(num_classes=3))\n")
+    cfg = Config.fromfile(config)
+    assert cfg.model.cls_head.num_classes == 3 and cfg.model.backbone.type == 'mmsvf.SpikeVideoFormer'
+    assert '_scope_' not in cfg.model, 'names are as in the file itself'
+    config.write_text("_base_ = ['mmsvf::absent.py']")
+    with pytest.raises(FileNotFoundError, match=r'configs/absent\.py'):
+        Config.fromfile(config)

@@ -1,4 +1,4 @@
-"""The model zoo, from the configs and configs/results.yml: metafiles for MIM and README's table.
+"""The model zoo, from the configs and configs/results.yml: metafiles for MIM and the table of docs/zoo.md.
 
 Parameters and FLOPs are counted on the built models; FLOPs are multiply-adds of one view, as OpenMMLab counts them,
 with every layer taken as dense: a spiking layer does a fraction of them.
@@ -32,6 +32,7 @@ TASKS = {
     'mmseg': 'Semantic Segmentation',
     'mmpose': 'Human Mesh Recovery',
 }
+PAGE = Path('docs/zoo.md')
 MARKS = '<!-- zoo: tools/misc/make_zoo.py -->', '<!-- /zoo -->'
 
 
@@ -88,10 +89,10 @@ def entry(name: str, facts: dict[str, Any], root: Path) -> dict[str, Any]:
 
 
 def row(model: dict[str, Any], facts: dict[str, Any]) -> str:
-    """A line of README's table."""
+    """A line of the table of docs/zoo.md."""
     meta, measured = model['Metadata'], facts.get('measured')
     cells = [
-        f'[{model["Name"]}]({model["Config"]})',
+        f'[{model["Name"]}](../{model["Config"]})',
         facts['task'],
         meta['Sampling'],
         meta['Resolution'],
@@ -100,7 +101,7 @@ def row(model: dict[str, Any], facts: dict[str, Any]) -> str:
         ', '.join(f'{name} {value}' for name, value in measured['metrics'].items()) if measured else 'not trained',
         str(facts.get('paper', '-')),
         facts['protocol'],
-        f'[ckpt]({measured["checkpoint"]}) [log]({measured["log"]})' if measured else '-',
+        f'[ckpt](../{measured["checkpoint"]}) [log](../{measured["log"]})' if measured else '-',
     ]
     return f'| {" | ".join(cells)} |'
 
@@ -122,9 +123,9 @@ def make(root: Path) -> dict[Path, str]:
         '|---|---|---|---|---|---|---|---|---|---|',
     ]
     table = '\n'.join([*header, *(row(models[name], facts) for name, facts in results.items())])
-    readme = (root / 'README.md').read_text()
-    if not all(mark in readme for mark in MARKS):
-        raise ValueError(f'README.md has no {MARKS[0]} ... {MARKS[1]} to put the table between')
+    page = (root / PAGE).read_text()
+    if not all(mark in page for mark in MARKS):
+        raise ValueError(f'{PAGE} has no {MARKS[0]} ... {MARKS[1]} to put the table between')
     pattern = re.compile(f'{re.escape(MARKS[0])}.*{re.escape(MARKS[1])}', re.S)
-    files[Path('README.md')] = pattern.sub(lambda _: f'{MARKS[0]}\n{table}\n{MARKS[1]}', readme)
+    files[PAGE] = pattern.sub(lambda _: f'{MARKS[0]}\n{table}\n{MARKS[1]}', page)
     return files

@@ -16,6 +16,7 @@ from mmengine.runner import load_checkpoint
 
 from mmsvf.analysis.models import construct
 from mmsvf.engine.run_config import load_config, require_file
+from mmsvf.files.load_report import compare
 from mmsvf.registry import DATASETS
 from mmsvf.spiking.fusion import fuse as fused
 
@@ -160,15 +161,18 @@ def load_model(cfg: Config, checkpoint: str) -> tuple[Any, dict[str, Any]]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no weight of the checkpoint is the model's.
+        ValueError: no weight of the checkpoint is the model's, or its head has other classes.
     """
     require_file(checkpoint)
     model, _ = construct(cfg, ConfigDict(cfg.model))  # the checkpoint has all weights; nothing is downloaded
     found = load_checkpoint(model, checkpoint, map_location='cpu')
-    if not set(found.get('state_dict', found)) & set(model.state_dict()):
+    given = {k: v for k, v in found.get('state_dict', found).items() if hasattr(v, 'shape')}
+    report = compare(model.state_dict(), given)
+    if not report.loaded:
         raise ValueError(
             f'{checkpoint} has no weight of the {type(model).__name__} of the config: one of them is wrong'
         )
+    report.check_head(checkpoint)
     return model, found.get('meta') or {}
 
 

@@ -15,9 +15,8 @@ from typing import Any, Union
 import cv2
 import numpy as np
 
-from mmsvf.datasets.reading import PICTURES, PIXELS, natural, read_image, read_list, reading
+from mmsvf.datasets.reading import PICTURES, PIXELS, VIDEOS, natural, read_image, read_list, reading
 
-VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts', '.3gp', '.gif')
 EVENTS = '.npz'
 QUALITY = 90  # of a JPEG that a frame is kept as
 

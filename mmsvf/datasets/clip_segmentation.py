@@ -13,9 +13,7 @@ from typing import Any
 
 from mmseg.datasets import BaseSegDataset
 
-from .reading import check_image, reading
-
-MASKS = ('1', 'L', 'P')  # Pillow's modes of a label a pixel, in up to 8 bits
+from .reading import MASKS, check_image, reading
 
 
 def check_offsets(offsets: Sequence[int]) -> tuple[int, ...]:

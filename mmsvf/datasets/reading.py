@@ -16,7 +16,9 @@ from mmengine.fileio import list_from_file
 from PIL import Image
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp')
+VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts', '.3gp', '.gif')
 FORMATS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP')  # of pictures, whatever their names
+MASKS = ('1', 'L', 'P')  # Pillow's modes of a label a pixel, in up to 8 bits
 PIXELS = 2**26  # of a picture: more is a header that lies, or was made to fill the memory
 BYTES = 2**32  # of the arrays of an .npz, unpacked
 FIX = 'if the file is broken, restore it or take it out of the data set'
@@ -65,6 +67,28 @@ def reading(path: str | PathLike, fix: str = FIX) -> Iterator[None]:
 def natural(name: str) -> list[Any]:
     """Key that sorts names by the numbers in them: frame_2 before frame_10."""
     return [int(part) if i % 2 else part for i, part in enumerate(re.split(r'(\d+)', name))]
+
+
+def list_pictures(folder: Path, suffix: str) -> list[str]:
+    """Names of the pictures of a folder in the order of the numbers in them, whether padded with zeros or not.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: pictures of another suffix among them, or two of the same number.
+    """
+    names = (p.name for p in folder.glob('*') if p.suffix.lower() in PICTURES and p.name[0] != '.')
+    found = sorted(names, key=lambda name: (natural(name), name))
+    if not found:
+        raise FileNotFoundError(f'{folder} has no *{suffix}')
+    others = [name for name in found if not name.endswith(suffix)]
+    if others:
+        raise ValueError(
+            f'{folder} has {len(others)} pictures that are not *{suffix}, such as {others[0]}; convert them'
+        )
+    for name, following in zip(found, found[1:]):
+        if natural(name) == natural(following):
+            raise ValueError(f'{folder} has {name} and {following}, whose order cannot be told; rename or remove one')
+    return found
 
 
 def read_list(path: str) -> list[tuple[int, str]]:

@@ -14,12 +14,20 @@ from .reading import read_list, reading
 NUMBER = re.compile(r'[+-]?[0-9]+').fullmatch
 
 
+def split_line(line: str, delimiter: str, several: bool) -> list[str]:
+    """Path and label, or ``several`` labels, of a line; one part where two numbers at the end leave it open."""
+    fields = line.split(delimiter)
+    if several or (len(fields) > 2 and NUMBER(fields[-2])):
+        return fields if several else [line]
+    return line.rsplit(delimiter, 1)
+
+
 @DATASETS.register_module()
 class VideoClipDataset(VideoDataset):
     """mmaction2's ``VideoDataset`` (lines ``path label``) that checks its input.
 
     A line is a path, the delimiter and a label, or labels with ``multi_class``. Blank lines, a byte order mark and line
-    ends of Windows do not count; a path with spaces needs another delimiter, such as ``delimiter=','``.
+    ends of Windows do not count. A path may have the delimiter in it, but for ``multi_class``: it ends at the last one.
 
     Arguments are those of ``VideoDataset``; with ``num_classes`` the labels are checked too.
 
@@ -42,11 +50,11 @@ class VideoClipDataset(VideoDataset):
             raise ValueError('multi_class=True needs num_classes, the length of a label')
         videos = []
         for number, line in read_list(self.ann_file):
-            name, *labels = line.split(self.delimiter)
-            if not name or not labels or (len(labels) > 1 and not self.multi_class) or not all(map(NUMBER, labels)):
+            name, *labels = split_line(line, self.delimiter, self.multi_class)
+            if not name or name != name.rstrip() or not labels or not all(map(NUMBER, labels)):
                 raise ValueError(
                     f'{self.ann_file} line {number}: {line!r}; each line is a video path, {self.delimiter!r} and an '
-                    "integer label. For paths with spaces write the list with another delimiter, and set the dataset's"
+                    'integer label. More than one label a video: multi_class=True'
                 )
             found, top = [int(label) for label in labels], self.num_classes
             if min(found) < 0 or (top is not None and max(found) >= top):

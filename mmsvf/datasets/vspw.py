@@ -16,7 +16,7 @@ from mmseg.datasets import BaseSegDataset
 from mmsvf.registry import DATASETS
 
 from .clip_segmentation import check_offsets, clip_indices, run_pipeline, without_masks
-from .reading import PICTURES, check_image, natural, read_list, reading
+from .reading import check_image, list_pictures, natural, read_list, reading
 
 # labels 1 to 124, spelt as in label_num_dic_final.json, which the data set's authors publish with VIPSeg, made from it
 # (github.com/VIPSeg-Dataset/VIPSeg-Dataset); label 0 is "others", which is void
@@ -36,28 +36,6 @@ CLASSES = tuple(
     other_electronic_product fruit food instrument train
     """.split()  # noqa: SIM905
 )
-
-
-def list_pictures(folder: Path, suffix: str) -> list[str]:
-    """Names of the pictures of a folder in the order of the numbers in them, whether padded with zeros or not.
-
-    Raises:
-        FileNotFoundError: there are none.
-        ValueError: pictures of another suffix among them, or two of the same number.
-    """
-    names = (p.name for p in folder.glob('*') if p.suffix.lower() in PICTURES and p.name[0] != '.')
-    found = sorted(names, key=lambda name: (natural(name), name))
-    if not found:
-        raise FileNotFoundError(f'{folder} has no *{suffix}')
-    others = [name for name in found if not name.endswith(suffix)]
-    if others:
-        raise ValueError(
-            f'{folder} has {len(others)} pictures that are not *{suffix}, such as {others[0]}; convert them'
-        )
-    for name, following in zip(found, found[1:]):
-        if natural(name) == natural(following):
-            raise ValueError(f'{folder} has {name} and {following}, whose order cannot be told; rename or remove one')
-    return found
 
 
 @DATASETS.register_module()

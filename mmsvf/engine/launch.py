@@ -20,7 +20,7 @@ from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
 from mmsvf.engine.cpu_distributed import setup_cpu_distributed
 from mmsvf.engine.exact_resume.seeded import seeded
 from mmsvf.engine.missing_data import check_data
-from mmsvf.engine.run_config import check_schedule, check_work_dir, prepare, require_file
+from mmsvf.engine.run_config import check_classes, check_schedule, check_work_dir, prepare, require_file
 from mmsvf.engine.strategies import check_strategy
 from mmsvf.files.work_dir import WorkDirLock, find_latest_checkpoint
 
@@ -30,7 +30,9 @@ SAFEGUARDS = dict(load_report='LoadReportHook', exact_resume='ExactResumeHook', 
 
 def run(cfg: Config, method: str) -> Any:
     """Build the runner and call its ``train`` or ``test``."""
-    check_data(cfg, *(('train_dataloader', 'val_dataloader') if method == 'train' else ('test_dataloader',)))
+    loaders = ('train_dataloader', 'val_dataloader') if method == 'train' else ('test_dataloader',)
+    check_data(cfg, *loaders)
+    check_classes(cfg, *loaders)
     check_strategy(cfg)
     setup_cpu_distributed(cfg)
     if not torch.cuda.is_available():

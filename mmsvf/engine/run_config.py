@@ -9,6 +9,7 @@ import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, DictAction
 
@@ -33,7 +34,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def config_path(name: str) -> Path:
-    """The file of a config; ``mmaction::recognition/...`` is looked up in the installed framework.
+    """The file of a config; ``mmaction::recognition/...`` is looked up in the installed framework, ``mmsvf::`` in ours.
 
     Raises:
         FileNotFoundError: no such file; the message has the nearest names.
@@ -43,8 +44,10 @@ def config_path(name: str) -> Path:
     folder, file = Path(), name
     if '::' in name:
         scope, file = name.split('::', 1)
-        if scope not in FRAMEWORKS:
-            raise ValueError(f'config {name!r}: unknown framework {scope!r}; choose one of {sorted(FRAMEWORKS)}')
+        if scope not in FRAMEWORKS and scope != 'mmsvf':
+            raise ValueError(
+                f"config {name!r}: unknown framework {scope!r}; choose one of {sorted(FRAMEWORKS)} or 'mmsvf'"
+            )
         require(scope, f'config {name!r}')
         folder = mim_folder(scope) / 'configs'
     path = folder / file
@@ -103,6 +106,30 @@ def check_schedule(cfg: Config) -> None:
                 f'train_cfg.{unit}={length}, but {key}={steps}: the schedule of the learning rate ends before the '
                 f'training; set both, as --cfg-options train_cfg.{unit}={length} '
                 f'{key}={length - schedule.get("begin", 0)}'
+            )
+
+
+def check_classes(cfg: Config, *loaders: str) -> None:
+    """Compare the number of classes of the head with the names that the config gives its data sets.
+
+    With more classes than names a training runs to its end, and what it says cannot be named.
+
+    Raises:
+        ValueError: they differ.
+    """
+    model = cfg.model.get('module', cfg.model)  # of test-time augmentation
+    key = next((key for key in ('cls_head', 'decode_head') if isinstance(model.get(key), dict)), None)
+    count = model[key].get('num_classes') if key else None
+    for name in loaders if count else ():
+        loader = cfg.get(name)
+        dataset: Any = loader.get('dataset') if isinstance(loader, dict) else {}
+        while isinstance(dataset.get('dataset'), dict):
+            dataset = dataset['dataset']
+        classes = (dataset.get('metainfo') or {}).get('classes')
+        if isinstance(classes, (list, tuple)) and len(classes) != count:
+            raise ValueError(
+                f'{len(classes)} classes are named in metainfo.classes of {name}, but model.{key}.num_classes={count}; '
+                f'set model.{key}.num_classes={len(classes)}, or correct the names'
             )
 
 

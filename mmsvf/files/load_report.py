@@ -24,6 +24,19 @@ class LoadReport:
     dropped: list[str]
     mis_sized: list[str]
 
+    def check_head(self, source: str) -> None:
+        """Refuse to predict with a head that keeps its random weights, since those of the file have another size.
+
+        Raises:
+            ValueError: there is such a tensor; the message has the ``source`` of the weights.
+        """
+        heads = [text for text in self.mis_sized if 'head' in text.split(':')[0]]
+        if heads:
+            raise ValueError(
+                f'{source} is of a model with other classes than this config{_names(heads)}: what it predicts would be '
+                'random. Give the config that it was trained with, or a checkpoint of this one'
+            )
+
     def __str__(self) -> str:
         text = f'{len(self.loaded)} tensors loaded, {len(self.new)} new'
         text += f'{_names(self.new)}, {len(self.dropped)} dropped{_names(self.dropped)}'

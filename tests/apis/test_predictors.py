@@ -188,6 +188,12 @@ def test_what_is_wrong_is_named(actions, tmp_path):
     torch.save(dict(state_dict={'other.weight': torch.zeros(3)}), tmp_path / 'other.pth')
     with pytest.raises(ValueError, match='has no weight of the ClipRecognizer'):
         Predictor.from_config(cfg, str(tmp_path / 'other.pth'))
+    fewer = Config(cfg.to_dict())
+    fewer.model.cls_head.num_classes = 5
+    with pytest.raises(
+        ValueError, match=r'is of a model with other classes than this config \(cls_head\.fc\.bias: \(8,\)'
+    ):
+        Predictor.from_config(fewer, CHECKPOINT)
     with pytest.raises(ValueError, match="default_scope='mmpretrain'"):
         Predictor.from_config(config('configs/svf_imagenet_t1.py'), CHECKPOINT)
     for options, message in ((dict(window=-1), r'window=-1'), (dict(overlap=1.0), r'overlap=1\.0')):

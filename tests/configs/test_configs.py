@@ -100,7 +100,7 @@ def multiply_adds(model, shape):
 
 
 def test_zoo_is_what_the_script_writes():
-    """Metafiles, model-index.yml and README's table are not edited by hand and not out of date."""
+    """Metafiles, model-index.yml and the table of docs/zoo.md are not edited by hand and not out of date."""
     for path, text in make_zoo.make(ROOT).items():
         assert (ROOT / path).read_text() == text, f'{path} is out of date: python tools/misc/make_zoo.py'
 

@@ -392,7 +392,7 @@ def test_a_pipe_among_recordings_is_named(tmp_path):
 
 
 @pytest.mark.parametrize('text, message', [
-    (b'a.mp4', r"line 1: 'a\.mp4'"), (b'a.mp4 1\n\nb.mp4', "line 3: 'b"), (b'a b.mp4 1', 'line 1.*another delimiter'),
+    (b'a.mp4', r"line 1: 'a\.mp4'"), (b'a.mp4 1\n\nb.mp4', "line 3: 'b"), (b'a b.mp4 1 1', 'line 1.*multi_class'),
     (b'a.mp4 1 # good', 'line 1'), (b'# list\na.mp4 1', 'line 1'), (b'a.mp4 one', 'line 1'), (b'a.mp4 1.0', 'line 1'),
     (b'a.mp4 1_0', 'line 1'), (b'a.mp4\t1', 'line 1'), (b'a.mp4  1', 'line 1'), (b'a.mp4 0\nb.mp4 8', 'line 2: label'),
     (b'a.mp4 -1', 'line 1: label -1'), (b' 1', 'line 1'), (b'', 'lists no video'), (b'\r\n \r\n', 'lists no video'),
@@ -409,6 +409,7 @@ def test_lists_of_videos_that_are_none(tmp_path, text, message):
 @pytest.mark.parametrize('text, options', [
     (b'\xef\xbb\xbfa.mp4 1\r\n\r\nb c.mp4 2\r\n'.replace(b' 1', b',1').replace(b' 2', b',2'), dict(delimiter=',')),
     (b'\na.mp4\t1\n   \nb c.mp4\t2', dict(delimiter='\t')),
+    (b'a.mp4 1\nb c.mp4 2', {}),
 ])  # fmt: skip
 def test_what_does_not_count_in_a_list(tmp_path, text, options):
     init_default_scope('mmaction')

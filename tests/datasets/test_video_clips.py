@@ -37,6 +37,12 @@ def test_reads_real_video_files(digits):
     assert sample['inputs'].float().std() > 10
 
 
+def test_a_path_may_have_spaces(digits):
+    (digits / 'train' / 'a digit.mp4').write_bytes((digits / 'train' / '00001.mp4').read_bytes())
+    (sample,) = build(digits, ['a digit.mp4 1'])
+    assert sample['data_samples'].gt_label.item() == 1
+
+
 def test_missing_list_and_folder(digits):
     with pytest.raises(FileNotFoundError, match=r"ann_file='nowhere\.txt' does not exist.*--cfg-options"):
         build(digits, ann_file='nowhere.txt')

@@ -191,3 +191,12 @@ def test_safeguards_are_added_once_and_can_be_switched_off():
     cfg = Config(dict(default_hooks=hooks, custom_hooks=[dict(type='mmsvf.LoadReportHook')]))
     launch.add_training_safeguards(cfg, Path('unreadable.txt'))
     assert cfg.default_hooks == dict(finite=dict(type='mmsvf.FiniteHook', max_skipped=2))
+
+
+def test_a_head_of_another_number_of_classes_is_said_before_training():
+    cfg = Config(dict(model=dict(cls_head=dict(num_classes=400))))
+    cfg.train_dataloader = dict(dataset=dict(dataset=dict(metainfo=dict(classes=['a', 'b']))))
+    with pytest.raises(
+        ValueError, match=r'2 classes are named in .*train_dataloader, .*cls_head\.num_classes=400; set'
+    ):
+        run_config.check_classes(cfg, 'train_dataloader')

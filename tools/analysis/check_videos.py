@@ -11,6 +11,7 @@ Each video is opened by the decoder of the training; its first, middle and last 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,7 @@ from pathlib import Path
 from mmengine.utils import ProgressBar
 
 from mmsvf.datasets.check_videos import check, check_all
-
-SUFFIXES = ('.mp4', '.avi', '.mkv', '.webm', '.mov', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv')
+from mmsvf.datasets.reading import VIDEOS
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,13 +41,13 @@ def main() -> int:
     """Print and write what cannot be read; 1 if there is anything, else 0."""
     args = parse_args()
     if args.source.is_dir():
-        lines = [str(path) for path in sorted(args.source.rglob('*')) if path.suffix.lower() in SUFFIXES]
+        lines = [str(path) for path in sorted(args.source.rglob('*')) if path.suffix.lower() in VIDEOS]
         files = dict(zip(lines, lines, strict=True))
     else:
         lines = [line for line in args.source.read_text(encoding='utf-8-sig').splitlines() if line.strip()]
-        files = {line: str(args.root / line.split()[0]) for line in lines}
+        files = {line: str(args.root / (re.sub(r'([\s,]+[+-]?\d+)+$', '', line) or line)) for line in lines}
     if not files:
-        raise SystemExit(f'{args.source}: no video; a list has a path and its labels per line, a folder {SUFFIXES}')
+        raise SystemExit(f'{args.source}: no video; a list has a path and its labels per line, a folder {VIDEOS}')
     test = partial(check, decoder=args.decoder, frames=args.frames, every=args.all_frames, timeout=args.timeout)
     bar = ProgressBar(len(set(files.values())))
     broken = {}

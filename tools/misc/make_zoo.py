@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write configs/**/metafile.yml, model-index.yml and README's zoo table from the configs and configs/results.yml.
+"""Write configs/**/metafile.yml, model-index.yml and the table of docs/zoo.md from the configs and configs/results.yml.
 
 Parameters and FLOPs are counted on the built models; FLOPs are multiply-adds of one view, as
 OpenMMLab counts them, with every layer taken as dense: a spiking layer does a fraction of them.

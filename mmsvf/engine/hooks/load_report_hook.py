@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop
 
 from mmsvf.engine.sharded import full_state_dict, unwrapped
 from mmsvf.files.load_report import compare
@@ -16,8 +17,8 @@ from mmsvf.registry import HOOKS
 class LoadReportHook(Hook):
     """Logs how many tensors of a checkpoint were loaded, how many of the model are new, how many were dropped.
 
-    It runs for ``load_from``, ``resume`` and testing. A file of which nothing fits is an error. A training that starts
-    without a file says so.
+    It runs for ``load_from``, ``resume`` and testing. A file of which nothing fits is an error, in testing also one
+    whose head has other classes. A training that starts without a file says so.
 
     Args:
         start: What the paper starts this training from, for that line.
@@ -41,7 +42,7 @@ class LoadReportHook(Hook):
         """Log what was loaded.
 
         Raises:
-            ValueError: no checkpoint, or not one tensor of it fits.
+            ValueError: no checkpoint, not one tensor of it fits, or in testing the head's do not.
         """
         self.loaded = True
         if not isinstance(checkpoint, Mapping):
@@ -56,3 +57,5 @@ class LoadReportHook(Hook):
                 'another model?'
             )
         runner.logger.info(f'{type(model).__name__}: {report}')
+        if not isinstance(getattr(runner, '_train_loop', None), BaseLoop):  # a training has built its loop by now
+            report.check_head('the checkpoint')
