@@ -131,7 +131,8 @@ class EventConv2d(nn.Conv2d):
 
     def _serves(self, x: Tensor) -> bool:
         return (
-            x.device.type == 'cpu'
+            type(x) is Tensor  # neither traced nor of a transform
+            and x.device.type == 'cpu'
             and x.dtype in (torch.float32, torch.uint8)
             and self.weight.dtype == torch.float32
             and x.dim() == 4
@@ -140,6 +141,7 @@ class EventConv2d(nn.Conv2d):
             and not (torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad))
             and not torch.is_autocast_enabled('cpu')
             and not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()
             and not self._broken
         )
 
