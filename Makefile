@@ -1,4 +1,4 @@
-# Each command does its own set-up in .venv: make demo, make demo-seg, make demo-pose, make test,
+# Each command does its own set-up in .venv: make demo, make demo-seg, make demo-pose, make app, make test,
 # make test-quick, make lint.
 # make gpu proves and measures everything on a GPU with the Python and torch that are there; WHEELS=FOLDER has what is
 # missing there, where there is no network (benchmarks/wheels.py collects it).
@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 TARGETS := .targets
 
-.PHONY: demo demo-seg demo-pose gpu test test-quick lint clean
+.PHONY: app demo demo-seg demo-pose gpu test test-quick lint clean
 
 demo: $(VENV)/.ready
 	@BIN=$(BIN) bash tools/demo.sh
@@ -20,6 +20,10 @@ demo-seg: $(VENV)/.ready
 
 demo-pose: $(VENV)/.ready
 	@BIN=$(BIN) bash tools/demo_pose.sh
+
+# a page in the browser; flags: make app FLAGS="--port 8000"
+app: $(VENV)/.ready
+	@$(BIN)/python tools/app.py $(FLAGS)
 
 gpu:
 	$(GPU_PYTHON) benchmarks/gpu.py $(if $(WHEELS),--wheels $(WHEELS))

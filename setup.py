@@ -57,6 +57,8 @@ POSE = [
 ]
 POSE += ['xtcocotools>=1.12']
 PRETRAIN = [*MMENGINE, 'einops', 'importlib-metadata', 'mat4py', 'modelindex']
+# the demo page, whose samples scikit-image and scikit-learn are for
+APP = sorted({*ACTION, *SEG, *POSE, 'scikit-image', 'scikit-learn', 'werkzeug>=3'})
 # what imagecorruptions-imaug (ImageNet-C) needs; itself it is installed with --no-deps
 ROBUSTNESS = ['scikit-image']
 DEV = ['mypy', 'pre-commit', 'pytest', 'pytest-xdist', 'ruff', 'scikit-image', 'scikit-learn']
@@ -70,7 +72,12 @@ setup(
     license='Apache-2.0',
     keywords='spiking neural network, video transformer, action recognition, OpenMMLab',
     packages=find_packages(include=['mmsvf', 'mmsvf.*']),
-    package_data={'mmsvf': ['py.typed'], 'mmsvf.analysis.energy': ['*.jinja'], 'mmsvf.body': ['*.npz']},
+    package_data={
+        'mmsvf': ['py.typed'],
+        'mmsvf.analysis.energy': ['*.jinja'],
+        'mmsvf.app': ['page/*'],
+        'mmsvf.body': ['*.npz'],
+    },
     cmdclass={'build_py': BuildWithMim},
     python_requires='>=3.11,<3.13',  # spikingjelly 2 needs 3.11; nothing was run on 3.13 (docs/install.md)
     # spikingjelly is not listed: it asks for torchaudio and torchvision, which would replace torch
@@ -81,6 +88,7 @@ setup(
         'pose': POSE,
         'pretrain': PRETRAIN,
         'robustness': ROBUSTNESS,
+        'app': APP,
         'dev': DEV,
         'all': sorted({*ACTION, *SEG, *POSE, *PRETRAIN, *ROBUSTNESS}),
     },

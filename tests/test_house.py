@@ -21,6 +21,7 @@ FLOORS = [
     {'analysis', 'evaluation'},
     {'swapping', 'engine'},
     {'apis'},
+    {'app'},
     {'__init__', '__main__'},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -46,6 +46,8 @@ def test_wheel_has_the_package_and_what_mim_looks_for(wheel):
         'mmsvf/.mim/tools/test.py',
         'mmsvf/.mim/tools/dist_train.sh',
         'mmsvf/analysis/energy/report.html.jinja',
+        'mmsvf/app/page/index.html',
+        'mmsvf/.mim/tools/app.py',
     } <= names
     index = ''.join(wheel.read(n).decode() for n in names if n.endswith('metafile.yml'))
     weights = re.findall(r'Weights: (\S+)', index)
@@ -62,7 +64,7 @@ def test_no_extra_can_replace_torch(wheel):
     assert not names & {*replacing, 'opencv-python', 'opencv-contrib-python', 'opencv-python-headless'}
     assert [r for r in requirements if r.startswith('torch')] == ['torch>=2.6']
     extras = set(re.findall(r'^Provides-Extra: (.+)$', metadata, re.M))
-    assert extras == {'action', 'seg', 'pose', 'pretrain', 'robustness', 'dev', 'all'}
+    assert extras == {'action', 'seg', 'pose', 'pretrain', 'robustness', 'app', 'dev', 'all'}
     assert set(re.search(r'^Requires-Python: (.+)$', metadata, re.M)[1].split(',')) == {'>=3.11', '<3.13'}
     assert re.search(r'Apache-2.0', metadata)
 

@@ -34,47 +34,88 @@ def attention_row(
         model: A model with :class:`mmsvf.spiking.SpikeAttention`.
         run: Runs the model on a batch of one clip.
         layer: Name of an attention, of :func:`attention_reads`.
+        query, head: See :func:`row_of`.
+
+    Returns:
+        See :func:`row_of`.
+
+    Raises:
+        ValueError: unknown layer, or a query or head outside its range.
+    """
+    q, k = queries_and_keys(model, run, layer)
+    return row_of(attention_reads(model)[layer], q, k, query, head)
+
+
+@torch.no_grad()
+def queries_and_keys(model: nn.Module, run: Callable[[], Any], layer: str) -> tuple[Tensor, Tensor]:
+    """Queries and keys TBCHW that an attention reads while a model runs; see :func:`attention_row`.
+
+    Raises:
+        ValueError: unknown layer.
+    """
+    reads, seen = attention_reads(model), []
+    if layer not in reads:
+        raise ValueError(f'layer={layer!r}; choose one of {list(reads)}')
+    handle = reads[layer].register_forward_pre_hook(lambda _, args: seen.append(args[:2]))
+    try:
+        run()
+    finally:
+        handle.remove()
+    return seen[0]
+
+
+@torch.no_grad()
+def row_of(
+    read: AttentionRead, q: Tensor, k: Tensor, query: Sequence[float], head: int | None = None
+) -> tuple[Tensor, tuple[int, int, int]]:
+    """Scores of one query token with all tokens, in [0, 1].
+
+    Args:
+        read: The attention.
+        q, k: Its queries and keys TBCHW; of a batch the first clip is taken.
         query: Time, row and column of the query token, as shares of the clip from 0 to 1.
         head: Attention head; None is the mean of all.
 
     Returns:
         The scores (T, H, W): the normalised Hamming similarity; with score 'dot' the share of channels in
         which both spike. Tokens that the design does not let meet are NaN. And the query's time step, row
-        and column on the layer's grid.
+        and column on the layer's grid. In a memory the query is of the last frame (its time step is 0), and
+        the scores are those of the T - 1 earlier ones.
 
     Raises:
-        ValueError: unknown layer, or a query or head outside its range.
+        ValueError: a query or head outside its range.
     """
-    reads = attention_reads(model)
-    if layer not in reads:
-        raise ValueError(f'layer={layer!r}; choose one of {list(reads)}')
-    read, seen = reads[layer], []
-    handle = read.register_forward_pre_hook(lambda _, args: seen.append(args[:2]))
-    try:
-        run()
-    finally:
-        handle.remove()
-    q, k = seen[0]
     steps, _, _, height, width = q.shape
     if len(query) != 3 or any(not 0 <= share <= 1 for share in query):
         raise ValueError(f'query={query}; time, row and column as shares of the clip, each from 0 to 1')
     t, y, x = (min(int(share * size), size - 1) for share, size in zip(query, (steps, height, width)))
     if head is not None and not 0 <= head < read.num_heads:
-        raise ValueError(f'head={head}; {layer} has {read.num_heads} heads')
+        raise ValueError(f'head={head}; there are {read.num_heads} heads')
     one = slice(0, 1)
     tokens = [split_heads(spikes[:, one], 'clip', read.num_heads)[0] for spikes in (q, k)]  # M (T N) D
     index = (t * height + y) * width + x
-    row_of = tokens[0][:, index : index + 1]
+    row = tokens[0][:, index : index + 1]
     if read.score == 'hamming':
-        scores = hamming_similarity_bilinear(row_of, tokens[1])[:, 0]
+        scores = hamming_similarity_bilinear(row, tokens[1])[:, 0]
     else:
-        scores = (row_of @ tokens[1].transpose(-2, -1))[:, 0] / tokens[1].shape[-1]
-    row = (scores.mean(0) if head is None else scores[head]).view(steps, height, width)
-    met = torch.ones_like(row, dtype=torch.bool)
-    if read.tokens == 'frame':
-        met[:] = False
-        met[t] = True
-    elif read.tokens == 'location':
-        met[:] = False
+        scores = (row @ tokens[1].transpose(-2, -1))[:, 0] / tokens[1].shape[-1]
+    scores = (scores.mean(0) if head is None else scores[head]).view(-1, height, width)
+    return scores.masked_fill(~_met(read, scores, t, y, x), float('nan')), (t, y, x)
+
+
+def _met(read: AttentionRead, row: Tensor, t: int, y: int, x: int) -> Tensor:
+    """Which tokens (T, H, W) the query meets."""
+    met = torch.zeros_like(row, dtype=torch.bool)
+    if read.tokens == 'location':
         met[:, y, x] = True
-    return row.masked_fill(~met, float('nan')), (t, y, x)
+        return met
+    first, last = 0, len(row)
+    if read.tokens == 'frame':
+        first, last = t, t + 1
+    elif read.tokens == 'past':
+        first, last = max(0, t + 1 - (read.window or t + 1)), t + 1
+    elif read.tokens == 'block':
+        first = t - t % read.block_steps
+        last = first + read.block_steps
+    met[first:last] = True
+    return met

@@ -116,6 +116,20 @@ def video_inputs(cfg: Config, model: Any, path: str, shape: Sequence[int]) -> Te
     return one_view(cfg, model.data_preprocessor(batch, False)['inputs'])
 
 
+def input_pictures(cfg: Config, inputs: Tensor, steps: int) -> np.ndarray:
+    """What the network gets, to be looked at: the frames (T, H, W, 3) of one input, BGR uint8.
+
+    Values are spread from the least to the largest; of more channels than three the first are shown, an image stands in
+    each of its time steps.
+    """
+    if cfg.get('default_scope') == 'mmaction' and inputs.dim() == 5:  # (B, segments, C, H, W)
+        inputs = inputs[0]
+    clip = inputs.flatten(0, inputs.dim() - 5)[0] if inputs.dim() >= 5 else inputs[0][:, None].expand(-1, steps, -1, -1)
+    frames = clip[:3, :steps].expand(3, -1, -1, -1).permute(1, 2, 3, 0).float().cpu().numpy()
+    spread = 255 * (frames - frames.min()) / max(float(np.ptp(frames)), 1e-6)
+    return np.ascontiguousarray(spread.astype(np.uint8)[..., ::-1])
+
+
 def frames_and_steps(cfg: Config, model: nn.Module, inputs: Tensor) -> tuple[int, int]:
     """Frames of a batch of inputs, and time steps T that a frame or clip is shown for."""
     if cfg.get('default_scope') == 'mmaction' and inputs.dim() == 5:  # (B, segments, C, H, W)

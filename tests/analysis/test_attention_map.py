@@ -7,6 +7,7 @@ from mmsvf.analysis.attention_map import attention_reads, attention_row
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.spiking.attention import split_heads
 from mmsvf.spiking.hamming import hamming_similarity
+from mmsvf.spiking.memory import MemoryRead
 
 
 def build(**attention):
@@ -52,6 +53,27 @@ def test_tokens_that_do_not_meet_are_nan():
     assert row[2].isfinite().all() and row[[0, 1, 3]].isnan().all()
     row, _ = attention_row(backbone, lambda: backbone(clip), location, QUERY)
     assert row.isfinite().sum() == 4 and row[:, 1, 3].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    'attention, met',
+    [
+        (dict(space_time='causal'), [0, 1, 2]),
+        (dict(space_time='causal', window=2), [1, 2]),
+        (dict(space_time='block', block_steps=2), [2, 3]),
+    ],
+)
+def test_frames_that_do_not_meet_are_nan(attention, met):
+    backbone, clip = build(**attention), torch.randn(1, 3, 4, 48, 64)
+    row, _ = attention_row(backbone, lambda: backbone(clip), list(attention_reads(backbone))[-1], QUERY)
+    assert [t for t in range(4) if row[t].isfinite().all()] == met
+    assert row.isnan().any(dim=(1, 2)).sum() == 4 - len(met)
+
+
+def test_a_memory_is_read_by_its_last_frame():
+    memory, x = MemoryRead(16, num_heads=2).eval(), torch.randn(4, 1, 16, 3, 4)
+    row, query = attention_row(memory, lambda: memory(x), 'read', QUERY)
+    assert query == (0, 1, 3) and row.shape == (3, 3, 4) and row.isfinite().all()
 
 
 def test_wrong_arguments_are_named():

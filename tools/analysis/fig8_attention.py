@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from mmsvf.analysis.attention_map import attention_reads, attention_row
-from mmsvf.analysis.inputs import guess_shape, loader_inputs, video_inputs
+from mmsvf.analysis.inputs import guess_shape, input_pictures, loader_inputs, video_inputs
 from mmsvf.analysis.models import build_model, run_model
 from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
 from mmsvf.visualization.video import write_video
@@ -37,16 +37,14 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def overlay(inputs: torch.Tensor, row: torch.Tensor, query: tuple[int, int, int], side: int = 224) -> list[np.ndarray]:
-    """Frames of a clip (C, T, H, W) with the scores (T, h, w) over them; colours span the scores' range."""
-    frames = inputs[:3].expand(3, -1, -1, -1).permute(1, 2, 3, 0).float().numpy()
-    frames = (255 * (frames - frames.min()) / max(float(np.ptp(frames)), 1e-6)).astype(np.uint8)[..., ::-1]
+def overlay(frames: np.ndarray, row: torch.Tensor, query: tuple[int, int, int], side: int = 224) -> list[np.ndarray]:
+    """Frames (T, H, W, 3) BGR uint8 with the scores (T, h, w) over them; colours span the scores' range."""
     scores = row.numpy()
     low, high = np.nanmin(scores), np.nanmax(scores)
     height = round(side * frames.shape[1] / frames.shape[2])
     pictures = []
     for t, frame in enumerate(frames):
-        frame = cv2.resize(np.ascontiguousarray(frame), (side, height))
+        frame = cv2.resize(frame, (side, height))
         share = np.nan_to_num((scores[t] - low) / max(float(high - low), 1e-6))
         heat = cv2.resize((255 * share).astype(np.uint8), (side, height), interpolation=cv2.INTER_NEAREST)
         picture = cv2.addWeighted(frame, 0.5, cv2.applyColorMap(heat, cv2.COLORMAP_VIRIDIS), 0.5, 0)
@@ -77,8 +75,7 @@ def main() -> None:
     layer = args.layer or list(reads)[-1]
     row, query = attention_row(model, lambda: run_model(cfg, model, inputs), layer, args.query, args.head)
     steps, height, width = row.shape
-    clip = inputs.flatten(0, inputs.dim() - 5)[0] if inputs.dim() >= 5 else inputs[0][:, None].expand(-1, steps, -1, -1)
-    pictures = overlay(clip[:, :steps], row, query)  # the spatial design sees one frame at a time
+    pictures = overlay(input_pictures(cfg, inputs, steps), row, query)  # the spatial design sees one frame at a time
     args.out.parent.mkdir(parents=True, exist_ok=True)
     columns = 8
     blank = np.full_like(pictures[0], 255)

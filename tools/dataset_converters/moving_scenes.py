@@ -118,6 +118,7 @@ def main() -> None:
     args = parser.parse_args()
     images = pictures()
     vspw = args.out / 'vspw'
+    vspw.mkdir(parents=True, exist_ok=True)  # also where no video of a split is asked for
     for part, (split, count) in enumerate((('train', args.train), ('val', args.val))):
         rng = np.random.default_rng([args.seed, part])
         for i in range(count):
