@@ -184,11 +184,12 @@ def class_names(
     Raises:
         ValueError: another number of names than the head has classes.
     """
-    head = cfg.model.get('cls_head') or cfg.model.get('decode_head') or {}
+    head = cfg.model.get('cls_head') or cfg.model.get('decode_head') or cfg.model.get('head') or {}
     head = head[-1] if isinstance(head, (list, tuple)) else head
     count = head.get('num_classes')
     dataset = test_dataset(cfg)
-    kind = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
+    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+        kind = registry.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
     of_checkpoint = {k.lower(): v for k, v in (meta.get('dataset_meta') or {}).items()}
     sources: list[dict[str, Any]] = [
         dataset.get('metainfo') or {},
