@@ -19,9 +19,10 @@ import torch
 from torch.nn import functional
 
 from mmsvf.analysis.attention_map import attention_reads, attention_row
-from mmsvf.analysis.inputs import guess_shape, loader_inputs, video_inputs
+from mmsvf.analysis.inputs import guess_shape, input_pictures, loader_inputs, video_inputs
 from mmsvf.analysis.models import build_model, run_model
 from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
+from mmsvf.spiking.memory import MemoryRead
 from mmsvf.visualization.attention_figure import clip_pictures, draw_clip
 from mmsvf.visualization.video import write_video
 
@@ -50,12 +51,6 @@ def enlarged(inputs: torch.Tensor, scale: float) -> torch.Tensor:
     return flat.view(*inputs.shape[:-2], *flat.shape[-2:]).to(inputs)
 
 
-def rgb(clip: torch.Tensor) -> np.ndarray:
-    """Frames (T, H, W, 3) uint8 of a network's input (C, T, H, W), from its least value to its largest."""
-    frames = clip[:3].expand(3, -1, -1, -1).permute(1, 2, 3, 0).float().numpy()
-    return (255 * (frames - frames.min()) / max(float(np.ptp(frames)), 1e-6)).astype(np.uint8)
-
-
 def main() -> None:
     """List the attentions, or draw one."""
     args = parse_args()
@@ -73,9 +68,12 @@ def main() -> None:
     inputs = enlarged(inputs, args.scale)
     layer = args.layer or list(reads)[-1]
     row = attention_row(model, lambda: run_model(cfg, model, inputs), layer, args.query, args.head)
+    if isinstance(model.get_submodule(layer.rpartition('.')[0]), MemoryRead):  # the query is of the last frame
+        padded = torch.cat([row.scores, torch.full_like(row.scores[:1], float('nan'))])
+        row = row._replace(scores=padded, query=(len(row.scores), *row.query[1:]))
     steps, height, width = row.scores.shape
-    clip = inputs.flatten(0, inputs.dim() - 5)[0] if inputs.dim() >= 5 else inputs[0][:, None].expand(-1, steps, -1, -1)
-    frames, scores = rgb(clip[:, :steps]), row.scores.numpy()  # the spatial design sees one frame at a time
+    frames = input_pictures(cfg, inputs, steps)[..., ::-1]  # the spatial design sees one frame at a time
+    scores = row.scores.numpy()
     label = 'Hamming similarity' if reads[layer].score == 'hamming' else 'share of common spikes'
     heads = 'mean of all heads' if args.head is None else f'head {args.head}'
     t, y, x = row.query
