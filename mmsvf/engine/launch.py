@@ -170,8 +170,11 @@ def test(args: argparse.Namespace) -> dict[str, float]:
         cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     if args.compile and not args.fuse:
         raise ValueError('--compile goes with --fuse: it is the fused model that becomes one graph')
+    if args.engine != 'dense' and (args.compile or not args.fuse):
+        raise ValueError(f'--engine {args.engine} goes with --fuse and without --compile, whose graphs are dense')
     if args.fuse:
-        hooks = [*(cfg.get('custom_hooks') or []), dict(type='mmsvf.FuseHook', compile=args.compile)]
+        hook = dict(type='mmsvf.FuseHook', compile=args.compile, engine=args.engine)
+        hooks = [*(cfg.get('custom_hooks') or []), hook]
         cfg.custom_hooks = hooks
     if args.show or args.show_dir is not None:
         show_predictions(cfg, args)

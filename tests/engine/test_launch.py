@@ -153,6 +153,7 @@ def test_args(**overrides):
     values = dict(
         config=K400, checkpoint=__file__, work_dir=None, cfg_options=None, launcher='none', local_rank=0, dump=None,
         out=None, tta=False, show=False, show_dir=None, interval=1, wait_time=2, fuse=False, compile=False,
+        engine='dense',
     )  # fmt: skip
     return argparse.Namespace(**{**values, **overrides})
 
