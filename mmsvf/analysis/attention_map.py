@@ -17,9 +17,9 @@ class AttentionRow(NamedTuple):
 
     Attributes:
         scores: (T, H, W), 0 to 1: the normalised Hamming similarity; with score 'dot' the share of channels in which
-            both spike. Tokens that the design does not let meet are NaN.
-        query: Time step, row and column of the query on the layer's grid. In a memory the query is of the last frame
-            (its time step is 0), and the scores are those of the T - 1 earlier ones.
+            both spike. Tokens that the design does not let meet are NaN. In a memory they are of the T - 1 earlier
+            frames.
+        query: Time step, row and column of the query on the layer's grid; in a memory the step is 0, the last frame.
         query_rate: Share of the query's channels that spike.
         key_rate: Share of the channels of all keys it meets that spike.
     """
@@ -51,7 +51,6 @@ def attention_reads(model: nn.Module) -> dict[str, AttentionRead]:
     return reads
 
 
-@torch.no_grad()
 def attention_row(
     model: nn.Module, run: Callable[[], Any], layer: str, query: Sequence[float] | None, head: int | None = None
 ) -> AttentionRow:

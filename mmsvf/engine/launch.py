@@ -114,8 +114,9 @@ def train(args: argparse.Namespace) -> None:
     if args.seed is not None:
         randomness.seed = args.seed
     randomness.update({k: True for k in ('diff_rank_seed', 'deterministic') if getattr(args, k)})
-    for check in (check_data, check_classes):  # while options are those of the command line
-        check(cfg, 'train_dataloader', 'val_dataloader')
+    loaders = 'train_dataloader', 'val_dataloader'
+    check_data(cfg, *loaders)  # while its options are those of the command line
+    check_classes(cfg, *loaders)
     check_work_dir(cfg.work_dir)
     lock = WorkDirLock(cfg.work_dir) if os.environ.get('RANK', '0') == '0' else None  # before anything is written there
     unreadable = Path(cfg.work_dir, 'unreadable.txt')

@@ -60,6 +60,29 @@ def test_tokens_that_do_not_meet_are_nan():
     assert row.isfinite().sum() == 4 and row[:, 1, 3].isfinite().all()
 
 
+@pytest.mark.parametrize(
+    'attention, met',
+    [
+        (dict(space_time='causal'), [0, 1, 2]),
+        (dict(space_time='causal', window=2), [1, 2]),
+        (dict(space_time='block', block_steps=2), [2, 3]),
+    ],
+)
+def test_frames_that_do_not_meet_are_nan(attention, met):
+    backbone, clip = build(**attention), torch.randn(1, 3, 4, 48, 64)
+    row, *_ = attention_row(backbone, lambda: backbone(clip), list(attention_reads(backbone))[-1], QUERY)
+    assert [t for t in range(4) if row[t].isfinite().all()] == met
+    assert row.isnan().any(dim=(1, 2)).sum() == 4 - len(met)
+
+
+def test_a_memory_is_read_by_its_last_frame():
+    memory, x = MemoryRead(16, num_heads=2).eval(), torch.randn(4, 1, 16, 3, 4)
+    row, query, *_ = attention_row(memory, lambda: memory(x), 'read', QUERY)
+    assert query == (0, 1, 3) and row.shape == (3, 3, 4) and row.isfinite().all()
+    with pytest.raises(ValueError, match='read does not run on this input; a memory reads earlier frames'):
+        attention_row(memory, lambda: memory(x[:1]), 'read', QUERY)
+
+
 def test_without_a_query_it_is_a_token_that_spikes():
     backbone, clip = build(), torch.randn(1, 3, 4, 48, 64)
     layer, seen = list(attention_reads(backbone))[-1], []
@@ -84,29 +107,6 @@ def test_spikes_that_are_not_there_are_said():
         )
         assert attention_row(backbone, lambda: backbone(clip), layer, None).remark().startswith(said)
         handle.remove()
-
-
-@pytest.mark.parametrize(
-    'attention, met',
-    [
-        (dict(space_time='causal'), [0, 1, 2]),
-        (dict(space_time='causal', window=2), [1, 2]),
-        (dict(space_time='block', block_steps=2), [2, 3]),
-    ],
-)
-def test_frames_that_do_not_meet_are_nan(attention, met):
-    backbone, clip = build(**attention), torch.randn(1, 3, 4, 48, 64)
-    row, *_ = attention_row(backbone, lambda: backbone(clip), list(attention_reads(backbone))[-1], QUERY)
-    assert [t for t in range(4) if row[t].isfinite().all()] == met
-    assert row.isnan().any(dim=(1, 2)).sum() == 4 - len(met)
-
-
-def test_a_memory_is_read_by_its_last_frame():
-    memory, x = MemoryRead(16, num_heads=2).eval(), torch.randn(4, 1, 16, 3, 4)
-    row, query, *_ = attention_row(memory, lambda: memory(x), 'read', QUERY)
-    assert query == (0, 1, 3) and row.shape == (3, 3, 4) and row.isfinite().all()
-    with pytest.raises(ValueError, match='read does not run on this input; a memory reads earlier frames'):
-        attention_row(memory, lambda: memory(x[:1]), 'read', QUERY)
 
 
 def test_wrong_arguments_are_named():
