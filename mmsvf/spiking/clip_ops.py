@@ -133,8 +133,6 @@ def _operators(name: str, constants: str, prepare: Callable[..., tuple[Any, ...]
         return x
 
     def as_bytes(x: Tensor, *constants: Any) -> Tensor:
-        if not advances(x):
-            return operator(x, *constants)
         dense = _dense(x)
         spikes = torch.empty_like(dense, dtype=torch.uint8)
         run(name, x, dense, spikes, *prepare(*constants))
@@ -163,17 +161,17 @@ def advances(x: Tensor) -> bool:
 def advance(operator: str, x: Tensor, v: Tensor, *constants: Any) -> tuple[Tensor, Tensor]:
     """Spikes of a clip that starts at membranes ``v``, and those it leaves; no operator, which takes longer to call.
 
-    Spikes take the place of the clip where the operator is one that overwrites, and are bytes where it makes bytes.
+    Spikes take the place of the clip where the operator is one that overwrites.
     """
-    name = operator.removesuffix('_overwriting').removesuffix('_bytes')
+    name = operator.removesuffix('_overwriting')
     dense = _dense(x)
-    in_place, as_bytes = dense is x and operator.endswith('_overwriting'), operator.endswith('_bytes')
-    spikes = dense if in_place else torch.empty_like(dense, dtype=torch.uint8 if as_bytes else None)
+    in_place = dense is x and operator != name
+    spikes = dense if in_place else torch.empty_like(dense)
     after = torch.empty_like(dense[0], dtype=torch.float32)
     kernel = f'{name}_advance'
     prepare = _lif_constants if name == 'lif' else lambda *constants: constants
     run(kernel, x, dense, spikes, after.copy_(v), *prepare(*constants))
-    return (spikes if as_bytes or spikes.dtype == x.dtype else spikes.to(x.dtype)), after
+    return (spikes if spikes.dtype == x.dtype else spikes.to(x.dtype)), after
 
 
 def leaky_constants(*constants: Any) -> tuple[Any, ...]:
@@ -189,6 +187,6 @@ lif, lif_, lif_overwriting, lif_bytes = _operators(
     'float alpha',
     _lif_constants,
 )
-integer_lif, integer_lif_, integer_lif_overwriting, integer_lif_bytes = _operators(
+integer_lif, integer_lif_, integer_lif_overwriting, _ = _operators(
     'integer_lif', 'float decay, float v_threshold, int max_value', lambda *constants: constants
 )

@@ -9,6 +9,7 @@ The kernels (:mod:`.event_kernels`) are compiled by numba with the first images,
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import time
 import warnings
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from . import clip_ops
 from .leaky_neurons import LIF, Leaky, LearnableLIF
@@ -60,8 +63,8 @@ class EventConv2d(nn.Conv2d):
     """
 
     measured: dict[Key, Measured]
-    _neuron: tuple[Any, str] | None  # the one whose spikes are the input and are read here alone, and its operator
-    _rows: Any  # weights as the kernels take them
+    _waits: dict[Key, tuple[int, int]]  # measurements, and other rates to pass over before the next
+    _rows: Any  # weights as the kernels take them, and of which tensors they are
     _calls: int
     _broken = False  # whether the kernels cannot be compiled here
 
@@ -76,30 +79,11 @@ class EventConv2d(nn.Conv2d):
     def of(cls, conv: nn.Module) -> EventConv2d:
         """The same convolution, with its parameters."""
         new = cls.__new__(cls)
-        new.__dict__.update(vars(conv), measured={}, _neuron=None, _rows=None, _calls=0)
+        new.__dict__.update(vars(conv), measured={}, _waits={}, _rows=None, _calls=0)
         return new
 
-    def read(self, neuron: Any) -> None:
-        """Have a neuron whose spikes are read here alone fire bytes, a quarter of the memory, where they are events."""
-        if getattr(neuron, 'has_operator', False) and getattr(neuron, 'max_value', 1) < 256:
-            self._neuron = neuron, neuron.operator  # in a tuple, which makes it no part of this layer
-
-    def _apply(self, *args: Any, **kwargs: Any) -> Any:
-        self._rows = None
-        return super()._apply(*args, **kwargs)
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._rows = None
-        super()._load_from_state_dict(*args, **kwargs)
-
     def __getstate__(self) -> dict[str, Any]:  # what was found here does not hold elsewhere
-        self._fire(False)
-        return {**vars(self), '_rows': None, 'measured': {}}
-
-    def _fire(self, as_bytes: bool) -> None:
-        if self._neuron is not None:
-            neuron, floats = self._neuron
-            neuron.operator = f'{type(neuron).operator}_bytes' if as_bytes else floats
+        return {**vars(self), '_rows': None, 'measured': {}, '_waits': {}}
 
     def dense(self, x: Tensor) -> Tensor:
         """The convolution as torch has it, of floats or bytes."""
@@ -107,12 +91,12 @@ class EventConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) to images (B, out_channels, H', W')."""
-        if not self._serves(x):
+        if not self.serves(x):
             return self.dense(x)
-        found = self.measured.get(_key(x))
+        key = _key(x)
+        found = self.measured.get(key)
         if found is None:
-            found = self.measured[_key(x)] = self._measure(x)
-        self._fire(found.by_events)
+            found = self.measured[key] = self._measure(x)
         if found.by_events:
             out, rate = self.events(x)
         else:
@@ -120,40 +104,50 @@ class EventConv2d(nn.Conv2d):
             self._calls += 1
             if self._calls % LOOK == 0:
                 rate = _rate(x)
-        self._look(_key(x), rate)
+        self._look(key, rate)
         return out
 
+    def takes_events(self, clip: Tensor) -> bool:
+        """Whether events were faster for the images of a clip TBCHW of this size."""
+        return self.serves(clip[0]) and self.measured.get(_key(clip.flatten(0, 1)), Measured(1.0)).by_events
+
     def _look(self, key: Key, rate: float) -> None:
-        """Have the next call measure anew where the rate is another."""
+        """Have the next call measure anew where the rate is another; twice as rarely each time."""
         found = self.measured.get(key)
-        if found is not None and abs(rate - found.rate) > DRIFT * found.rate + SLACK:
+        if found is None or abs(rate - found.rate) <= DRIFT * found.rate + SLACK:
+            return
+        times, waits = self._waits.get(key, (0, 0))
+        if waits:
+            self._waits[key] = times, waits - 1
+        else:
+            self._waits[key] = times + 1, 2**times
             self.measured.pop(key, None)
 
-    def _serves(self, x: Tensor) -> bool:
+    def serves(self, x: Tensor) -> bool:
+        """Whether events can take the place of the convolution for this input, whatever is faster."""
         return (
-            type(x) is Tensor  # neither traced nor of a transform
-            and x.device.type == 'cpu'
+            unobserved(x, self.weight)
+            and x.device.type == self.weight.device.type == 'cpu'
             and x.dtype in (torch.float32, torch.uint8)
             and self.weight.dtype == torch.float32
             and x.dim() == 4
             and x.shape[1] == self.in_channels
             and x.numel() > 0
+            and all(n + 2 * int(p) >= k for n, p, k in zip(x.shape[2:], self.padding, self.kernel_size))
             and not (torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad))
-            and not torch.is_autocast_enabled('cpu')
-            and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
             and not self._broken
         )
 
     def _measure(self, x: Tensor) -> Measured:
         """Both ways in turns, after a call of each that compiles kernels and lays out weights."""
         rate = _rate(x)
-        if rate >= DENSE:
+        bias = self.weight if self.bias is None else self.bias
+        if rate >= DENSE or not (self.weight.isfinite().all() and bias.isfinite().all()):  # 0 times infinity is no 0
             return Measured(rate)
-        spikes = x if self._neuron is None else x.to(torch.uint8)
+        self.dense(x)
         try:
-            self.events(spikes)
-        except MemoryError:
+            self.events(x)
+        except (MemoryError, RuntimeError):
             raise
         except Exception as error:
             EventConv2d._broken = True
@@ -163,54 +157,84 @@ class EventConv2d(nn.Conv2d):
                 stacklevel=2,
             )
             return Measured(rate)
-        x = x.to(self.weight.dtype)
-        self.dense(x)
-        times = [(_seconds(self.dense, x), _seconds(self.events, spikes)) for _ in range(ROUNDS)]
+        floats = x.to(self.weight.dtype)
+        times = [(_seconds(self.dense, floats), _seconds(self.events, x)) for _ in range(ROUNDS)]
         return Measured(rate, *map(min, zip(*times)))
 
-    def events(self, x: Tensor, neuron: Leaky | None = None) -> tuple[Tensor, float]:
+    def _laid_out(self) -> Any:
+        """The weights as the kernels take them; anew where they have changed."""
+        tensors = [x for x in (self.weight, self.bias) if x is not None]
+        # tensors of inference mode have no version, and cannot be changed outside of it
+        of = [(x.data_ptr(), 0 if x.is_inference() else x._version) for x in tensors]
+        if self._rows is None or self._rows[0] != of:
+            kernels = importlib.import_module(f'{__package__}.event_kernels')
+            bias = None if self.bias is None else self.bias.detach().numpy()
+            self._rows = of, kernels.Rows(self.weight.detach().numpy(), bias)
+        return self._rows[1]
+
+    def events(self, x: Tensor, neuron: Leaky | None = None, as_bytes: bool = False) -> tuple[Tensor, float]:
         """The convolution by events, whatever was measured, and the share of inputs that are not 0.
 
         Args:
             x: Images (B, C, H, W) on CPU, in fp32 or bytes, of any layout; with a ``neuron`` a clip TBCHW.
-            neuron: A leaky one, whose spikes are to be returned, as bytes where it fires bytes.
+            neuron: A leaky one, whose spikes are to be returned.
+            as_bytes: Whether its spikes are to be bytes.
         """
-        if self._rows is None:
-            kernels = importlib.import_module(f'{__package__}.event_kernels')
-            self._rows = kernels.Rows(self.weight.detach().numpy(), _numpy(self.bias))
-        constants: Any = None if neuron is None else neuron.constants(x)
+        rows = self._laid_out()
+        constants = None if neuron is None else neuron.constants(x)
         x = x.detach().movedim(-3, -1).contiguous()
         geometry: Any = (self.kernel_size, self.stride, self.padding)
         size = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[-3:], *geometry)]
-        dtype = torch.uint8 if neuron and neuron.operator.endswith('_bytes') else torch.float32
-        out = torch.empty(*x.shape[:-3], *size, self.out_channels, dtype=dtype)
-        constants = constants and clip_ops.leaky_constants(*constants)
-        rate = self._rows.convolve(x.numpy(), out.numpy(), sum(geometry, ()), constants)
+        out = torch.empty(*x.shape[:-3], *size, self.out_channels, dtype=torch.uint8 if as_bytes else torch.float32)
+        prepared = None if constants is None else clip_ops.leaky_constants(*constants)
+        rate = rows.convolve(x.numpy(), out.numpy(), sum(geometry, ()), prepared)
         return out.movedim(-1, -3), rate
 
-    def fire(self, x: Tensor, neuron: Any) -> Tensor | None:
+    def fire(self, x: Tensor, neuron: Any, as_bytes: bool) -> Tensor | None:
         """Spikes of a neuron that alone reads the result, of a clip TBCHW; None where it has to fire by itself.
 
         The neuron fires as the sums end: its membranes never leave the cache.
         """
-        key = _key(x.flatten(0, 1))
-        if (
-            key not in self.measured
-            or not self.measured[key].by_events
-            or type(neuron) not in (LIF, LearnableLIF)
-            or (neuron.step_mode, neuron.store_v_seq) != ('m', False)
-            or neuron._forward_hooks or neuron._forward_pre_hooks or self._forward_hooks or self._forward_pre_hooks
-            or torch.is_grad_enabled()
-            or not self._serves(x[0])
-        ):  # fmt: skip
+        if not (is_plain(neuron, x) and self.takes_events(x)) or self._forward_hooks or self._forward_pre_hooks:
             return None
-        out, rate = self.events(x, neuron)
-        self._look(key, rate)
+        out, rate = self.events(x, neuron, as_bytes)
+        self._look(_key(x.flatten(0, 1)), rate)
         return out
 
 
-def _numpy(x: Tensor | None) -> Any:
-    return None if x is None else x.detach().numpy()
+def unobserved(*tensors: Tensor) -> bool:
+    """Whether nothing but a result is looked at: no trace, graph, transform, autocast or counter of operations."""
+    return (
+        not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and not torch.is_autocast_enabled('cpu')
+        and _get_current_dispatch_mode() is None
+        and not any(torch._C._functorch.is_functorch_wrapped_tensor(x) for x in tensors)
+        and all(type(x) in (Tensor, nn.Parameter) for x in tensors)
+    )
+
+
+def is_plain(neuron: Any, x: Tensor) -> bool:
+    """Whether a neuron is a leaky one as written, whose spikes of a clip TBCHW nobody else sees."""
+    return (
+        type(neuron) in (LIF, LearnableLIF)
+        and 'forward' not in vars(neuron)
+        and not (neuron._forward_hooks or neuron._forward_pre_hooks or _has_any_global_hook())
+        and (neuron.step_mode, neuron.store_v_seq) == ('m', False)
+        and isinstance(neuron.v_threshold, (int, float))
+        and unobserved(x)
+        and not torch.is_grad_enabled()
+        and neuron.constants(x) is not None
+    )
+
+
+def fire_bytes(neuron: Any, x: Tensor, reader: Any) -> Tensor:
+    """Spikes of a neuron, of a clip TBCHW: bytes, a quarter of the memory, where their one reader takes events."""
+    asked = isinstance(reader, EventConv2d) and not (reader._forward_hooks or reader._forward_pre_hooks)
+    if asked and is_plain(neuron, x) and x.dtype == torch.float32 and clip_ops.has_kernel(x) and reader.takes_events(x):
+        with contextlib.suppress(clip_ops.KernelError):  # nothing has been written
+            return clip_ops.lif_bytes(x, *neuron.constants(x))
+    return neuron(x)
 
 
 def _rate(x: Tensor) -> float:

@@ -7,21 +7,46 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import operator
 import statistics
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
-from .event_conv import EventConv2d, Measured
-from .layers import ChannelConv, ChannelMLP, SepConv, over_images
+from .event_conv import EventConv2d, Measured, fire_bytes
+from .layers import ChannelConv, ChannelMLP, Downsample, SepConv, over_images
 
 
-def _fired(conv: Any, neuron: Any, x: Tensor) -> Tensor:
-    """Spikes TBCHW of a convolution and the neuron that alone reads its result: in one, or one after the other."""
-    spikes = conv.fire(x, neuron)
+def _fired(conv: Any, neuron: Any, x: Tensor, reader: Any = None) -> Tensor:
+    """Spikes TBCHW of a convolution and the neuron that alone reads its result, in one or one after the other.
+
+    Bytes where the one ``reader`` of the spikes takes events.
+    """
+    # a reader is asked by the size of what it reads: that of these layers is as large as the input
+    like = x.new_empty(()).expand(*x.shape[:2], conv.out_channels, *x.shape[3:])
+    as_bytes = isinstance(reader, EventConv2d) and reader.takes_events(like)
+    spikes = conv.fire(x, neuron, as_bytes)
     return neuron(over_images(conv, x)) if spikes is None else spikes
+
+
+def _as_fused(layer: Any) -> bool:
+    """Whether a layer's parts are still those that fuse left."""
+    if torch.compiler.is_compiling() or _has_any_global_hook():
+        return False
+    parts = [getattr(layer, name) for conv, norm, _ in layer.folds for name in (conv, norm)]
+    plain = all(type(part) in (EventConv2d, nn.Identity) for part in parts)
+    return plain and not any(part._forward_hooks or part._forward_pre_hooks for part in parts)
+
+
+class EventDownsample(Downsample):
+    """A fused :class:`Downsample`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes (T, B, out_channels, H / stride, W / stride)."""
+        if self.lif is None or not _as_fused(self):
+            return super().forward(x)
+        return over_images(self.conv, fire_bytes(self.lif, x, self.conv))
 
 
 class EventSepConv(SepConv):
@@ -29,7 +54,9 @@ class EventSepConv(SepConv):
 
     def forward(self, x: Tensor) -> Tensor:
         """Membranes TBCHW to membranes of the same shape."""
-        x = _fired(self.pointwise1, self.lif2, self.lif1(x))
+        if not _as_fused(self):
+            return super().forward(x)
+        x = _fired(self.pointwise1, self.lif2, fire_bytes(self.lif1, x, self.pointwise1))
         return over_images(lambda i: self.pointwise2(self.depthwise(i)), x)
 
 
@@ -38,7 +65,10 @@ class EventChannelConv(ChannelConv):
 
     def forward(self, x: Tensor) -> Tensor:
         """Membranes TBCHW to membranes of the same shape."""
-        return over_images(self.conv2, _fired(self.conv1, self.lif2, self.lif1(x)))
+        if not _as_fused(self):
+            return super().forward(x)
+        x = _fired(self.conv1, self.lif2, fire_bytes(self.lif1, x, self.conv1), self.conv2)
+        return over_images(self.conv2, x)
 
 
 class EventChannelMLP(ChannelMLP):
@@ -46,18 +76,24 @@ class EventChannelMLP(ChannelMLP):
 
     def forward(self, x: Tensor) -> Tensor:
         """Membranes TBCHW to membranes of the same shape."""
-        return over_images(self.fc2, _fired(self.fc1, self.lif2, self.lif1(x)))
+        if not _as_fused(self):
+            return super().forward(x)
+        x = _fired(self.fc1, self.lif2, fire_bytes(self.lif1, x, self.fc1), self.fc2)
+        return over_images(self.fc2, x)
 
 
-FORMS: dict[type, type] = {SepConv: EventSepConv, ChannelConv: EventChannelConv, ChannelMLP: EventChannelMLP}
+FORMS: dict[type, type] = {
+    Downsample: EventDownsample,
+    SepConv: EventSepConv,
+    ChannelConv: EventChannelConv,
+    ChannelMLP: EventChannelMLP,
+}
 
 
-def use_events(model: nn.Module, layers: Iterable[nn.Module]) -> None:
-    """Have a model's convolutions choose between dense and events, in place; those in groups stay as they are.
+def use_events(model: nn.Module) -> None:
+    """Have a fused model's convolutions choose between dense and events, in place; those in groups stay as they are.
 
-    Args:
-        model: A fused model. It gets a method ``engine_report``: :func:`engine_report` of it.
-        layers: Those of its layers of which it is true what they list in ``feeds``.
+    The model gets a method ``engine_report``: :func:`engine_report` of it.
 
     Raises:
         ImportError: numba is not installed.
@@ -68,13 +104,8 @@ def use_events(model: nn.Module, layers: Iterable[nn.Module]) -> None:
         for name, conv in module.named_children():
             if EventConv2d.takes(conv):
                 setattr(module, name, EventConv2d.of(conv))
-    for layer in layers:
-        for neuron, conv in getattr(layer, 'feeds', ()):
-            reader = operator.attrgetter(conv)(layer)
-            if isinstance(reader, EventConv2d):
-                reader.read(getattr(layer, neuron))
-        parts = {type(getattr(layer, name)) for conv, norm, _ in getattr(layer, 'folds', ()) for name in (conv, norm)}
-        if type(layer) in FORMS and parts == {EventConv2d, nn.Identity}:
+    for layer in model.modules():
+        if type(layer) in FORMS and _as_fused(layer):
             layer.__class__ = FORMS[type(layer)]
     model.engine_report = functools.partial(engine_report, model)  # type: ignore[assignment]
 

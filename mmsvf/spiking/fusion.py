@@ -55,11 +55,6 @@ class JointProjection(nn.Module):
             overwrite(neuron)
         self.parts = len(projections)
 
-    @property
-    def first(self) -> nn.Module | None:
-        """The convolution that reads the spikes."""
-        return getattr(self.conv, 'pointwise1', None) or getattr(self.conv, 'conv', None)
-
     def forward(self, x: Tensor) -> Sequence[Tensor]:
         """The spikes TBCHW of each projection, of the input TBCHW that they share."""
         x = self.conv(x)
@@ -88,16 +83,9 @@ class Joined(nn.Module):
 class JoinedUnit(Joined, _Unit):
     """Attention with one product for q, k and v."""
 
-    @property
-    def feeds(self) -> tuple[tuple[str, str], ...]:
-        """The neuron whose spikes the product alone reads, where they are not pooled as well."""
-        return () if self.pool else (('lif', 'joint.first'),)
-
 
 class JoinedFactorizedUnit(Joined, _FactorizedUnit):
     """Factorized attention with one product for q and the k and v of each read."""
-
-    feeds = (('lif', 'joint.first'),)
 
 
 class JoinedMemoryRead(Joined, MemoryRead):
@@ -243,7 +231,7 @@ def fuse(model: nn.Module, merge: bool = False, engine: str = 'dense') -> nn.Mod
     if left:
         logger.warning('fuse() leaves layers with methods of their own, or other BatchNorms: %s', ', '.join(left))
     if engine == 'events':
-        use_events(model, [layer for layer in model.modules() if isinstance(layer, Joined) or _folds(layer)])
+        use_events(model)
     return model.requires_grad_(False)
 
 
