@@ -13,7 +13,7 @@ import contextlib
 import importlib
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -107,9 +107,12 @@ class EventConv2d(nn.Conv2d):
         self._look(key, rate)
         return out
 
-    def takes_events(self, clip: Tensor) -> bool:
-        """Whether events were faster for the images of a clip TBCHW of this size."""
-        return self.serves(clip[0]) and self.measured.get(_key(clip.flatten(0, 1)), Measured(1.0)).by_events
+    def takes_events(self, shape: Sequence[int], like: Tensor) -> bool:
+        """Whether events were faster for images of a clip TBCHW of such a shape, where ``like`` is."""
+        steps, batch, *image = shape
+        found = self.measured.get(((steps * batch, *image), torch.get_num_threads())) if unobserved(like) else None
+        plain = like.device.type == self.weight.device.type == 'cpu' and self.weight.dtype == torch.float32
+        return found is not None and found.by_events and plain and unobserved(self.weight) and not self._broken
 
     def _look(self, key: Key, rate: float) -> None:
         """Have the next call measure anew where the rate is another; twice as rarely each time."""
@@ -133,10 +136,14 @@ class EventConv2d(nn.Conv2d):
             and x.dim() == 4
             and x.shape[1] == self.in_channels
             and x.numel() > 0
-            and all(n + 2 * int(p) >= k for n, p, k in zip(x.shape[2:], self.padding, self.kernel_size))
+            and all(n + 2 * p >= k for n, p, k in zip(x.shape[2:], self._padding(), self.kernel_size))
             and not (torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad))
             and not self._broken
         )
+
+    def _padding(self) -> tuple[int, ...]:
+        assert not isinstance(self.padding, str)
+        return self.padding
 
     def _measure(self, x: Tensor) -> Measured:
         """Both ways in turns, after a call of each that compiles kernels and lays out weights."""
@@ -183,7 +190,7 @@ class EventConv2d(nn.Conv2d):
         rows = self._laid_out()
         constants = None if neuron is None else neuron.constants(x)
         x = x.detach().movedim(-3, -1).contiguous()
-        geometry: Any = (self.kernel_size, self.stride, self.padding)
+        geometry: Any = (self.kernel_size, self.stride, self._padding())
         size = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[-3:], *geometry)]
         out = torch.empty(*x.shape[:-3], *size, self.out_channels, dtype=torch.uint8 if as_bytes else torch.float32)
         prepared = None if constants is None else clip_ops.leaky_constants(*constants)
@@ -195,7 +202,11 @@ class EventConv2d(nn.Conv2d):
 
         The neuron fires as the sums end: its membranes never leave the cache.
         """
-        if not (is_plain(neuron, x) and self.takes_events(x)) or self._forward_hooks or self._forward_pre_hooks:
+        if (
+            not (is_plain(neuron, x) and self.takes_events(x.shape, x))
+            or self._forward_hooks
+            or self._forward_pre_hooks
+        ):
             return None
         out, rate = self.events(x, neuron, as_bytes)
         self._look(_key(x.flatten(0, 1)), rate)
@@ -231,7 +242,8 @@ def is_plain(neuron: Any, x: Tensor) -> bool:
 def fire_bytes(neuron: Any, x: Tensor, reader: Any) -> Tensor:
     """Spikes of a neuron, of a clip TBCHW: bytes, a quarter of the memory, where their one reader takes events."""
     asked = isinstance(reader, EventConv2d) and not (reader._forward_hooks or reader._forward_pre_hooks)
-    if asked and is_plain(neuron, x) and x.dtype == torch.float32 and clip_ops.has_kernel(x) and reader.takes_events(x):
+    kernel = x.dtype == torch.float32 and clip_ops.has_kernel(x)
+    if asked and kernel and is_plain(neuron, x) and reader.takes_events(x.shape, x):
         with contextlib.suppress(clip_ops.KernelError):  # nothing has been written
             return clip_ops.lif_bytes(x, *neuron.constants(x))
     return neuron(x)

@@ -23,9 +23,8 @@ def _fired(conv: Any, neuron: Any, x: Tensor, reader: Any = None) -> Tensor:
 
     Bytes where the one ``reader`` of the spikes takes events.
     """
-    # a reader is asked by the size of what it reads: that of these layers is as large as the input
-    like = x.new_empty(()).expand(*x.shape[:2], conv.out_channels, *x.shape[3:])
-    as_bytes = isinstance(reader, EventConv2d) and reader.takes_events(like)
+    shape = *x.shape[:2], conv.out_channels, *x.shape[3:]  # these layers keep the size
+    as_bytes = isinstance(reader, EventConv2d) and reader.takes_events(shape, x)
     spikes = conv.fire(x, neuron, as_bytes)
     return neuron(over_images(conv, x)) if spikes is None else spikes
 

@@ -75,7 +75,7 @@ def test_a_screen_on_the_console_and_all_in_the_file(tmp_path, capsys):
     before = console.split('Epoch(train)')[0]
     assert len(before.splitlines()) < 12, before
     assert 'process on CPU, seed 7; environment, config and hooks are in ' in before
-    for said in ('System environment:\n', "note = 'in the file'", 'before_train_iter:', '"FileClient" will be'):
+    for said in ('System environment:\n', "'in the file'", 'before_train_iter:', '"FileClient" will be'):
         assert said in file and said not in console
     assert 'paramwise_options' not in console + file
     line = 'optimizer: AdamW; 2 tensors with lr 0.01, weight decay 0.02; 1 tensors with lr 0.001, weight decay 0.02; '
@@ -107,7 +107,7 @@ def test_what_a_checkpoint_lacks_is_cut_on_the_console(tmp_path, capsys):
 def test_everything_everywhere_at_debug_level(tmp_path, capsys):
     console, file, *_ = started(tmp_path, capsys, log_level='DEBUG')
     for text in (console, file):
-        assert 'System environment:\n' in text and "note = 'in the file'" in text and 'paramwise_options -- ' in text
+        assert 'System environment:\n' in text and "'in the file'" in text and 'paramwise_options -- ' in text
 
 
 def test_it_ends_with_the_block(tmp_path):

@@ -3,12 +3,14 @@
 import copy
 import pickle
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import mmsvf
 from mmsvf.models import SpikeVideoFormer
@@ -16,7 +18,7 @@ from mmsvf.spiking import ChannelConv, ChannelMLP, SepConv, event_conv, event_en
 from mmsvf.spiking.event_conv import EventConv2d, Measured
 from mmsvf.spiking.event_kernels import Rows
 from mmsvf.spiking.layers import over_images
-from mmsvf.spiking.neuron import IntegerLIF
+from mmsvf.spiking.neuron import LIF, IntegerLIF
 from tests.awake import awake
 
 TINY = dict(embed_dims=(8, 16, 24, 32, 40), depths=(1, 1, 1, 2, 1))
@@ -139,19 +141,27 @@ def test_layers_by_events(layer, neuron, monkeypatch):
     measured_as(monkeypatch, True)
     by_events = mmsvf.fuse(awake(layer(16, neuron=neuron), x), engine='events')
     by_events.load_state_dict(fused.state_dict())
-    seen = []
-    for name in ('lif1', 'lif2'):
-        getattr(by_events, name).register_forward_hook(lambda module, args, out: seen.append(out.dtype))
+    seen, events = [], EventConv2d.events
+
+    def noted(self, x, *more):
+        seen.append((x.dtype, *more))
+        return events(self, x, *more)
+
+    monkeypatch.setattr(EventConv2d, 'events', noted)
     with torch.inference_mode():
         expected = fused(x)
         by_events(x)
+        seen.clear()
         found = by_events(x)
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-        assert seen[2:] == [torch.uint8, torch.float32 if layer is SepConv else torch.uint8]
-        by_events.lif2._forward_hooks.clear()  # without which a leaky neuron fires as the sums end
-        if not isinstance(by_events.lif2, IntegerLIF):
-            monkeypatch.setattr(by_events.lif2, 'forward', None)
-        assert torch.equal(by_events(x), found)
+        leaky, last = not isinstance(by_events.lif2, IntegerLIF), layer is not SepConv
+        kind, fires = (torch.uint8, (by_events.lif2, last)) if leaky else (torch.float32, ())
+        assert seen == [(kind, *fires), (kind if last else torch.float32,)]
+        spikes = []
+        for part in (by_events.lif1, by_events.lif2):  # who looks at a neuron's spikes sees floats
+            part.register_forward_hook(lambda module, args, out: spikes.append(out.dtype))
+            assert torch.equal(by_events(x), found)
+        assert spikes == [torch.float32] * 3
 
 
 @pytest.mark.parametrize('space_time', ['joint', 'factorized', 'causal'])
@@ -171,8 +181,8 @@ def test_a_network(space_time, monkeypatch):
         compared = []
         whole = EventConv2d.events
 
-        def beside(self, x, neuron=None):
-            out, rate = whole(self, x, neuron)
+        def beside(self, x, neuron=None, as_bytes=False):
+            out, rate = whole(self, x, neuron, as_bytes)
             if neuron is None:
                 torch.testing.assert_close(out, self.dense(x), atol=2e-5, rtol=1e-5)
             else:  # but for spikes whose membrane lies at the threshold
@@ -210,7 +220,9 @@ def test_measured_and_reconsidered(monkeypatch):
         conv(dense)
         (found,) = conv.measured.values()
         assert found.by_events and 0.2 < found.rate < 0.4
-        conv(sparse)  # events say how many there are
+        for _ in range(2):  # events say how many there are; the second time a call is passed over
+            assert conv.measured
+            conv(sparse)
         assert not conv.measured
         conv(torch.ones(2, 16, 8, 8))
         assert [tuple(found) for found in conv.measured.values()] == [(1.0, None, None)]
@@ -261,21 +273,70 @@ def test_new_weights_and_copies(monkeypatch):
     assert set(model.state_dict()) == set(mmsvf.fuse(awake(ChannelMLP(16), x)).state_dict())
 
 
-def test_a_layer_with_a_method_of_its_own(monkeypatch):
-    """What else reads a neuron's spikes gets floats."""
+def test_other_parts_than_fuse_left(monkeypatch):
+    """Surrogates and neurons of one's own, subclasses, hooks, parts put in later: what the dense form gives."""
     measured_as(monkeypatch, True)
+    x = torch.randn(3, 1, 16, 4, 4)
 
-    class Twice(ChannelMLP):
+    class Signed(LIF):
         def forward(self, x):
-            y = super().forward(x)
-            return y + self.lif2(x.repeat(1, 1, 4, 1, 1))[:, :, :16] * 0.5
+            return 2 * super().forward(x) - 1
 
-    x = torch.randn(2, 1, 16, 4, 4)
-    model = nn.Sequential(ChannelMLP(16), Twice(16))
-    model = mmsvf.fuse(awake(model, x), engine='events')
+    class Surrogate(nn.Module):
+        def forward(self, x):
+            return (x >= 0).to(x)
+
+    def hook(name, layer):
+        getattr(layer, name).register_forward_hook(lambda module, args, out: out * 2)
+
+    changes = [
+        lambda m: setattr(m, 'norm1', nn.Softplus()),
+        lambda m: setattr(m, 'fc1', nn.Conv2d(16, 64, 1)),
+        lambda m: setattr(m, 'lif2', m.lif1),
+        lambda m: setattr(m.lif2, 'v_threshold', torch.tensor(1.5)),
+        lambda m: setattr(m.lif2, 'v_reset', None),
+        lambda m: setattr(m.lif2, 'store_v_seq', True),
+        lambda m: m.lif2.surrogate_function.set_spiking_mode(False),
+        lambda m: m.fc1.weight.mul_(0.5),
+        lambda m: setattr(m.fc1, 'weight', nn.Parameter(m.fc1.weight * 0.5)),
+        lambda m: m.fc2.weight.fill_(float('nan')),
+        *[partial(hook, name) for name in ('lif1', 'norm1', 'fc1', 'lif2')],
+    ]
+    for neuron in ('official', Signed, dict(type='LIF', surrogate_function=Surrogate())):
+        layer = awake(ChannelMLP(16, neuron=neuron), x)
+        for change in changes if neuron == 'official' else [lambda m: None]:
+            models = [mmsvf.fuse(layer), mmsvf.fuse(layer, engine='events')]
+            with torch.no_grad():
+                torch.manual_seed(0)
+                [model(x) for model in models for _ in range(2)]
+                for model in models:
+                    torch.manual_seed(0)
+                    change(model)
+                torch.testing.assert_close(*(model(x) for model in models), atol=1e-4, rtol=1e-4, equal_nan=True)
+
+
+def test_who_looks_on_sees_dense_layers(monkeypatch):
+    """Counters of operations, traces, graphs, transforms: as in the dense form."""
+    measured_as(monkeypatch, True)
+    x = torch.randn(3, 1, 16, 4, 4)
+    layer = awake(ChannelMLP(16), x)
+    dense, model = mmsvf.fuse(layer), mmsvf.fuse(layer, engine='events')
     with torch.no_grad():
-        model(x)
-        assert model(x).dtype == torch.float32 and model[1].lif2(x).dtype == torch.float32
+        [model(x) for _ in range(2)]
+        expected, counts = dense(x), []
+        for each in (dense, model):
+            with FlopCounterMode(display=False) as counter:
+                each(x)
+            counts.append(counter.get_total_flops())
+        assert counts[0] == counts[1] > 0
+        torch.testing.assert_close(torch.jit.trace(model, x, check_trace=False)(x), expected)
+        torch.testing.assert_close(torch.compile(model, backend='eager', fullgraph=True)(x), expected)
+        images = torch.rand(2, 3, 16, 4, 4).round()
+        torch.testing.assert_close(torch.vmap(model.fc1)(images), torch.vmap(dense.fc1)(images))
+        torch.testing.assert_close(model(x), expected, atol=1e-4, rtol=1e-4)
+        with pytest.raises(RuntimeError, match='Kernel size'):
+            EventConv2d.of(nn.Conv2d(4, 4, 3))(torch.zeros(1, 4, 2, 2))
+    assert EventConv2d._broken is False
 
 
 def test_threads_of_a_server(monkeypatch):
