@@ -77,10 +77,27 @@ def install() -> None:
     if _hook in sys.meta_path:
         return
     sys.meta_path.insert(0, _hook)
+    on_import('mmengine.logging', hand_on_log)
     on_import('mmcv.ops', stub_mmcv_ops)
     on_import('mmaction.models.localizers', stub_mmaction_drn)
     on_import('mmengine.analysis.print_helper', take_shape_beside_inputs)
     on_import('mmengine.dataset.dataset_wrapper', end_repeated_data)
+
+
+class _HandOn(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        from mmengine.logging import print_log
+
+        print_log(f'mmsvf: {record.getMessage()}', logger='current', level=record.levelno)
+
+
+@contextlib.contextmanager
+def hand_on_log(module: ModuleType) -> Iterator[None]:
+    """MMEngine's logger says what mmsvf.spiking says by Python's own logging, since it imports no MMEngine."""
+    yield
+    own = logging.getLogger('mmsvf')
+    own.addHandler(_HandOn())
+    own.setLevel(logging.INFO)
 
 
 class _StandIns(MetaPathFinder, Loader):

@@ -48,6 +48,7 @@ def parse_args() -> argparse.Namespace:
         "time steps of a pose's (default: as tested)"
     )  # fmt: skip
     parser.add_argument('--overlap', type=float, help='share of a window seen twice (default: 0.5)')
+    parser.add_argument('--windows', action='store_true', help='have a model see windows that could go frame by frame')
     parser.add_argument('--batch-size', type=int, help='segmentation: frames at a time (default: 1)')
     parser.add_argument('--masks', action='store_true', help='segmentation: write the label maps, OUT/NAME/000000.png')
     parser.add_argument('--step', type=float, help="pose: seconds between time steps (default: the test data set's)")
@@ -78,6 +79,7 @@ def task_options(args: argparse.Namespace, scope: str) -> dict[str, Any]:
             if getattr(args, name) and other != scope and name not in (*OPTIONS[scope], *FLAGS[scope]):
                 raise ValueError(f'--{name.replace("_", "-")} is for configs of {other}; this one is of {scope}')
     options = {name: getattr(args, name) for name in OPTIONS[scope] if getattr(args, name) is not None}
+    options['windows'] = args.windows
     if scope == 'mmaction' and args.camera is not None:
         options.setdefault('window', 2.0)
     if scope == 'mmpose':

@@ -26,9 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='result without suffix (default: work_dirs/CONFIG/tracks/INPUT)')
     parser.add_argument('--step', type=float, help="seconds between time steps (default: the test data set's)")
     parser.add_argument('--window', type=int, help="time steps of a window (default: the test data set's)")
-    parser.add_argument(
-        '--overlap', type=float, default=0.5, help='share of a window seen twice (default: %(default)s)'
-    )
+    parser.add_argument('--overlap', type=float, help='share of a window seen twice (default: 0.5)')
     parser.add_argument('--fps', type=float, default=15, help='of a folder of pictures (default: %(default)s)')
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: a GPU if there is one)')
     return parser.parse_args()

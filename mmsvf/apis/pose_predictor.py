@@ -20,11 +20,12 @@ from .pose_steps import Action, EventsFile, Step, StepSource, steps_of
 from .predictor import Predictor
 from .records import ARRAYS, PoseRecord
 from .sources import EVENTS, Source, SourceLike
+from .stream import Stream
 from .windows import blended
 
 
 class PosePredictor(Predictor):
-    """A body's pose, a record a time step, by overlapping windows of as many steps as the model was trained with.
+    """A body's pose, a record a time step: frame by frame, or by overlapping windows of as many steps as in training.
 
     Of frames the model sees a grey square. Sources are also a .npz of events with x, y (of 256 x 256 pixels) and t
     (microseconds), and an action of the config's data set (subjectNN_groupG_timeK).
@@ -33,7 +34,8 @@ class PosePredictor(Predictor):
         model, cfg: See :class:`Predictor`.
         step: Seconds between time steps; the test data set's by default.
         window: Time steps of a window; the test data set's by default.
-        overlap: Share of a window that the next one sees again.
+        overlap: Share of a window that the next one sees again; None: 0.5.
+        windows: Have a model see windows that could go frame by frame.
         person: What chooses the square; the one in the middle by default.
     """
 
@@ -45,13 +47,16 @@ class PosePredictor(Predictor):
         cfg: Config,
         step: float | None = None,
         window: int | None = None,
-        overlap: float = 0.5,
+        overlap: float | None = None,
+        windows: bool = False,
         person: PersonChooser | None = None,
     ) -> None:
         super().__init__(model, cfg)
+        self.choose(windows, window=window, overlap=overlap)
         data = self.dataset
         self.step = step or data.durations[0] / data.time_steps
-        self.window, self.overlap, self.modality = window or data.time_steps, overlap, data.modality
+        self.overlap = 0.5 if overlap is None else overlap
+        self.window, self.modality = window or data.time_steps, data.modality
         self.person = person or PersonChooser()
         pipeline = [transform for transform in data.pipeline if not transform['type'].endswith('PackPoseClip')]
         self._tracker = WindowTracker(model, self.modality, pipeline)
@@ -95,6 +100,14 @@ class PosePredictor(Predictor):
     def predict(self, source: Source) -> Iterator[PoseRecord]:
         """Predict an open source, lazily."""
         steps = steps_of(source, self.step, self.person)
+        if self.frame_by_frame:
+            stream, state = Stream(self.model, fuse=False), None
+            for step in steps:
+                samples, state = stream.step(self._tracker.clip(step.picture[None])[:, 0][None], state)
+                said = samples[0].pred_instances
+                arrays = {name: said.get(name)[0].float().cpu().numpy() for name in ARRAYS}
+                yield PoseRecord(step.frame, step.last, step.square, step.chosen, truth=step.truth, **arrays)
+            return
         for step, values in blended(steps, self.window, self.overlap, self._run):
             arrays = {name: value[0].cpu().numpy() for name, value in self._tracker.joined(values).items()}
             yield PoseRecord(step.frame, step.last, step.square, step.chosen, truth=step.truth, **arrays)
@@ -115,12 +128,15 @@ class WindowTracker:
     def __init__(self, model: Any, modality: str, pipeline: Sequence[dict]) -> None:
         self.model, self.modality, self.pipeline = model, modality, Compose(list(pipeline))
 
+    def clip(self, pictures: np.ndarray) -> Tensor:
+        """What the data preprocessor takes, (C, T, H, W), of pictures uint8 (T, 256, 256, 3)."""
+        clip = self.pipeline(dict(img=pictures, modality=self.modality))['img']
+        return torch.from_numpy(np.ascontiguousarray(clip.transpose(3, 0, 1, 2)))
+
     @torch.no_grad()
     def __call__(self, pictures: np.ndarray) -> dict[str, Tensor]:
         """Rotations (T, 24, 3, 3), shape and translation of pictures uint8 (T, 256, 256, 3)."""
-        clip = self.pipeline(dict(img=pictures, modality=self.modality))['img']
-        inputs = torch.from_numpy(np.ascontiguousarray(clip.transpose(3, 0, 1, 2)))
-        inputs = self.model.data_preprocessor(dict(inputs=[inputs]))['inputs']
+        inputs = self.model.data_preprocessor(dict(inputs=[self.clip(pictures)]))['inputs']
         output = self.model.head(self.model.extract_feat(inputs))
         return {name: output[name][0].float() for name in ('pose', 'shape', 'translation')}
 

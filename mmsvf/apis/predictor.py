@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -22,6 +23,7 @@ from mmsvf.spiking.fusion import fuse as fused
 
 from .records import Record
 from .sources import Source, SourceLike, open_source
+from .stream import why_not
 
 # the task of a framework, as module and class
 TASKS = dict(
@@ -41,19 +43,48 @@ class Predictor(ABC):
             print(record.to_dict())
             picture = record.draw()
 
-    What is kept is as long as a window, not as the source. (MMEngine's ``BaseInferencer`` keeps what it predicts of all
-    its inputs until the last, and takes no frames as they come.)
+    A model that reads no frames to come, as with ``space_time='causal'``, predicts each frame as it comes, as
+    :class:`.stream.Stream` does. Any other sees windows of frames. The log says which.
+
+    What is kept is a state, or as long as a window, not as the source. (MMEngine's ``BaseInferencer`` keeps what it
+    predicts of all its inputs until the last, and takes no frames as they come.)
 
     Args:
         model: The model, which is put into evaluation.
         cfg: Its config, of which the test data set is read.
+
+    Attributes:
+        frame_by_frame: Whether the model does not see windows.
     """
 
     scope: ClassVar[str]
+    frame_by_frame = False
 
     def __init__(self, model: Any, cfg: Config) -> None:
         self.model, self.cfg = model.eval(), cfg
         self.dataset = test_dataset(cfg)
+
+    def choose(self, windows: bool, otherwise: str | None = None, **of_windows: Any) -> None:
+        """Go frame by frame if the model can, and have the log say whether it does.
+
+        Args:
+            windows: Whether windows are asked for.
+            otherwise: Why it cannot for the task's own reasons.
+            **of_windows: Options of windows alone; None: not given.
+
+        Raises:
+            ValueError: an option of windows, which there are none of.
+        """
+        reason = 'as asked for' if windows else why_not(self.model) or otherwise
+        self.frame_by_frame = reason is None
+        given = [name for name, value in of_windows.items() if value is not None]
+        if self.frame_by_frame and given:
+            raise ValueError(
+                f'{given[0]}={of_windows[given[0]]!r} is of windows, and this model goes frame by frame: leave it out, '
+                'or take windows=True (--windows)'
+            )
+        how = f'in windows: {re.split("[:;]", reason)[0]}' if reason else 'frame by frame'
+        print_log(f'predicting {how}', logger='current')
 
     @classmethod
     def from_config(
@@ -184,11 +215,12 @@ def class_names(
     Raises:
         ValueError: another number of names than the head has classes.
     """
-    head = cfg.model.get('cls_head') or cfg.model.get('decode_head') or {}
+    head = cfg.model.get('cls_head') or cfg.model.get('decode_head') or cfg.model.get('head') or {}
     head = head[-1] if isinstance(head, (list, tuple)) else head
     count = head.get('num_classes')
     dataset = test_dataset(cfg)
-    kind = DATASETS.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
+    with DATASETS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+        kind = registry.get(dataset.type) if isinstance(dataset.type, str) else dataset.type
     of_checkpoint = {k.lower(): v for k, v in (meta.get('dataset_meta') or {}).items()}
     sources: list[dict[str, Any]] = [
         dataset.get('metainfo') or {},

@@ -144,11 +144,9 @@ class PoseRecord(Record):
         size = drawing.unit(picture)
         drawing.caption(picture, drawing.clock(self.frame.time), 0, len(picture) - 2 * size)
         views = [picture]
-        for name, joints in (('side view', self.joints_3d), ('truth', self.truth)):
+        for name, joints in (('side view', self.joints_3d), ('truth, side view', self.truth)):
             if joints is not None:
-                view = cv2.resize(side_view(joints, 2 * SIZE), (len(picture),) * 2, interpolation=cv2.INTER_AREA)
-                drawing.put_text(view, name, size, size // 2, size, drawing.PAPER)
-                views.append(view)
+                views.append(side_view(joints, len(picture), name, drawing.clock(self.frame.time)))
         return np.hstack(views)
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,11 +13,13 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from mmsvf.datasets.clip_segmentation import clip_indices, without_masks
+from mmsvf.spiking.state import State
 from mmsvf.visualization.drawing import distinct_palette
 
 from .predictor import Predictor
 from .records import SegmentationRecord
 from .sources import Frame, Source
+from .stream import Stream
 
 
 class SegmentationPredictor(Predictor):
@@ -26,14 +28,19 @@ class SegmentationPredictor(Predictor):
     Where the config's data set has ``offsets``, a frame goes with the earlier ones that these say, by the rule of the
     data set near the begin of a video (:func:`clip_indices`).
 
+    Frame by frame the memory has the last frames at the interval of the offsets: with (-9, -6, -3) the frames 0, 3, 6,
+    ... are one stream, 1, 4, 7, ... another, and 2, 5, 8, ... a third.
+
     Args:
         model, cfg: See :class:`Predictor`.
         classes: Names of the classes.
         palette: RGB colours of the classes; as many as differ well if there are none.
-        batch_size: Frames that go through the network together.
+        batch_size: Frames that go through the network together; None: 1.
+        windows: Have a model see clips that could go frame by frame.
 
     Raises:
-        ValueError: a test pipeline that does not begin with mmsegmentation's ``LoadImageFromFile``.
+        ValueError: a test pipeline that does not begin with mmsegmentation's ``LoadImageFromFile``, or a batch of a
+            model that goes frame by frame.
     """
 
     scope = 'mmseg'
@@ -44,12 +51,16 @@ class SegmentationPredictor(Predictor):
         cfg: Config,
         classes: Sequence[str] = (),
         palette: Sequence[Sequence[int]] = (),
-        batch_size: int = 1,
+        batch_size: int | None = None,
+        windows: bool = False,
     ) -> None:
         super().__init__(model, cfg)
-        if batch_size < 1:
+        self.offsets, self.batch_size = (
+            tuple(self.dataset.get('offsets') or ()),
+            1 if batch_size is None else batch_size,
+        )
+        if self.batch_size < 1:
             raise ValueError(f'batch_size={batch_size}; at least one frame at a time')
-        self.offsets, self.batch_size = tuple(self.dataset.get('offsets') or ()), batch_size
         self.classes = classes
         self.palette = palette if len(palette) >= len(classes) else distinct_palette(len(classes))
         load, *steps = without_masks(self.dataset.pipeline)
@@ -59,9 +70,24 @@ class SegmentationPredictor(Predictor):
         self._pipeline = Compose(steps)
         # a test that spoils frames on purpose shows them as the network saw them
         self._spoil = Compose([step for step in steps if str(step['type']).endswith('DegradeLastFrame')])
+        self.choose(windows, self._why_clips(), batch_size=batch_size)
+
+    def _why_clips(self) -> str | None:
+        """Why a model that can go frame by frame sees clips; None: it need not."""
+        gap = -self.offsets[-1] if self.offsets else 1
+        if self.offsets != tuple(range(-gap * len(self.offsets), 0, gap)):
+            return f'offsets={self.offsets} of the data set are no constant interval'
+        if (self.model.test_cfg or {}).get('mode') == 'slide':
+            return "test_cfg.mode='slide' looks at crops"
+        if self._spoil.transforms:
+            return 'the test pipeline spoils the last frame of a clip, and in a stream each frame is one'
+        return None
 
     def predict(self, source: Source) -> Iterator[SegmentationRecord]:
         """Predict an open source, lazily."""
+        if self.frame_by_frame:
+            yield from self._steps(source)
+            return
         held: deque[Frame] = deque(maxlen=1 - self.offsets[0] if self.offsets else 1)
         batch: list[tuple[Frame, dict[str, Any]]] = []
         for frame in source:
@@ -77,6 +103,16 @@ class SegmentationPredictor(Predictor):
         if batch:
             yield from self._run(batch)
 
+    def _steps(self, source: Source) -> Iterator[SegmentationRecord]:
+        """Records of a model that goes frame by frame."""
+        options = {} if self.model.memory is None else dict(clip_length=len(self.offsets) + 1)
+        stream = Stream(self.model, fuse=False, **options)
+        states: list[State | None] = [None] * (-self.offsets[-1] if self.offsets else 1)
+        for frame in source:
+            packed, turn = self._load([frame], source.name), frame.index % len(states)
+            samples, states[turn] = stream.step([packed['inputs']], states[turn], [packed['data_samples']])
+            yield self._record(frame, samples[0])
+
     def _load(self, clip: list[Frame], name: str) -> dict[str, Any]:
         """The last frame of a clip through the test pipeline."""
         last, size = clip[-1], clip[-1].image.shape[:2]
@@ -90,9 +126,11 @@ class SegmentationPredictor(Predictor):
     def _run(self, batch: list[tuple[Frame, dict[str, Any]]]) -> Iterator[SegmentationRecord]:
         samples = self.model.test_step(pseudo_collate([sample for _, sample in batch]))
         for (frame, _), sample in zip(batch, samples):
-            mask = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
-            shown = frame
-            if self._spoil.transforms:
-                image = self._spoil(dict(img=frame.image.copy(), img_path=frame.path))['img']
-                shown = Frame(image, frame.index, frame.time, frame.path)
-            yield SegmentationRecord(shown, mask, self.classes, self.palette)
+            yield self._record(frame, sample)
+
+    def _record(self, frame: Frame, sample: Any) -> SegmentationRecord:
+        mask = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
+        if self._spoil.transforms:
+            image = self._spoil(dict(img=frame.image.copy(), img_path=frame.path))['img']
+            frame = Frame(image, frame.index, frame.time, frame.path)
+        return SegmentationRecord(frame, mask, self.classes, self.palette)

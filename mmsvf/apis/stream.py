@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from mmsvf.arguments import check_arguments
 from mmsvf.spiking.folding import Folded
 from mmsvf.spiking.fusion import fuse as fused
-from mmsvf.spiking.state import State
+from mmsvf.spiking.state import State, fingerprint
 
 
 class Stream:
@@ -27,7 +28,8 @@ class Stream:
         for frame_of_each in zip(camera_a, camera_b):
             samples, state = stream.step(frame_of_each, state)
 
-    It holds the model and no state, so one may serve any number of videos and threads.
+    It holds the model and no state, so one may serve any number of videos and threads. The states it gives are of its
+    model as it was at first; those of another are refused.
 
     Args:
         model: A :class:`ClipRecognizer`, :class:`VideoPoseEstimator` or :class:`ClipEncoderDecoder` whose backbone
@@ -47,6 +49,10 @@ class Stream:
         form = fuse and not any(isinstance(module, Folded) for module in model.modules())
         self.model: Any = fused(model) if form else model.eval()
         self.options = options
+        self.name = fingerprint(self.model)
+        if next(self.model.parameters()).device.type == 'cpu':
+            # or every convolution would turn its weights anew for every frame
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def __call__(self, frames: Iterable[Any], state: State | None = None) -> Iterator[Any]:
         """Predict frames lazily.
@@ -77,8 +83,10 @@ class Stream:
             data_samples: The framework's, one per stream; None: new ones.
 
         Raises:
-            ValueError: no frame, frames of different sizes, or a state of others.
+            ValueError: no frame, frames of different sizes, or a state of others or of another model.
         """
+        if isinstance(state, State):
+            state.check(self.name)
         images = [torch.as_tensor(frame) for frame in frames]
         if not images or any(image.dim() != 3 or image.shape != images[0].shape for image in images):
             raise ValueError(
@@ -96,7 +104,8 @@ class Stream:
         clips = [image[None, :, None] for image in images] if views else images  # (views, C, T, H, W)
         data = model.data_preprocessor(dict(inputs=clips, data_samples=samples), False)
         inputs = data['inputs'][:, 0, :, 0] if views else data['inputs']
-        return model.step(inputs, state, data['data_samples'], **self.options)
+        samples, state = model.step(inputs, state, data['data_samples'], **self.options)
+        return samples, replace(state, model=self.name)
 
 
 def why_not(model: Any) -> str | None:

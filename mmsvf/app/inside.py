@@ -134,7 +134,7 @@ class Inside:
             inputs = self._inputs(clip)
             found = queries_and_keys(self.model, lambda: run_model(self.cfg, self.model, inputs), layer)
             clip.spikes = layer, *found
-        row, token = row_of(attention_reads(self.model)[layer], *clip.spikes[1:], query, head)
+        row, token, *_ = row_of(attention_reads(self.model)[layer], *clip.spikes[1:], query, head)
         _, steps = frames_and_steps(self.cfg, self.model, clip.inputs)
         if len(row) == steps - 1:
             row, token = torch.cat([row, torch.full_like(row[:1], float('nan'))]), (steps - 1, *token[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import warnings
 from importlib.util import find_spec
 
 # what launchers other than torchrun call RANK and LOCAL_RANK, and what starts their processes
@@ -43,7 +44,9 @@ def check_environment() -> None:
             ``pkg_resources`` for an MMEngine that needs it.
     """
     try:
-        importlib.import_module('torchvision')
+        with warnings.catch_warnings():  # of reading pictures by torchvision, which nothing here does
+            warnings.filterwarnings('ignore', 'Failed to load image Python extension')
+            importlib.import_module('torchvision')
     except ModuleNotFoundError:
         pass
     except Exception as error:  # a mismatched build fails in many ways

@@ -21,18 +21,21 @@ from mmsvf.engine.cpu_distributed import setup_cpu_distributed
 from mmsvf.engine.exact_resume.seeded import seeded
 from mmsvf.engine.missing_data import check_data
 from mmsvf.engine.run_config import check_classes, check_schedule, check_work_dir, prepare, require_file
+from mmsvf.engine.start_log import short_start
 from mmsvf.engine.strategies import check_strategy
 from mmsvf.files.work_dir import WorkDirLock, find_latest_checkpoint
 
 # hooks of every training here, by their key in default_hooks
-SAFEGUARDS = dict(load_report='LoadReportHook', exact_resume='ExactResumeHook', finite='FiniteHook')
+SAFEGUARDS = dict(
+    load_report='LoadReportHook',
+    exact_resume='ExactResumeHook',
+    finite='FiniteHook',
+    optimizer_report='OptimizerReportHook',
+)
 
 
 def run(cfg: Config, method: str) -> Any:
     """Build the runner and call its ``train`` or ``test``."""
-    loaders = ('train_dataloader', 'val_dataloader') if method == 'train' else ('test_dataloader',)
-    check_data(cfg, *loaders)
-    check_classes(cfg, *loaders)
     check_strategy(cfg)
     setup_cpu_distributed(cfg)
     if not torch.cuda.is_available():
@@ -40,12 +43,13 @@ def run(cfg: Config, method: str) -> Any:
             keep_freed_memory()  # a tenth of a forward; in training it would cost memory
         elif cfg.model.get('backbone', {}).get('with_cp'):
             return_freed_memory()  # a third of the peak, where memory was asked for
-    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-    try:
-        result = getattr(runner, method)()
-    except BaseException as error:
-        write_down(runner, error)
-        raise
+    with short_start():
+        runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        try:
+            result = getattr(runner, method)()
+        except BaseException as error:
+            write_down(runner, error)
+            raise
     if dist.is_available() and dist.is_initialized():  # without this a CPU run may abort at exit
         dist.barrier()
         dist.destroy_process_group()
@@ -110,6 +114,8 @@ def train(args: argparse.Namespace) -> None:
     if args.seed is not None:
         randomness.seed = args.seed
     randomness.update({k: True for k in ('diff_rank_seed', 'deterministic') if getattr(args, k)})
+    for check in (check_data, check_classes):  # while options are those of the command line
+        check(cfg, 'train_dataloader', 'val_dataloader')
     check_work_dir(cfg.work_dir)
     lock = WorkDirLock(cfg.work_dir) if os.environ.get('RANK', '0') == '0' else None  # before anything is written there
     unreadable = Path(cfg.work_dir, 'unreadable.txt')
@@ -164,11 +170,16 @@ def test(args: argparse.Namespace) -> dict[str, float]:
         cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     if args.compile and not args.fuse:
         raise ValueError('--compile goes with --fuse: it is the fused model that becomes one graph')
+    if args.engine != 'dense' and (args.compile or not args.fuse):
+        raise ValueError(f'--engine {args.engine} goes with --fuse and without --compile, whose graphs are dense')
     if args.fuse:
-        hooks = [*(cfg.get('custom_hooks') or []), dict(type='mmsvf.FuseHook', compile=args.compile)]
+        hook = dict(type='mmsvf.FuseHook', compile=args.compile, engine=args.engine)
+        hooks = [*(cfg.get('custom_hooks') or []), hook]
         cfg.custom_hooks = hooks
     if args.show or args.show_dir is not None:
         show_predictions(cfg, args)
+    check_data(cfg, 'test_dataloader')
+    check_classes(cfg, 'test_dataloader')
     return run(cfg, 'test')
 
 
@@ -178,6 +189,7 @@ def show_predictions(cfg: Config, args: argparse.Namespace) -> None:
     if cfg.get('default_scope') == 'mmaction':
         # mmaction2's own hook takes no clips in NCTHW, and most of its configs have none
         hooks.visualization = dict(type='mmsvf.VideoVisualizationHook')
+        keep_names(cfg.test_dataloader.dataset.get('pipeline') or [])
     if 'visualization' not in hooks:
         raise ValueError('--show and --show-dir need default_hooks.visualization in the config (a VisualizationHook)')
     with HOOKS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
@@ -190,3 +202,11 @@ def show_predictions(cfg: Config, args: argparse.Namespace) -> None:
         if not {'out_dir', 'test_out_dir'} & set(options):  # mmsegmentation writes where its visualizer does
             cfg.visualizer.save_dir = args.show_dir
     hooks.visualization.update({k: v for k, v in values.items() if k in options})
+
+
+def keep_names(pipeline: list[ConfigDict]) -> None:
+    """Have samples of mmaction2 keep the names of their videos, which name the pictures."""
+    for transform in pipeline:
+        if transform.type == 'PackActionInputs':
+            default = ('img_shape', 'img_key', 'video_id', 'timestamp')
+            transform.meta_keys = (*transform.get('meta_keys', default), 'filename', 'frame_dir')

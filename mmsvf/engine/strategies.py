@@ -35,6 +35,11 @@ def check_strategy(cfg: Config) -> None:
             '(one GPU will do), or on SLURM with tools/slurm_train.sh'
         )
     if kind == 'FSDPStrategy':
+        if (cfg.get('model') or {}).get('chunk_frames') is not None:
+            raise ValueError(
+                f'model.chunk_frames={cfg.model.chunk_frames!r} needs the gradients of whole parameters, which '
+                'FSDPStrategy divides: leave strategy and runner_type out, or set chunk_frames=None'
+            )
         if strategy.get('sync_bn') is not None:
             raise ValueError(
                 'strategy.sync_bn: FSDPStrategy does not look at it; DDPStrategy turns BatchNorm into SyncBN'

@@ -39,10 +39,10 @@ class StreamedModel:
                 module.check_causal()
 
     def features(self, run: Continuation, inputs: Tensor) -> Any:
-        """Feature maps BCTHW, of one time step, of the next frames BCHW."""
+        """Feature maps BCTHW of the next frames, BCTHW or BCHW for one."""
         if run.before is None:
             self.check_streams()
-        return self.backbone.advance_in(run, 'backbone')(inputs.unsqueeze(2))
+        return self.backbone.advance_in(run, 'backbone')(inputs.unsqueeze(2) if inputs.dim() == 4 else inputs)
 
     def samples(self, inputs: Sequence[Tensor] | Tensor, data_samples: list | None) -> list:
         """The data samples given, or new ones with the size of the frames (C, H, W)."""

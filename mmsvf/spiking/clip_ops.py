@@ -76,8 +76,8 @@ def _as(x: Tensor, like: Tensor) -> Tensor:
     return x if x.stride() == promised.stride() and x.dtype == promised.dtype else promised.copy_(x)
 
 
-def _operators(name: str, constants: str, prepare: Callable[..., tuple[Any, ...]]) -> tuple[Any, Any, Any]:
-    """A neuron's operators: spikes (T, ...) of a clip; the same in place; in place where no gradient is wanted.
+def _operators(name: str, constants: str, prepare: Callable[..., tuple[Any, ...]]) -> tuple[Any, Any, Any, Any]:
+    """A neuron's operators: spikes (T, ...) of a clip; the same in place; in place, and as bytes, without a gradient.
 
     ``constants`` are the types of what they take behind the clip; ``prepare`` makes of these what kernels take.
     """
@@ -132,7 +132,15 @@ def _operators(name: str, constants: str, prepare: Callable[..., tuple[Any, ...]
         in_place(x, *constants)
         return x
 
-    return operator, in_place, overwriting
+    def as_bytes(x: Tensor, *constants: Any) -> Tensor:
+        if not advances(x):
+            return operator(x, *constants)
+        dense = _dense(x)
+        spikes = torch.empty_like(dense, dtype=torch.uint8)
+        run(name, x, dense, spikes, *prepare(*constants))
+        return spikes
+
+    return operator, in_place, overwriting, as_bytes
 
 
 def _lif_constants(
@@ -155,26 +163,32 @@ def advances(x: Tensor) -> bool:
 def advance(operator: str, x: Tensor, v: Tensor, *constants: Any) -> tuple[Tensor, Tensor]:
     """Spikes of a clip that starts at membranes ``v``, and those it leaves; no operator, which takes longer to call.
 
-    Spikes take the place of the clip where the operator is one that overwrites.
+    Spikes take the place of the clip where the operator is one that overwrites, and are bytes where it makes bytes.
     """
-    name = operator.removesuffix('_overwriting')
+    name = operator.removesuffix('_overwriting').removesuffix('_bytes')
     dense = _dense(x)
-    in_place = dense is x and operator != name
-    spikes = dense if in_place else torch.empty_like(dense)
+    in_place, as_bytes = dense is x and operator.endswith('_overwriting'), operator.endswith('_bytes')
+    spikes = dense if in_place else torch.empty_like(dense, dtype=torch.uint8 if as_bytes else None)
     after = torch.empty_like(dense[0], dtype=torch.float32)
     kernel = f'{name}_advance'
     prepare = _lif_constants if name == 'lif' else lambda *constants: constants
     run(kernel, x, dense, spikes, after.copy_(v), *prepare(*constants))
-    return (spikes if spikes.dtype == x.dtype else spikes.to(x.dtype)), after
+    return (spikes if as_bytes or spikes.dtype == x.dtype else spikes.to(x.dtype)), after
+
+
+def leaky_constants(*constants: Any) -> tuple[Any, ...]:
+    """What decides about the spikes of a leaky neuron, of its ``constants``, as numba's kernels take it."""
+    leak, *others = _lif_constants(*constants)
+    return (float(leak), *others[:5])
 
 
 # the equations are those of mmsvf.spiking.LIF and IntegerLIF; the leak, 1/tau, has no dimension
-lif, lif_, lif_overwriting = _operators(
+lif, lif_, lif_overwriting, lif_bytes = _operators(
     'lif',
     'Tensor leak, bool decay_input, float v_threshold, float? v_reset, bool detach_reset, bool strict, int surrogate, '
     'float alpha',
     _lif_constants,
 )
-integer_lif, integer_lif_, integer_lif_overwriting = _operators(
+integer_lif, integer_lif_, integer_lif_overwriting, integer_lif_bytes = _operators(
     'integer_lif', 'float decay, float v_threshold, int max_value', lambda *constants: constants
 )

@@ -106,4 +106,4 @@ class Continuation:
     def state(self, like: Tensor, frames: int) -> State:
         """The state after so many more frames of the streams that come first in a tensor."""
         seen = like.new_zeros(len(like), dtype=torch.int64) if self.before is None else self.before.frames
-        return State(seen + frames, dict(self.parts), dict(self.rest))
+        return State(seen + frames, dict(self.parts), dict(self.rest), self.before.model if self.before else '')

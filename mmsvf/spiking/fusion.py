@@ -24,12 +24,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .attention import SpikeProjection, _FactorizedUnit, _Unit
 from .attention_reads import AttentionRead
 from .blocks import SpikeConvBlock, SpikeTransformerBlock
+from .event_engine import use_events
 from .folding import ChannelAffine, Folded, FoldedRepConv, affine, fold, folded  # noqa: F401
 from .from_rest import FromRest
 from .layers import Downsample, PointwiseConv, RepConv
 from .memory import MemoryRead
 
 logger = logging.getLogger(__name__)
+ENGINES = 'dense', 'events'
 
 
 def overwrite(neuron: Any) -> None:
@@ -52,6 +54,11 @@ class JointProjection(nn.Module):
         for neuron in self.lifs:
             overwrite(neuron)
         self.parts = len(projections)
+
+    @property
+    def first(self) -> nn.Module | None:
+        """The convolution that reads the spikes."""
+        return getattr(self.conv, 'pointwise1', None) or getattr(self.conv, 'conv', None)
 
     def forward(self, x: Tensor) -> Sequence[Tensor]:
         """The spikes TBCHW of each projection, of the input TBCHW that they share."""
@@ -81,9 +88,16 @@ class Joined(nn.Module):
 class JoinedUnit(Joined, _Unit):
     """Attention with one product for q, k and v."""
 
+    @property
+    def feeds(self) -> tuple[tuple[str, str], ...]:
+        """The neuron whose spikes the product alone reads, where they are not pooled as well."""
+        return () if self.pool else (('lif', 'joint.first'),)
+
 
 class JoinedFactorizedUnit(Joined, _FactorizedUnit):
     """Factorized attention with one product for q and the k and v of each read."""
+
+    feeds = (('lif', 'joint.first'),)
 
 
 class JoinedMemoryRead(Joined, MemoryRead):
@@ -189,21 +203,24 @@ def _replace(module: nn.Module, merge: bool, done: dict[nn.Module, nn.Module]) -
 
 
 @torch.no_grad()
-def fuse(model: nn.Module, merge: bool = False) -> nn.Module:
+def fuse(model: nn.Module, merge: bool = False, engine: str = 'dense') -> nn.Module:
     """A copy of a model in its exact inference form, in evaluation; what is not of mmsvf stays as it is.
 
     Args:
         model: Any model with mmsvf's layers: a backbone, or a whole recogniser, segmentor or pose estimator.
         merge: Merge each RepConv into one dense 3x3 convolution: 1.5 times the multiply-adds and slower here,
             but driven by spikes alone, which is what neuromorphic hardware wants.
+        engine: 'dense', or 'events': on CPU a convolution skips the inputs that are 0 where that measures faster
+            (:mod:`mmsvf.spiking.event_engine`); ``print(model.engine_report())`` has what was measured.
 
     Returns:
         The copy. It cannot be trained: nothing in it wants a gradient. Its neurons write their spikes over the
         membranes that they read: a forward hook on it that keeps a tensor keeps a ``clone()``.
 
     Raises:
-        ValueError: there is nothing to fuse, a BatchNorm has no running statistics, or a weight is computed anew in
-            each forward pass (torch.nn.utils: weight_norm, spectral_norm, parametrize, prune).
+        ImportError: engine='events' without numba.
+        ValueError: an unknown engine, there is nothing to fuse, a BatchNorm has no running statistics, or a weight is
+            computed anew in each forward pass (torch.nn.utils: weight_norm, spectral_norm, parametrize, prune).
 
     Example:
         >>> from mmsvf import fuse
@@ -212,6 +229,8 @@ def fuse(model: nn.Module, merge: bool = False) -> nn.Module:
         >>> [sum(isinstance(part, nn.BatchNorm2d) for part in model.modules()) for model in (block, fuse(block))]
         [15, 0]
     """
+    if engine not in ENGINES:
+        raise ValueError(f'engine={engine!r}; choose one of {ENGINES}')
     if any(isinstance(module, (Folded, JointProjection, ChannelAffine)) for module in model.modules()):
         raise ValueError(f'{type(model).__name__} is fused already')
     chosen = [module for module in model.modules() if _folds(module)]
@@ -223,6 +242,8 @@ def fuse(model: nn.Module, merge: bool = False) -> nn.Module:
     left = [f'{name} ({type(module).__name__})' for name, module in model.named_modules() if _is_left(module)]
     if left:
         logger.warning('fuse() leaves layers with methods of their own, or other BatchNorms: %s', ', '.join(left))
+    if engine == 'events':
+        use_events(model, [layer for layer in model.modules() if isinstance(layer, Joined) or _folds(layer)])
     return model.requires_grad_(False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from contextlib import suppress
@@ -19,7 +20,7 @@ class OptionalCache(FunctionCache):
     must therefore be a folder that nobody else can write, like PYTHONPYCACHEPREFIX.
     """
 
-    warned = False
+    warned = told = False
 
     def __init__(self, function: Any, options: dict[str, Any]) -> None:
         super().__init__(function)
@@ -32,10 +33,22 @@ class OptionalCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """A compiled kernel from disk; None where there is none that can be read."""
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception as error:  # a damaged pickle may raise anything
             self._give_up(error)
             return None
+        if found is None:
+            self._tell()
+        return found
+
+    def _tell(self) -> None:
+        """Say once per process that kernels are compiled now, since it is silent for long."""
+        if not OptionalCache.told:
+            OptionalCache.told = True
+            logging.getLogger(__name__).info(
+                "compiling the neurons' kernels for CPU, once on this machine (5 to 20 s); they are kept in %s",
+                self.cache_path,
+            )
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Write a compiled kernel to disk, or warn that it cannot be."""

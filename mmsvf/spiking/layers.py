@@ -4,7 +4,8 @@ Letters: ``T`` time step, ``B`` batch, ``C`` channels, ``H W`` space. Convolutio
 ``T * B`` images; only neurons (and joint attention) see time.
 
 ``folds`` lists by name what :func:`mmsvf.fuse` folds into one layer: a convolution, the norm behind it, and the neuron
-that alone reads the result. Subclasses that change a method list their own.
+that alone reads the result. ``feeds`` lists neurons, and the convolution that alone reads the spikes of each.
+Subclasses that change a method list their own.
 
 Source: SpikeVideoFormer Eq. 1 and 2, Table 7; the graph of the authors' model.
 """
@@ -39,6 +40,7 @@ class Downsample(nn.Module):
     """[LIF] -> convolution -> BatchNorm. ``neuron=None`` for the first one, on real-valued input."""
 
     folds = (('conv', 'norm', None),)
+    feeds = (('lif', 'conv'),)
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int, neuron: NeuronSpec | None
@@ -58,6 +60,7 @@ class SepConv(nn.Module):
     """Separable convolution (Eq. 1): LIF -> 1x1 -> BN -> LIF -> depth-wise 7x7 -> 1x1 -> BN."""
 
     folds = (('pointwise1', 'norm1', 'lif2'), ('pointwise2', 'norm2', None))
+    feeds = (('lif1', 'pointwise1'),)
 
     def __init__(self, channels: int, expansion: int = 2, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
@@ -81,6 +84,7 @@ class ChannelConv(nn.Module):
     """Channel convolution (Eq. 1): LIF -> 3x3 -> BN -> LIF -> 3x3 -> BN, with ``ratio`` times the width between."""
 
     folds = (('conv1', 'norm1', 'lif2'), ('conv2', 'norm2', None))
+    feeds = (('lif1', 'conv1'), ('lif2', 'conv2'))
 
     def __init__(self, channels: int, ratio: int = 4, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
@@ -96,13 +100,15 @@ class ChannelConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Membranes TBCHW to membranes of the same shape."""
         x = over_images(lambda i: self.norm1(self.conv1(i)), self.lif1(x))
-        return over_images(lambda i: self.norm2(self.conv2(i)), self.lif2(x))
+        x = self.lif2(x)  # lets go of the membranes
+        return over_images(lambda i: self.norm2(self.conv2(i)), x)
 
 
 class ChannelMLP(nn.Module):
     """Channel MLP (Eq. 2): LIF -> linear -> BN -> LIF -> linear -> BN on every token."""
 
     folds = (('fc1', 'norm1', 'lif2'), ('fc2', 'norm2', None))
+    feeds = (('lif1', 'fc1'), ('lif2', 'fc2'))
 
     def __init__(self, channels: int, ratio: float = 4, neuron: NeuronSpec = 'official') -> None:
         super().__init__()
@@ -119,7 +125,8 @@ class ChannelMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Membranes TBCHW to membranes of the same shape."""
         x = over_images(lambda i: self.norm1(self.fc1(i)), self.lif1(x))
-        return over_images(lambda i: self.norm2(self.fc2(i)), self.lif2(x))
+        x = self.lif2(x)  # lets go of the membranes
+        return over_images(lambda i: self.norm2(self.fc2(i)), x)
 
 
 class RepConv(nn.Module):

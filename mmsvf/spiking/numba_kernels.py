@@ -56,7 +56,7 @@ def _exp_minus(distance: Any) -> Any:
 
 
 @exact
-def _membranes(
+def charge(
     x: Any, v: Any, h: Any, leak: Any, rest: Any, decay_input: Any, fires_at: Any, keep: Any, after: Any
 ) -> None:
     """Membranes of a step: ``h`` before the spike, ``v`` after it, ``keep * h + after`` where there is one."""
@@ -71,7 +71,8 @@ def _membranes(
 
 
 @exact
-def _fire(h: Any, s: Any, fires_at: Any) -> None:
+def fire(h: Any, s: Any, fires_at: Any) -> None:
+    """Spikes of a step, of the membranes before them."""
     for i in range(len(h)):
         s[i] = F(1.0) if h[i] >= fires_at else F(0.0)
 
@@ -86,8 +87,8 @@ def _lif(
         b, e = k * BLOCK, min(size, (k + 1) * BLOCK)
         h, v = np.empty(e - b, np.float32), carried[b:e] if len(carried) else np.full(e - b, rest)
         for t in range(len(x)):  # spikes may take the place of the clip: a step is read before it is written
-            _membranes(x[t, b:e], v, h, leak, rest, decay_input, fires_at, keep, after)
-            _fire(h, s[t, b:e], fires_at)
+            charge(x[t, b:e], v, h, leak, rest, decay_input, fires_at, keep, after)
+            fire(h, s[t, b:e], fires_at)
 
 
 @contracted
@@ -147,7 +148,7 @@ def _lif_backward(
         b, e = k * BLOCK, min(size, (k + 1) * BLOCK)
         h, d, v = np.empty((steps, e - b), np.float32), np.empty(e - b, np.float32), np.full(e - b, rest)
         for t in range(steps):
-            _membranes(x[t, b:e], v, h[t], leak, rest, decay_input, fires_at, keep, after)
+            charge(x[t, b:e], v, h[t], leak, rest, decay_input, fires_at, keep, after)
         total, at_rest = np.zeros(e - b, np.float32), np.full(e - b, rest)
         v[:] = F(0.0)  # from here on the gradient of the membrane
         for t in range(steps - 1, -1, -1):
@@ -214,20 +215,20 @@ SMALL = 1 << 16
 _THREADS: int = vars(numba.config)['NUMBA_NUM_THREADS']
 
 
-def _threads(size: int) -> int:
+def threads_for(size: int) -> int:
     """As many as torch uses for a clip of so many values; one (as in a data loader's worker) starts none."""
     return 1 if size < SMALL else min(torch.get_num_threads(), _THREADS)
 
 
-def _run(pair: tuple[Any, Any], *arguments: Any) -> None:
-    threads = _threads(arguments[0].size)
+def run_pair(pair: tuple[Any, Any], *arguments: Any) -> Any:
+    """Run a kernel in as many threads as its first argument deserves."""
+    threads = threads_for(arguments[0].size)
     one, several = pair
     if threads == 1:
-        one(*arguments)
-        return
+        return one(*arguments)
     with _ONE_AT_A_TIME:
         numba.set_num_threads(threads)
-        several(*arguments)
+        return several(*arguments)
 
 
 def _matrix(x: Tensor) -> np.ndarray:
@@ -238,35 +239,35 @@ def _matrix(x: Tensor) -> np.ndarray:
 
 def lif(x: Tensor, spikes: Tensor, leak: Tensor, *constants: Any) -> None:
     """Spikes of a clip; the constants are those that :mod:`mmsvf.spiking.clip_ops` prepares."""
-    _run(LIF, _matrix(x), _matrix(spikes), FROM_REST, leak.item(), *constants[:5])
+    run_pair(LIF, _matrix(x), _matrix(spikes), FROM_REST, leak.item(), *constants[:5])
 
 
 def lif_advance(x: Tensor, spikes: Tensor, membranes: Tensor, leak: Tensor, *constants: Any) -> None:
     """Spikes of a clip from membranes of the same layout, which become those after it."""
-    _run(LIF, _matrix(x), _matrix(spikes), _matrix(membranes.unsqueeze(0))[0], leak.item(), *constants[:5])
+    run_pair(LIF, _matrix(x), _matrix(spikes), _matrix(membranes.unsqueeze(0))[0], leak.item(), *constants[:5])
 
 
 def lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, leak: Tensor, *constants: Any) -> Tensor:
     """Writes the gradient of the clip; returns that of the leak, block by block, if it learns."""
     arrays = _matrix(x), _matrix(grad), _matrix(grad_x)
     leak_parts = np.zeros(math.ceil(arrays[0].shape[1] / BLOCK) if learn else 0)
-    _run(LIF_BACKWARD, *arrays, leak.item(), *constants, leak_parts)
+    run_pair(LIF_BACKWARD, *arrays, leak.item(), *constants, leak_parts)
     return torch.from_numpy(leak_parts)
 
 
 def integer_lif(x: Tensor, spikes: Tensor, *constants: Any) -> None:
     """Integer spikes of a clip."""
-    _run(INTEGER_LIF, _matrix(x), _matrix(spikes), FROM_REST, *constants)
+    run_pair(INTEGER_LIF, _matrix(x), _matrix(spikes), FROM_REST, *constants)
 
 
 def integer_lif_advance(x: Tensor, spikes: Tensor, membranes: Tensor, *constants: Any) -> None:
     """Integer spikes of a clip from membranes of the same layout, which become those after it."""
-    _run(INTEGER_LIF, _matrix(x), _matrix(spikes), _matrix(membranes.unsqueeze(0))[0], *constants)
+    run_pair(INTEGER_LIF, _matrix(x), _matrix(spikes), _matrix(membranes.unsqueeze(0))[0], *constants)
 
 
 def integer_lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, *constants: Any) -> Tensor:
     """Writes the gradient of the clip; nothing learns."""
-    _run(INTEGER_LIF_BACKWARD, _matrix(x), _matrix(grad), _matrix(grad_x), *constants)
+    run_pair(INTEGER_LIF_BACKWARD, _matrix(x), _matrix(grad), _matrix(grad_x), *constants)
     return torch.zeros(0)
 
 
@@ -278,6 +279,6 @@ def compile_backward(size: int, operator: str) -> None:
     if operator == 'lif':
         pair = LIF_BACKWARD
         constants = (number, switch, number, number, number, number, number, switch, count, number, number[::1])
-    kernel = pair[_threads(size) > 1]
+    kernel = pair[threads_for(size) > 1]
     if not kernel.signatures:
         kernel.compile((clip, clip, clip, *constants))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, cat
+from torch import Tensor, cat, nn
 
 from mmsvf.files.checkpoints import load_checkpoint, save_checkpoint
 
@@ -25,11 +26,13 @@ class State:
             attention read, with the ``frames`` in it and, with a window, its ``products``; what a model keeps of its
             last frames. The first dimension is that of the streams.
         rest: By the name of a module, what its tensors are before the first frame, where it is not 0.
+        model: What :func:`fingerprint` calls the network that it is of; '' where nobody asked.
     """
 
     frames: Tensor
     parts: dict[str, dict[str, Tensor]]
     rest: dict[str, float] = field(default_factory=dict)
+    model: str = ''
 
     def __len__(self) -> int:
         """Streams."""
@@ -37,7 +40,9 @@ class State:
 
     def __repr__(self) -> str:
         size = self.nbytes / 2**20
-        return f'State({len(self)} streams of {self.frames.tolist()} frames, {len(self.parts)} parts, {size:.1f} MiB)'
+        of = f' of {self.model}' if self.model else ''
+        what = f'{len(self)} streams of {self.frames.tolist()} frames, {len(self.parts)} parts, {size:.1f} MiB'
+        return f'State({what}{of})'
 
     @property
     def nbytes(self) -> int:
@@ -97,6 +102,8 @@ class State:
         """
         if not states:
             raise ValueError('no states to merge; at least one')
+        for state in states:
+            state.check(states[0].model)
         kinds = [{name: {k: t.shape[1:] for k, t in part.items()} for name, part in s.parts.items()} for s in states]
         for kind in kinds[1:]:
             if kind != kinds[0]:
@@ -110,10 +117,20 @@ class State:
         }
         return replace(states[0], frames=cat([s.frames for s in states]), parts=parts)
 
+    def check(self, model: str) -> None:
+        """Raise ValueError where the state is of another network than the one of this fingerprint."""
+        if self.model and model and self.model != model:
+            raise ValueError(
+                f'the state is of {self.model}, and goes with no other: this is {model}. Start with state=None, or '
+                'take the config, checkpoint and form (plain, fused) that the state is of'
+            )
+
     def save(self, path: str | os.PathLike) -> None:
         """Write the state to a file, whole or not at all."""
         state = self.detach().clone()  # a view would bring along all that it is a view of
-        save_checkpoint(dict(format=FORMAT, frames=state.frames, parts=state.parts, rest=dict(self.rest)), path)
+        save_checkpoint(
+            dict(format=FORMAT, frames=state.frames, parts=state.parts, rest=dict(self.rest), model=self.model), path
+        )
 
     @staticmethod
     def load(path: str | os.PathLike, device: Any = None) -> State:
@@ -127,10 +144,25 @@ class State:
         found = load_checkpoint(path, map_location=device)
         try:
             assert isinstance(found, dict) and found['format'] == FORMAT
-            state = State(found['frames'], found['parts'], found['rest'])
+            state = State(found['frames'], found['parts'], found['rest'], found.get('model', ''))
+            assert isinstance(state.model, str)
             assert state.frames.dtype == torch.int64 and state.frames.dim() == 1
             assert all(isinstance(value, float) for value in state.rest.values())
             assert all(len(t) == len(state) for part in state.parts.values() for t in part.values())
         except (AssertionError, KeyError, AttributeError, TypeError) as error:
             raise ValueError(f'{path} is no state of a stream, as State.save() writes it') from error
         return state
+
+
+def fingerprint(network: nn.Module) -> str:
+    """A network's class and a hash of its weights: their names, shapes and some values of each.
+
+    Of matrices and kernels alone, which every machine fuses to the same bits. Takes milliseconds; what has been trained
+    for a step has another one.
+    """
+    weights = {name: value for name, value in network.state_dict().items() if value.dim() > 1}
+    digest = hashlib.sha256(str([(name, tuple(value.shape)) for name, value in weights.items()]).encode())
+    # 16 values of each, spread over it
+    values = [value.reshape(-1)[:: max(1, value.numel() // 16)].double() for value in weights.values()]
+    digest.update(cat(values).cpu().numpy().tobytes() if values else b'')
+    return f'{type(network).__name__} {digest.hexdigest()[:12]}'

@@ -12,7 +12,11 @@ With ``TRITON_INTERPRET=1`` they run on CPU, for tests.
 # mypy: disable-error-code="assignment,var-annotated"
 from __future__ import annotations
 
+import logging
 import math
+import os
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -178,7 +182,18 @@ def _integer_lif_backward(
             gv = gh * decay
 
 
+@cache
+def tell_of_compiling() -> None:
+    """Say once per process that kernels are compiled now, if Triton's cache has none of them."""
+    home = os.environ.get('TRITON_HOME', '').strip() or Path.home()
+    folder = Path(os.environ.get('TRITON_CACHE_DIR', '').strip() or Path(home, '.triton', 'cache'))
+    if os.environ.get('TRITON_INTERPRET') != '1' and not any(folder.glob('*/*_lif*.json')):
+        message = "compiling the neurons' kernels for GPU, once on this machine; they are kept in %s"
+        logging.getLogger(__name__).info(message, folder)
+
+
 def _sizes(x: Tensor) -> tuple[int, int, tuple[int]]:
+    tell_of_compiling()
     size = x[0].numel()
     return len(x), size, (triton.cdiv(size, BLOCK),)
 

@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import mmcv
 import numpy as np
 from mmcv.transforms import Compose
 from mmengine.dist import master_only
+from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 
 from mmsvf.registry import VISUALIZERS
 
+from . import drawing
 from .video import VideoWriter
+
+GAP = 8  # pixels between pictures
 
 
 @VISUALIZERS.register_module()
@@ -25,9 +31,9 @@ class SegVideoVisualizer(SegLocalVisualizer):
     pictures of a video also make ``save_dir/vis_data/<video>.mp4``. Samples without ``video_id`` are named as in
     mmsegmentation, clips (T, H, W, 3) given to ``MMSegInferencer`` are drawn on their last frame.
 
-    It also draws on pictures transposed in memory, which mmsegmentation's ``browse_dataset.py`` makes and its own
-    visualizer cannot, and within a tenth of the time. As everywhere in OpenMMLab, the main process of several draws its
-    own share of the samples.
+    Small frames are enlarged, truth and prediction stand side by side under their names, and the classes in a legend
+    with their shares of the prediction: ``SegLocalVisualizer`` writes them into the picture, where those of a small one
+    cannot be read. As everywhere in OpenMMLab, the main process of several draws its own share of the samples.
 
     Args:
         name, save_dir: As in ``SegLocalVisualizer``.
@@ -53,20 +59,63 @@ class SegVideoVisualizer(SegLocalVisualizer):
 
     @master_only
     def add_datasample(
-        self, name: str, image: np.ndarray, data_sample: Any = None, *args: Any, step: int = 0, **kwargs: Any
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: Any = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | None = None,
+        step: int = 0,
+        with_labels: bool | None = True,
     ) -> None:
-        """Draw a sample on its picture (H, W, 3), or on the last of a clip (T, H, W, 3), RGB; as mmsegmentation's."""
+        """Draw a sample on its picture (H, W, 3), or on the last of a clip (T, H, W, 3), RGB; as mmsegmentation's.
+
+        Without ``with_labels`` there are no words and no legend, and the picture keeps its size.
+        """
         image = image[-1] if image.ndim == 4 else image
-        path = None if data_sample is None else data_sample.get('img_path')
-        image = np.ascontiguousarray(self.transforms(dict(img=image, img_path=path))['img'])
-        video = None if data_sample is None else data_sample.get('video_id')
+        data_sample = SegDataSample() if data_sample is None else data_sample
+        image = np.ascontiguousarray(self.transforms(dict(img=image, img_path=data_sample.get('img_path')))['img'])
+        wanted = dict(truth=draw_gt and 'gt_sem_seg', prediction=draw_pred and 'pred_sem_seg')
+        masks = {
+            title: np.asarray(data_sample.get(key).cpu().data)[0]
+            for title, key in wanted.items()
+            if key and key in data_sample
+        }
+        drawn = self._draw(image[..., ::-1], masks, bool(with_labels))[..., ::-1]
+        self.set_image(drawn)
+        video = data_sample.get('video_id')
         if video is not None:
             name = f'{name.split("_")[0]}_{video}' + (f'_iter{step}' if step else '')  # the iteration of a validation
             step = data_sample.get('frame_id', 0)
             if name != self._video:
                 self._end_video()
                 self._video = name
-        super().add_datasample(name, image, data_sample, *args, step=step, **kwargs)
+        if show:
+            self.show(drawn, win_name=name, wait_time=wait_time)
+        if out_file is None:
+            self.add_image(name, drawn, step)
+        else:
+            mmcv.imwrite(drawn[..., ::-1], out_file)
+
+    def _draw(self, image: np.ndarray, masks: dict[str, np.ndarray], with_legend: bool) -> np.ndarray:
+        """The BGR picture under each of the masks (H, W), side by side, and the legend."""
+        classes, palette = (self.dataset_meta[key] for key in ('classes', 'palette'))
+        frame = drawing.enlarged(image) if with_legend else image
+        parts: list[np.ndarray] = []
+        gap = np.full((len(frame), GAP, 3), drawing.PAPER, np.uint8)
+        for title, mask in masks.items():
+            labels = np.where((mask < 0) | (mask >= len(classes)), 255, mask).astype(np.uint8)
+            large = cv2.resize(labels, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+            panel: np.ndarray = drawing.overlay(frame, large, palette, self.alpha)
+            if with_legend:
+                drawing.caption(panel, title)
+            parts += [gap, panel] if parts else [panel]
+        if masks and with_legend:
+            parts.append(legend_of(list(masks.values()), classes, palette, len(frame)))
+        return np.hstack(parts or [frame])
 
     @master_only
     def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
@@ -84,13 +133,15 @@ class SegVideoVisualizer(SegLocalVisualizer):
         self._end_video()
         super().close()
 
-    def _get_center_loc(self, mask: np.ndarray) -> np.ndarray:
-        """Where the name of a class stands, (x, y); as mmsegmentation's, which sorts all pixels in Python: seconds."""
-        row = (mask == 1).sum(1).argmax()
-        columns = np.flatnonzero(mask[row] == 1)
-        return np.array([columns[len(columns) // 2], row])
-
     def _end_video(self) -> None:
         if self._writer is not None:
             self._writer.release()
         self._video = self._writer = None
+
+
+def legend_of(masks: Sequence[np.ndarray], classes: Sequence[str], palette: Sequence[Any], height: int) -> np.ndarray:
+    """A strip (height, W, 3) BGR with the classes of all masks (H, W), and their shares of the last one."""
+    shares = {int(k): float(np.mean(masks[-1] == k)) for k in np.unique(np.stack(masks)) if 0 <= k < len(classes)}
+    shown = sorted(shares, key=lambda k: -shares[k])
+    notes = [f'{100 * shares[k]:.0f} %' if shares[k] >= 0.005 else '< 1 %' if shares[k] else 'missed' for k in shown]
+    return drawing.legend([classes[k] for k in shown], [palette[k] for k in shown], notes, height)

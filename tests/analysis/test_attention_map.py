@@ -33,8 +33,13 @@ def test_row_of_the_full_matrix(score):
     attention_reads(backbone)[layer].register_forward_pre_hook(lambda _, args: seen.append(args[:2]))
     rows = {}
     for head in (None, 0, 1):
-        rows[head], token = attention_row(backbone, lambda: backbone(clip), layer, QUERY, head)
-        assert token == (2, 1, 3)
+        found = attention_row(backbone, lambda: backbone(clip), layer, QUERY, head)
+        rows[head] = found.scores
+        assert found.query == (2, 1, 3) and not found.remark()
+        heads = slice(None) if head is None else slice(head, head + 1)
+        q, k = (split_heads(x, 'clip', 2)[0][heads] for x in seen[0])
+        assert found.query_rate == pytest.approx(q[:, (2 * 3 + 1) * 4 + 3].mean().item())
+        assert found.key_rate == pytest.approx(k.mean().item()) and 0 < found.key_rate < 1
     q, k = (split_heads(x, 'clip', 2)[0] for x in seen[0])
     full = torch.stack([hamming_similarity(q[m], k[m]) for m in range(2)])
     if score == 'dot':
@@ -49,10 +54,36 @@ def test_row_of_the_full_matrix(score):
 def test_tokens_that_do_not_meet_are_nan():
     backbone, clip = build(space_time='hierarchical'), torch.randn(1, 3, 4, 48, 64)
     frame, location = [name for name in attention_reads(backbone) if 'stages.3' in name]
-    row, _ = attention_row(backbone, lambda: backbone(clip), frame, QUERY)
+    row, *_ = attention_row(backbone, lambda: backbone(clip), frame, QUERY)
     assert row[2].isfinite().all() and row[[0, 1, 3]].isnan().all()
-    row, _ = attention_row(backbone, lambda: backbone(clip), location, QUERY)
+    row, *_ = attention_row(backbone, lambda: backbone(clip), location, QUERY)
     assert row.isfinite().sum() == 4 and row[:, 1, 3].isfinite().all()
+
+
+def test_without_a_query_it_is_a_token_that_spikes():
+    backbone, clip = build(), torch.randn(1, 3, 4, 48, 64)
+    layer, seen = list(attention_reads(backbone))[-1], []
+    attention_reads(backbone)[layer].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    found = attention_row(backbone, lambda: backbone(clip), layer, None)
+    t, y, x = found.query
+    rates = seen[0][2, 0].mean(0)
+    assert t == 2 and rates[y, x] == rates.max() == pytest.approx(found.query_rate)
+
+
+def test_spikes_that_are_not_there_are_said():
+    backbone, clip = build(), torch.randn(1, 3, 4, 48, 64)
+    layer = list(attention_reads(backbone))[-1]
+    read = attention_reads(backbone)[layer]
+    for silent, said in (
+        ((0, 1), 'no spikes: neither the query nor any key fires here'),
+        ((0,), 'the query has no spikes'),
+        ((1,), 'every token has the score'),
+    ):
+        handle = read.register_forward_pre_hook(
+            lambda _, args, silent=silent: tuple(x * 0 if i in silent else x for i, x in enumerate(args)), prepend=True
+        )
+        assert attention_row(backbone, lambda: backbone(clip), layer, None).remark().startswith(said)
+        handle.remove()
 
 
 @pytest.mark.parametrize(
@@ -65,15 +96,17 @@ def test_tokens_that_do_not_meet_are_nan():
 )
 def test_frames_that_do_not_meet_are_nan(attention, met):
     backbone, clip = build(**attention), torch.randn(1, 3, 4, 48, 64)
-    row, _ = attention_row(backbone, lambda: backbone(clip), list(attention_reads(backbone))[-1], QUERY)
+    row, *_ = attention_row(backbone, lambda: backbone(clip), list(attention_reads(backbone))[-1], QUERY)
     assert [t for t in range(4) if row[t].isfinite().all()] == met
     assert row.isnan().any(dim=(1, 2)).sum() == 4 - len(met)
 
 
 def test_a_memory_is_read_by_its_last_frame():
     memory, x = MemoryRead(16, num_heads=2).eval(), torch.randn(4, 1, 16, 3, 4)
-    row, query = attention_row(memory, lambda: memory(x), 'read', QUERY)
+    row, query, *_ = attention_row(memory, lambda: memory(x), 'read', QUERY)
     assert query == (0, 1, 3) and row.shape == (3, 3, 4) and row.isfinite().all()
+    with pytest.raises(ValueError, match='read does not run on this input; a memory reads earlier frames'):
+        attention_row(memory, lambda: memory(x[:1]), 'read', QUERY)
 
 
 def test_wrong_arguments_are_named():

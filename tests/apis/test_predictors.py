@@ -131,10 +131,118 @@ def test_a_pose_of_an_action_is_that_of_the_test(recordings, tmp_path):
             np.testing.assert_allclose(getattr(records[number], name), expected, atol=1e-3 if '2d' in name else 1e-5)
 
 
-@pytest.mark.parametrize('task, short', [('action', 30), ('segmentation', 8), ('pose', 110)])
-def test_memory_does_not_grow_with_the_length(task, short, actions, tmp_path, monkeypatch):
-    """Frames that are alive at a time, of a stream and of one that is three times as long."""
-    if task == 'action':
+CAUSAL = ('model.backbone.attention.space_time=causal', 'model.backbone.attention.reference_size=(8,3,3)')
+
+
+@pytest.fixture(scope='module')
+def causal(actions, tmp_path_factory):
+    """Of each task a causal config and a checkpoint, as arguments of a predictor."""
+    folder = tmp_path_factory.mktemp('causal')
+    cfg = Config(actions[0].to_dict())
+    cfg.merge_from_dict({k: DictAction._parse_iterable(v) for k, v in (option.split('=') for option in CAUSAL)})
+    found = dict(action=(cfg, CHECKPOINT))
+    for task, name in dict(segmentation=CLIPS, pose=BODY).items():
+        cfg = config(name, *CAUSAL)
+        if task == 'segmentation':
+            for loader in (cfg.val_dataloader, cfg.test_dataloader):  # what spoils frames is for clips
+                steps = loader.dataset.pipeline
+                loader.dataset.pipeline = [step for step in steps if 'Degrade' not in step['type']]
+        found[task] = (cfg, awake(name, folder / f'{task}.pth', *CAUSAL))
+    return found
+
+
+def pictures(count, side=64):
+    return list(np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8))
+
+
+@pytest.mark.parametrize('interval', [1, 3])
+def test_causal_actions_are_those_of_the_clip_so_far(interval, causal, digits):
+    """Of a video that is a clip, at its end what the test says; before, what it says of the first frames."""
+    cfg, checkpoint = causal['action']
+    cfg = Config(cfg.to_dict())
+    sample, crops = cfg.test_dataloader.dataset.pipeline[1], [dict(type='ThreeCrop', crop_size=(40, 48))]
+    sample.update(num_clips=1, frame_interval=interval)
+    cfg.test_dataloader.dataset.pipeline[4:4] = crops
+    stream, clips = (Predictor.from_config(cfg, checkpoint, fuse=False, windows=windows) for windows in (False, True))
+    assert stream.frame_by_frame and not clips.frame_by_frame
+    video = pictures(7 * interval + 1)
+    records = list(stream(iter(video)))
+    assert [record.frame.index for record in records] == list(range(len(video)))
+    for frames in (1, 3, 8):
+        sample['clip_len'] = frames
+        clips = Predictor.from_config(cfg, checkpoint, fuse=False, windows=True)
+        last = interval * (frames - 1)
+        expected = next(iter(clips(video[: last + 1]))).scores
+        assert expected.std() > 0.01
+        for record in records[last : last + interval]:  # the frames between have the scores of the last one seen
+            np.testing.assert_allclose(record.scores, expected, atol=1e-6)
+    stream.window = 3 * interval / 25
+    recent = list(stream(video))
+    np.testing.assert_allclose(recent[2 * interval].scores, records[2 * interval].scores, atol=1e-6)
+    assert abs(recent[-1].scores - records[-1].scores).max() > 1e-3
+    stream.window = 0
+    np.testing.assert_allclose(list(stream(iter(video)))[-1].scores, records[-1].scores, atol=1e-6)
+
+
+def test_a_causal_pose_is_that_of_the_clip(causal):
+    stream, clips = (Predictor.from_config(*causal['pose'], windows=windows, fuse=False) for windows in (False, True))
+    for predictor in (stream, clips):
+        predictor.model.backbone.double()  # where no spike depends on how many frames a convolution sees
+    video = pictures(round(25 * 8 * stream.step))
+    clips.window = 8  # one window is all there is
+    found, expected = (list(predictor(video, 25)) for predictor in (stream, clips))
+    assert len(found) == len(expected) == 8
+    assert np.std([record.joints_3d for record in expected], 0).max() > 1e-3
+    for one, other in zip(found, expected):
+        for name in ('joints_3d', 'translation', 'pose', 'shape', 'joints_2d', 'last'):
+            np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-5, atol=1e-5)
+
+
+def test_causal_masks_have_the_memory_of_the_clip(causal):
+    """At an interval of three frames three streams take turns; a stream's first clip is that of the test."""
+    cfg, checkpoint = causal['segmentation']
+    cfg = Config(cfg.to_dict())
+    cfg.test_dataloader.dataset.offsets = (-6, -3)
+    stream, clips = (Predictor.from_config(cfg, checkpoint, windows=windows) for windows in (False, True))
+    found, expected = ([record.mask for record in predictor(pictures(10))] for predictor in (stream, clips))
+    assert len(found) == 10
+    for first in (6, 7, 8):
+        assert (found[first] != expected[first]).mean() < 0.002 and len(np.unique(expected[first])) > 1
+    assert (found[9] != expected[9]).any(), 'it has seen frame 0'
+
+
+def test_why_a_model_sees_windows(actions, causal, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmsvf.apis.predictor.print_log', lambda text, **_: said.append(text))
+    cfg, checkpoint = causal['segmentation']
+    for options, why in (
+        (dict(offsets=(-3, -1)), r'offsets=(-3, -1) of the data set are no constant interval'),
+        (dict(pipeline=config(CLIPS).test_dataloader.dataset.pipeline), 'the test pipeline spoils the last frame'),
+    ):
+        other = Config(cfg.to_dict())
+        other.test_dataloader.dataset.update(options)
+        assert not Predictor.from_config(other, checkpoint).frame_by_frame
+        assert f'predicting in windows: {why}' in said[-1]
+    Predictor.from_config(actions[0], CHECKPOINT)
+    assert said[-1].startswith('predicting in windows: attention among the tokens of a clip reads')
+    for task, options in dict(action=dict(overlap=0.2), segmentation=dict(batch_size=2), pose=dict(window=4)).items():
+        with pytest.raises(ValueError, match=r'is of windows, and this model goes frame by frame: .*windows=True'):
+            Predictor.from_config(*causal[task], **options)
+
+
+@pytest.mark.parametrize(
+    'task, short, stream',
+    [
+        *(('action', 30, False), ('segmentation', 8, False), ('pose', 110, False)),
+        *(('action', 5, True), ('segmentation', 5, True), ('pose', 15, True)),
+    ],
+)
+def test_memory_does_not_grow_with_the_length(task, short, stream, actions, causal, tmp_path, monkeypatch):
+    """Frames that are alive at a time, of a video and of one that is three times as long."""
+    if stream:
+        predictor = Predictor.from_config(*causal[task])
+        assert predictor.frame_by_frame
+    elif task == 'action':
         predictor = actions[1]
         predictor.window, predictor.overlap = 0.4, 0.5
     else:

@@ -1,5 +1,7 @@
 """mmsvf.Stream: what whole models predict frame by frame."""
 
+import copy
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -10,6 +12,7 @@ import mmsvf
 from mmsvf.apis.stream import why_not
 from mmsvf.spiking import LIF, SpikeAttention
 from mmsvf.spiking.continuation import Continuation
+from mmsvf.spiking.state import State
 from tests.awake import awake
 
 from ..conftest import ROOT
@@ -140,13 +143,40 @@ def test_a_neuron_of_ones_own_streams_with_its_own_equation(fuse):
 
 
 @torch.no_grad()
+def test_a_state_is_of_one_model(tmp_path):
+    """Other weights, another arch and another form are refused by name, also from a file; the same weights are not."""
+    name = 'demo/svf_moving_digits'
+    model, frames = build(name, **CAUSAL), videos(name)[0]
+    stream = mmsvf.Stream(model)
+    _, state = stream.step(frames[:1])
+    state.save(tmp_path / 'state.pth')
+    state = State.load(tmp_path / 'state.pth', 'cpu')
+    assert state.model.startswith('ClipRecognizer ') and state.model in repr(state)
+    found = mmsvf.Stream(mmsvf.fuse(model)).step(frames[1:2], state)[0][0].pred_score
+    torch.testing.assert_close(found, stream.step(frames[1:2], state)[0][0].pred_score)
+    other = copy.deepcopy(model)
+    other.backbone.stages[2].blocks[0].sep_conv.norm1.running_var *= 1.01
+    wide = build(name, **CAUSAL, num_heads=4)
+    wide.cls_head.fc = torch.nn.Linear(64, 9).double()
+    for different in (mmsvf.Stream(other), mmsvf.Stream(wide), mmsvf.Stream(model, fuse=False)):
+        with pytest.raises(ValueError, match=rf'the state is of {state.model}, and goes with no other: this is ClipR'):
+            different.step(frames[1:2], state)
+        with pytest.raises(ValueError, match=r'the state is of .* this is'):
+            State.merge([state, different.step(frames[:1])[1]])
+    assert model.backbone.step(torch.rand(1, 3, 48, 48))[1].model == ''
+
+
+@torch.no_grad()
 def test_mistakes():
     name = 'demo/svf_moving_digits'
-    stream, frames = mmsvf.Stream(build(name, **CAUSAL)), videos(name)[0]
+    model, frames = build(name, **CAUSAL), videos(name)[0]
+    stream = mmsvf.Stream(model)
     _, state = stream.step(frames[:1])
     with pytest.raises(ValueError, match=r'\(48, 48, 3\); \(3, height, width\) expected: .*permute\(2, 0, 1\)'):
         stream.step([frames[0].permute(1, 2, 0)])
     with pytest.raises(TypeError, match='state is a dict; None before the first frame'):
         stream.step(frames[:1], {})
+    windowed = build(name, **CAUSAL, window=3)
+    windowed.load_state_dict(model.state_dict())
     with pytest.raises(ValueError, match='the state has window=None, the attention window=3'):
-        mmsvf.Stream(build(name, **CAUSAL, window=3)).step(frames[:1], state)
+        mmsvf.Stream(windowed).step(frames[:1], state)

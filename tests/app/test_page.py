@@ -107,7 +107,7 @@ def test_what_the_network_does(app, client, digit):
     for head in (None, 3):
         asked = dict(layer=layer, query=query, head=head)
         answer = post(client, f'/runs/{digit["id"]}/clips/1/attention', asked).json
-        row, token = attention_row(
+        row, token, *_ = attention_row(
             model.model, lambda: run_model(model.cfg, model.model, clip.inputs), layer, query, head
         )
         assert answer['query'] == list(token) == [4, 0, 2]

@@ -31,6 +31,7 @@ def configured(monkeypatch):
     """The config that would be run."""
     seen = {}
     monkeypatch.setattr(launch, 'run', lambda cfg, method: seen.update(cfg=cfg, method=method))
+    monkeypatch.setattr(launch, 'check_data', lambda cfg, *loaders: None)
     return seen
 
 
@@ -152,6 +153,7 @@ def test_args(**overrides):
     values = dict(
         config=K400, checkpoint=__file__, work_dir=None, cfg_options=None, launcher='none', local_rank=0, dump=None,
         out=None, tta=False, show=False, show_dir=None, interval=1, wait_time=2, fuse=False, compile=False,
+        engine='dense',
     )  # fmt: skip
     return argparse.Namespace(**{**values, **overrides})
 
@@ -189,7 +191,8 @@ def test_safeguards_are_added_once_and_can_be_switched_off():
     hooks = dict(finite=dict(max_skipped=2), exact_resume=None)  # what --cfg-options KEY=None gives
     cfg = Config(dict(default_hooks=hooks, custom_hooks=[dict(type='mmsvf.LoadReportHook')]))
     launch.add_training_safeguards(cfg, Path('unreadable.txt'))
-    assert cfg.default_hooks == dict(finite=dict(type='mmsvf.FiniteHook', max_skipped=2))
+    report = dict(type='mmsvf.OptimizerReportHook')
+    assert cfg.default_hooks == dict(finite=dict(type='mmsvf.FiniteHook', max_skipped=2), optimizer_report=report)
 
 
 def test_a_head_of_another_number_of_classes_is_said_before_training():

@@ -49,3 +49,4 @@ def test_a_tool_shows_no_traceback(tmp_path):
         script = ROOT / 'tools' / 'train.py'
         code, _, error = forked.run(script, [*mistake, '--work-dir', str(tmp_path / 'w')], ROOT, {'PATH': ''}, tmp_path)
         assert code and message in error and 'Traceback' not in error, error
+        assert 'dataset.dataset' not in error, 'options are those that the command line takes'

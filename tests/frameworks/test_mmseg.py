@@ -20,6 +20,7 @@ from .running import alone, framework_tool, run
 
 CONFIGS = {1: 'configs/demo/svf_moving_scenes.py', 2: 'configs/demo/svf_moving_scenes_vss.py'}
 FRAMES, VIDEOS = 8, ('val_000', 'val_001')
+GAP, LARGE = 8, (360, 540 + 238, 3)  # between panels; a frame of 64 x 96 enlarged, and its legend
 
 
 @pytest.fixture(scope='module')
@@ -108,7 +109,9 @@ def test_inferencer(stage, scenes, checkpoints, tmp_path):
     if stage == 2:
         clip = np.stack([cv2.imread(file) for file in pictures(scenes)[:4]])
         result = inferencer(clip, return_vis=True)
-        assert result['visualization'].shape == (64, 96, 3) and result['predictions'].shape == (64, 96)
+        assert result['visualization'].shape == LARGE and result['predictions'].shape == (64, 96)
+        plain = inferencer(clip, return_vis=True, with_labels=False)
+        assert plain['visualization'].shape == (64, 96, 3)
 
 
 def data(scenes, ann_file='val.txt'):
@@ -132,7 +135,7 @@ def test_the_installed_test_tool(stage, scenes, checkpoints, tmp_path):
         mp4 = cv2.VideoCapture(str(shown / 'vis_data' / f'test_{video}.mp4'))
         assert int(mp4.get(cv2.CAP_PROP_FRAME_COUNT)) == FRAMES
     drawn = cv2.imread(str(shown / 'vis_data' / 'vis_image' / f'test_{VIDEOS[0]}_7.png'))
-    assert drawn.shape == (64, 2 * 96, 3), 'the truth beside the prediction'
+    assert drawn.shape == (360, LARGE[1] + GAP + 540, 3), 'the truth beside the prediction'
     (events,) = (shown / 'vis_data').glob('events.out.tfevents.*')
     assert events.stat().st_size > 2 * FRAMES * 1000, 'the pictures are there, too'
 
@@ -152,7 +155,7 @@ def test_browse_dataset_of_clips(scenes, tmp_path):
     options = '--not-show', '--output-dir', tmp_path, *data(scenes), 'train_dataloader.dataset.times=1'
     text = tool('browse_dataset', CONFIGS[2], *options)
     assert '2/2' in text and '3/2' not in text
-    assert cv2.imread(str(next(tmp_path.glob('*.jpg')))).shape == (64, 96, 3)
+    assert cv2.imread(str(next(tmp_path.glob('*.jpg')))).shape == LARGE
 
 
 def test_videos_without_masks(scenes, checkpoints, tmp_path):
@@ -163,4 +166,4 @@ def test_videos_without_masks(scenes, checkpoints, tmp_path):
     our_tool(*command, '--show-dir', tmp_path / 'shown', *options, 'test_evaluator.format_only=True')
     maps = sorted((tmp_path / 'out' / 'val_002').glob('*.png'))
     assert len(maps) == FRAMES and np.unique(Image.open(maps[0])).min() >= 1, 'label 0 is void on disk'
-    assert cv2.imread(str(tmp_path / 'shown/vis_data/vis_image/test_val_002_3.png')).shape == (64, 96, 3)
+    assert cv2.imread(str(tmp_path / 'shown/vis_data/vis_image/test_val_002_3.png')).shape == LARGE

@@ -104,6 +104,18 @@ def test_a_good_cache_is_used(kept, begin):
         assert len(kernel.signatures) == sum(kernel.stats.cache_hits.values()) == 1
 
 
+def test_a_cold_cache_is_said(tmp_path, begin, caplog):
+    """Once, with the folder; a process that finds the kernels there is silent."""
+    caplog.set_level('INFO', 'mmsvf')
+    begin(tmp_path)
+    compare('IntegerLIF', messages=0)
+    assert len(caplog.messages) == 1 and caplog.messages[0].startswith("compiling the neurons' kernels for CPU, once")
+    assert str(tmp_path) in caplog.text
+    begin(tmp_path)
+    compare('IntegerLIF', messages=0)
+    assert len(caplog.messages) == 1
+
+
 @pytest.mark.parametrize('spec', ['official', 'IntegerLIF'])
 def test_nowhere_to_write(tmp_path, begin, spec):
     """A folder inside a file: unwritable for root, too."""

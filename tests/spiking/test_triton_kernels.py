@@ -131,3 +131,21 @@ def test_compiles_for_gpus(tmp_path):
         [sys.executable, str(script)], env={**env, 'TRITON_CACHE_DIR': str(tmp_path)}, capture_output=True, text=True
     )
     assert done.stdout.split() == ['12'], done.stderr
+
+
+def test_a_cold_cache_is_said(tmp_path, monkeypatch, caplog):
+    """Once, and only if there is no kernel of ours."""
+    caplog.set_level('INFO', 'mmsvf')
+    monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
+    monkeypatch.setenv('TRITON_INTERPRET', '0')
+    triton_kernels.tell_of_compiling.cache_clear()
+    for _ in range(2):
+        triton_kernels.tell_of_compiling()
+    assert caplog.messages == [
+        f"compiling the neurons' kernels for GPU, once on this machine; they are kept in {tmp_path}"
+    ]
+    (tmp_path / 'key').mkdir()
+    (tmp_path / 'key' / '_lif.json').touch()
+    triton_kernels.tell_of_compiling.cache_clear()
+    triton_kernels.tell_of_compiling()
+    assert len(caplog.messages) == 1

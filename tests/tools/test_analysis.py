@@ -2,10 +2,13 @@
 
 import csv
 import json
+import pickle
 import re
 
 import cv2
+import numpy as np
 import pytest
+import torch
 
 from .test_train_and_test import ROOT, tool
 
@@ -84,10 +87,25 @@ def test_spike_driven(digits):
     tool('analysis/check_spike_driven', resnet, '--shape', '3', '64', '64', '--allow', 'backbone|head')
 
 
-def test_figure_2():
-    log = tool('analysis/fig2_scores')
+def test_figure_2(tmp_path):
+    """Spikes as dark squares, and bars as long as the scores: two of six channels are a third of a whole bar."""
+    log = tool('analysis/fig2_scores', '--out', tmp_path / 'a' / 'fig2.png')
     rows = re.findall(r'\] +(\d) +(\d)/6', log)
     assert rows == [*zip('0000', '2431'), *zip('1111', '4532')]
+    picture = cv2.imread(str(tmp_path / 'a' / 'fig2.png')).astype(int)
+
+    def bars(*rgb):
+        """Lengths of the bars of a colour from top to bottom, in pixels; letters are thinner."""
+        mask = (np.abs(picture - rgb[::-1]).max(-1) < 12).astype(np.uint8)
+        rows = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((15, 25), np.uint8)).sum(1)
+        lengths = [int(np.median(part)) for part in np.split(rows, np.flatnonzero(np.diff(rows != 0)) + 1)]
+        return [length for length in lengths if length]
+
+    sixth = max(bars(59, 125, 216)) / 5
+    assert [round(length / sixth, 1) for length in bars(59, 125, 216)] == [2, 4, 3, 1, 4, 5, 3, 2]
+    assert [round(length / sixth, 1) for length in bars(217, 130, 43)] == [1, 1, 1, 1]
+    square = bars(28, 35, 48)[4]  # of the query with one spike
+    assert [round(length / square) for length in bars(28, 35, 48)] == [4, 2, 3, 5, 1, 3, 2, 4, 5]
 
 
 def test_figure_3(tmp_path):
@@ -101,10 +119,52 @@ def test_figure_3(tmp_path):
 
 
 def test_figure_8(digits, tmp_path):
+    """An input twice as large has four times as many tokens."""
     out = tmp_path / 'a' / 'fig8.png'
     layer = 'backbone.stages.3.blocks.0.attn.units.0.read'
-    log = tool('analysis/fig8_attention', CONFIG, CHECKPOINT, '--layer', layer, '--out', out, *data(digits))
-    assert re.search(r'query \(4, 1, 1\) of 8 x 3 x 3: scores 0\.\d+ to [01]\.\d+', log)
-    assert cv2.imread(str(out)).shape == (224, 8 * 224, 3)
-    assert int(cv2.VideoCapture(str(out.with_suffix('.mp4'))).get(cv2.CAP_PROP_FRAME_COUNT)) == 8
+    argv = '--layer', layer, '--out', out, '--query', '0.5', '0.5', '0.5', '--scale', '2'
+    log = tool('analysis/fig8_attention', CONFIG, CHECKPOINT, *argv, *data(digits))
+    assert re.search(r'query \(4, 3, 3\) of 8 x 6 x 6: scores 0\.\d+ to [01]\.\d+; .* of the keys spike', log)
+    picture = cv2.imread(str(out))
+    assert picture.shape[1] > 4 * picture.shape[0] and picture.std() > 20
+    video, count = cv2.VideoCapture(str(out.with_suffix('.mp4'))), 0
+    while video.read()[0]:
+        count += 1
+    assert count == 8
     assert f'{layer}: clip, hamming, 8 heads' in tool('analysis/fig8_attention', CONFIG, CHECKPOINT, '--list')
+
+
+def test_confusions_of_a_checkpoint_and_of_predictions(digits, tmp_path):
+    """A checkpoint is tested; of predictions the config's data has the labels."""
+    out = '--normalize', '--out', tmp_path / 'a' / 'confusion.png'
+    log = tool('analysis/confusion_matrix', CONFIG, CHECKPOINT, *out, '--work-dir', tmp_path / 'w', *data(digits))
+    right = int(re.search(r'top-1 \d+\.\d% \((\d) of 3\)', log).group(1))
+    assert right >= 2 and re.search(r'-  north-east +0 of 0', log)
+    picture = cv2.imread(str(tmp_path / 'a' / 'confusion.png'))
+    blue = np.abs(picture.astype(int) - (107, 48, 8)).max(-1) < 12  # the darkest of the colours: 100 %
+    assert blue.sum() > right * 2000
+    (tmp_path / 'p').mkdir()  # as predict.py writes it
+    said = [dict(source=str(digits / 'val' / f'0000{i}.mp4'), mean=[['east', 0.9]]) for i in range(3)]
+    (tmp_path / 'p' / 'sources.jsonl').write_text('\n'.join(map(json.dumps, said)))
+    log = tool('analysis/confusion_matrix', CONFIG, tmp_path / 'p', *out, *data(digits))
+    assert '(1 of 3)' in log and re.search(r'1  south-east +taken for  east', log)
+
+
+def test_clips_right_and_wrong_ones(digits, tmp_path):
+    """Frames with gaps, a green and a red mark, the matrix beside them."""
+    scores = torch.eye(8)[[0, 2, 2]]  # the second is wrong
+    samples = [dict(gt_label=torch.tensor([i]), pred_score=score) for i, score in enumerate(scores)]
+    (tmp_path / 'a.pkl').write_bytes(pickle.dumps(samples))
+    out = tmp_path / 'b' / 'predictions.png'
+    log = tool(
+        *('visualizations/show_clips', tmp_path / 'a.pkl', digits / 'val.txt', digits / 'val', '--out', out),
+        *('--classes', digits / 'classes.txt', '--clips', '2'),
+    )
+    assert 'top-1 66.7% of 3 videos (chance 12.5%)' in log and '1 of 1 mistakes: south-east taken for south' in log
+    picture = cv2.imread(str(out)).astype(int)
+    marks = [np.abs(picture - colour).max(-1) < 12 for colour in ((87, 139, 46), (34, 34, 178))]  # seagreen, firebrick
+    assert all(mark.sum() > 300 for mark in marks)
+    rows = [np.flatnonzero(mark.any(1)) for mark in marks]
+    assert rows[0].max() < rows[1].min(), 'the first clip is right, the second wrong'
+    middle = picture[rows[0].max() - 20, : picture.shape[1] // 2]
+    assert (np.diff((middle.min(-1) > 250).astype(int)) == 1).sum() >= 8, 'white between the frames'

@@ -101,13 +101,13 @@ def test_training_on_two_tasks_and_a_test_on_one(on_slurm):
         'kill_on_bad_exit': 1,
         'time': '10',
     }
-    assert 'Distributed training: True' in log and 'GPU number: 2' in log
+    assert ', 2 processes on CPU, ' in log
     assert log.count('Saving checkpoint at 1 epochs') == 1
     argv = [CONFIG, folder / 'work' / 'epoch_1.pth', '--work-dir', folder / 'work', '--cfg-options', *options]
     given = slurm('slurm_test', 'gpus', 'digits', *argv, folder=folder, GPUS='1')
     assert (given['gres'], given['ntasks'], given['ntasks_per_node']) == ('gpu:1', 1, 1)
     log = tasks(given, folder, port=29662)
-    assert 'GPU number: 1' in log and re.search(r'Epoch\(test\) \[1/1\] +acc/top1: ', log)
+    assert ', 1 process on CPU, ' in log and re.search(r'Epoch\(test\) \[1/1\] +acc/top1: ', log)
 
 
 def test_fsdp_on_two_processes_is_ddp(on_slurm, tmp_path):

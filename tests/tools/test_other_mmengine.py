@@ -29,5 +29,5 @@ def test_onedl_mmengine(tmp_path, digits):
     work_dir = ['--work-dir', tmp_path]
     tool('train', config, *work_dir, '--cfg-options', *options, 'train_cfg.max_epochs=1')
     log = tool('train', config, *work_dir, '--resume', '--cfg-options', *options, 'train_cfg.max_epochs=2')
-    assert 'resumed epoch: 1' in log and 'MMEngine: 0.10.12' in log
+    assert 'resumed epoch: 1' in log and 'MMEngine 0.10.12, ' in log
     assert 'acc/top1' in tool('test', config, tmp_path / 'epoch_2.pth', *work_dir, '--cfg-options', *options)

@@ -79,7 +79,9 @@ def test_kinetics_config_on_real_clips(tmp_path, real_clips):
     predictions = pickle.loads(dump.read_bytes())
     assert len(predictions) == 2 and predictions[0]['pred_score'].shape == (400,)
     torch.testing.assert_close(predictions[0]['pred_score'].sum(), torch.tensor(1.0))  # averaged over 4 x 3 views
-    assert len(list((tmp_path / 'shown').rglob('*.png'))) >= 16
+    videos = [Path(line.split()[0]).stem for line in (tmp_path / 'list.txt').read_text().splitlines()]
+    shown = {path.name for path in (tmp_path / 'shown').rglob('*.*')}
+    assert shown == {f'{video}.{suffix}' for video in videos for suffix in ('mp4', 'png')}
 
 
 def demo_options(digits: Path):

@@ -1,4 +1,4 @@
-"""Pictures of segmented videos: their names, where class names stand, and clips."""
+"""Pictures of segmented videos: their names, what stands on them, and clips."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.structures import PixelData
 
-from mmsvf.visualization.seg_video import SegVideoVisualizer
+from mmsvf.visualization.seg_video import GAP, SegVideoVisualizer
 
 (SegLocalVisualizer,) = SegVideoVisualizer.__bases__  # of mmsegmentation, which mmsvf lets import
 META = dict(classes=('a', 'b', 'c'), palette=[[255, 0, 0], [0, 255, 0], [0, 0, 255]])
@@ -51,11 +51,30 @@ def test_each_validation_has_its_pictures(tmp_path):
     assert names == {'val_v1_iter10_4.png', 'val_v1_iter20_4.png'}
 
 
-@pytest.mark.parametrize('seed', range(5))
-def test_names_of_classes_stand_where_mmsegmentation_puts_them(seed):
-    mask = (np.random.default_rng(seed).random((30, 40)) < 0.3).astype(np.uint8)
-    ours, stock = (kind._get_center_loc(None, mask) for kind in (SegVideoVisualizer, SegLocalVisualizer))
-    assert ours.tolist() == stock.tolist()
+def test_truth_stands_beside_the_prediction_with_a_legend_of_both(tmp_path):
+    """Of a tiny frame: large, in the classes' colours, and the legend's letters are as sharp as they are drawn."""
+    visualizer = SegVideoVisualizer(name='both', save_dir=str(tmp_path), vis_backends=[dict(type='LocalVisBackend')])
+    visualizer.dataset_meta = META
+    both = sample('v1', 0)
+    both.gt_sem_seg = PixelData(data=torch.full((1, 32, 48), 255).index_fill(2, torch.arange(24), 1))
+    visualizer.add_datasample('val_0.jpg', np.full((32, 48, 3), 100, np.uint8), both)
+    visualizer.close()
+    picture = cv2.imread(str(tmp_path / 'vis_data' / 'vis_image' / 'val_v1_0.png'))[..., ::-1]
+    height, width = 360, 540
+    assert picture.shape[0] == height and picture.shape[1] > 2 * width
+    truth, prediction, legend = np.split(picture, (width + GAP // 2, 2 * width + GAP), axis=1)
+    red, green, grey = (224, 20, 20), (20, 224, 20), (100, 100, 100)  # colours of 80 % over a grey frame
+    for panel, column, colour in (
+        (truth, 100, green),
+        (truth, 500, grey),
+        (prediction, 100, red),
+        (prediction, 290, green),
+    ):
+        np.testing.assert_allclose(panel[height // 2, column], colour, atol=1)
+    for colour in META['palette']:
+        assert (legend == colour).all(-1).sum() > 100, 'its square'
+    grey_levels = legend[(np.ptp(legend.astype(int), axis=-1) < 12)].mean(-1)
+    assert (grey_levels > 240).sum() > 10, 'letters of full brightness'
 
 
 def test_a_clip_is_drawn_on_its_last_frame_as_the_network_saw_it(tmp_path):

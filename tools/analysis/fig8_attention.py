@@ -2,8 +2,11 @@
 """Figure 8: what a query token of a clip attends to, as an overlay on the clip's frames.
 
 The scores of the one query with every token are computed, never those of all pairs. Give the query as time step, row
-and column in shares of the clip, such as 0.5 0.4 0.3; without it, the middle. The frame of the query is framed, the
-token is a cross. OUT is a picture; with it comes an mp4 of the same name.
+and column in shares of the clip, such as 0.5 0.4 0.3; without it, it is the token of the middle step that has the most
+spikes. The frame of the query is framed, the token is a cross. Colours span the scores' own range, as the colour bar
+says. A token is 16 x 16 pixels of the input: --scale 4 shows the network the clip four times as large, and so has 16
+times as many tokens (objects are then larger than in training). OUT is a picture (.png, .pdf, .svg); with it comes an
+mp4 of the same name.
 """
 
 from __future__ import annotations
@@ -11,14 +14,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
+from torch.nn import functional
 
 from mmsvf.analysis.attention_map import attention_reads, attention_row
 from mmsvf.analysis.inputs import guess_shape, input_pictures, loader_inputs, video_inputs
 from mmsvf.analysis.models import build_model, run_model
 from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
+from mmsvf.spiking.memory import MemoryRead
+from mmsvf.visualization.attention_figure import clip_pictures, draw_clip
 from mmsvf.visualization.video import write_video
 
 
@@ -29,33 +34,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--video', help="video (default: the first clip of the config's test data)")
     parser.add_argument('--shape', type=int, nargs=4, help="input of the video as C T H W (default: the pipeline's)")
-    parser.add_argument('--query', type=float, nargs=3, default=(0.5, 0.5, 0.5), help='time, row, column (0 to 1)')
+    parser.add_argument('--query', type=float, nargs=3, help='time, row, column (0 to 1; default: most spikes)')
     parser.add_argument('--layer', help='name of an attention (default: the last; --list names them)')
     parser.add_argument('--head', type=int, help='attention head (default: the mean of all)')
+    parser.add_argument('--scale', type=float, default=1, help='enlarge the input so many times, for finer tokens')
     parser.add_argument('--list', action='store_true', help='list the attentions and stop')
     parser.add_argument('--out', type=Path, default=Path('fig8.png'), help='picture (default: %(default)s)')
     return parser.parse_args()
 
 
-def overlay(frames: np.ndarray, row: torch.Tensor, query: tuple[int, int, int], side: int = 224) -> list[np.ndarray]:
-    """Frames (T, H, W, 3) BGR uint8 with the scores (T, h, w) over them; colours span the scores' range."""
-    scores = row.numpy()
-    low, high = np.nanmin(scores), np.nanmax(scores)
-    height = round(side * frames.shape[1] / frames.shape[2])
-    pictures = []
-    for t, frame in enumerate(frames):
-        frame = cv2.resize(frame, (side, height))
-        share = np.nan_to_num((scores[t] - low) / max(float(high - low), 1e-6))
-        heat = cv2.resize((255 * share).astype(np.uint8), (side, height), interpolation=cv2.INTER_NEAREST)
-        picture = cv2.addWeighted(frame, 0.5, cv2.applyColorMap(heat, cv2.COLORMAP_VIRIDIS), 0.5, 0)
-        if t == query[0]:
-            point = tuple(
-                int((i + 0.5) * size / n) for i, size, n in zip(query[:0:-1], (side, height), scores.shape[:0:-1])
-            )
-            cv2.drawMarker(picture, point, (255, 255, 255), cv2.MARKER_CROSS, 16, 2)
-            cv2.rectangle(picture, (0, 0), (side - 1, height - 1), (255, 255, 255), 3)
-        pictures.append(picture)
-    return pictures
+def enlarged(inputs: torch.Tensor, scale: float) -> torch.Tensor:
+    """An input (..., H, W), its height and width multiplied."""
+    if scale == 1:
+        return inputs
+    flat = functional.interpolate(inputs.float().flatten(0, -3)[None], scale_factor=scale, mode='bilinear')
+    return flat.view(*inputs.shape[:-2], *flat.shape[-2:]).to(inputs)
 
 
 def main() -> None:
@@ -72,21 +65,32 @@ def main() -> None:
         inputs = video_inputs(cfg, model, args.video, args.shape or guess_shape(cfg))
     else:
         inputs = next(loader_inputs(cfg, model, 1))
+    inputs = enlarged(inputs, args.scale)
     layer = args.layer or list(reads)[-1]
-    row, query = attention_row(model, lambda: run_model(cfg, model, inputs), layer, args.query, args.head)
-    steps, height, width = row.shape
-    pictures = overlay(input_pictures(cfg, inputs, steps), row, query)  # the spatial design sees one frame at a time
+    row = attention_row(model, lambda: run_model(cfg, model, inputs), layer, args.query, args.head)
+    if isinstance(model.get_submodule(layer.rpartition('.')[0]), MemoryRead):  # the query is of the last frame
+        padded = torch.cat([row.scores, torch.full_like(row.scores[:1], float('nan'))])
+        row = row._replace(scores=padded, query=(len(row.scores), *row.query[1:]))
+    steps, height, width = row.scores.shape
+    frames = input_pictures(cfg, inputs, steps)[..., ::-1]  # the spatial design sees one frame at a time
+    scores = row.scores.numpy()
+    label = 'Hamming similarity' if reads[layer].score == 'hamming' else 'share of common spikes'
+    heads = 'mean of all heads' if args.head is None else f'head {args.head}'
+    t, y, x = row.query
+    grid = f'{steps} x {height} x {width}'
+    title = f'{layer}, {heads}: scores of the token t = {t + 1}, row {y + 1}, column {x + 1} of {grid}'
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    columns = 8
-    blank = np.full_like(pictures[0], 255)
-    padded = pictures + [blank] * (-len(pictures) % min(columns, len(pictures)))
-    rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(padded), columns)]
-    cv2.imwrite(str(args.out), np.vstack(rows))
-    write_video(args.out.with_suffix('.mp4'), pictures, 4)
+    draw_clip(frames, scores, row.query, title, label, row.remark()).savefig(args.out, dpi=120)
+    video = args.out.with_suffix('.mp4')
+    write_video(video, clip_pictures(frames, scores, row.query, label, row.remark()), 4)
+    low, high = np.nanmin(scores), np.nanmax(scores)
     print(
-        f'{layer}, query {query} of {steps} x {height} x {width}: scores {np.nanmin(row):.3f} to {np.nanmax(row):.3f}'
+        f'{layer}, query {row.query} of {grid}: scores {low:.3f} to {high:.3f}; {row.query_rate:.1%} of the query, '
+        f'{row.key_rate:.1%} of the keys spike'
     )
-    print(f'picture: {args.out}, video: {args.out.with_suffix(".mp4")}')
+    if row.remark():
+        print(row.remark())
+    print(f'picture: {args.out}, video: {video}')
 
 
 if __name__ == '__main__':

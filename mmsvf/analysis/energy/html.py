@@ -12,7 +12,7 @@ from .report import Report
 COLOURS = {'paper': '#3b7dd8', 'strict': '#d9822b', 'merged': '#2f9e6e'}
 
 
-def number(value: float | None, digits: int = 6) -> str:
+def number(value: float | None, digits: int = 4) -> str:
     """That many significant digits; a dash for what there is none of."""
     return '-' if value is None else f'{value:.{digits}g}'
 
@@ -23,6 +23,14 @@ def units(value: float | None) -> str:
         if value is not None and value >= factor:
             return f'{value / factor:.3g} {unit}'
     return number(value, 3)
+
+
+def joules(millijoules: float | None) -> str:
+    """An energy as people read it: 24.9 µJ."""
+    for factor, unit in ((1.0, 'mJ'), (1e-3, 'µJ'), (1e-6, 'nJ')):
+        if millijoules is not None and millijoules >= factor:
+            return f'{millijoules / factor:.3g} {unit}'
+    return number(millijoules and millijoules * 1e9, 3) + (' pJ' if millijoules else '')
 
 
 def to_html(report: Report) -> str:
@@ -36,7 +44,7 @@ def to_html(report: Report) -> str:
         for name, energy in row.energy.items():
             sums[name] += energy or 0
     env = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    env.filters.update(number=number, units=units, share=lambda part: f'{100 * part:.3g} %')
+    env.filters.update(number=number, units=units, joules=joules, share=lambda part: f'{100 * part:.3g} %')
     template = env.from_string((Path(__file__).parent / 'report.html.jinja').read_text(encoding='utf-8'))
     return template.render(
         report=report,

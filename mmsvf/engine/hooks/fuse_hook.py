@@ -19,10 +19,11 @@ class FuseHook(Hook):
     Args:
         merge: As of :func:`mmsvf.fuse`.
         compile: Also have torch.compile turn each block into one graph, which needs a C++ compiler and a minute.
+        engine: As of :func:`mmsvf.fuse`; after the test the log has what each layer measured and took.
     """
 
-    def __init__(self, merge: bool = False, compile: bool = False) -> None:
-        self.merge, self.compile = merge, compile
+    def __init__(self, merge: bool = False, compile: bool = False, engine: str = 'dense') -> None:
+        self.merge, self.compile, self.engine = merge, compile, engine
 
     def before_test(self, runner: Any) -> None:
         """Fuse, inside a distributed wrapper, too.
@@ -33,7 +34,7 @@ class FuseHook(Hook):
         if isinstance(runner.model, FullyShardedDataParallel):
             raise ValueError('a model under FSDPStrategy cannot be fused: test it without runner_type and strategy')
         wrapped = is_model_wrapper(runner.model)
-        model: Any = fuse(runner.model.module if wrapped else runner.model, self.merge)
+        model: Any = fuse(runner.model.module if wrapped else runner.model, self.merge, self.engine)
         if self.compile:
             compile_blocks(model)
         if wrapped:
@@ -41,3 +42,9 @@ class FuseHook(Hook):
         else:
             runner.model = model
         runner.logger.info(f'model fused{" and compiled" if self.compile else ""}')
+
+    def after_test(self, runner: Any) -> None:
+        """Log what the engine measured."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if self.engine != 'dense':
+            runner.logger.info(f'engine {self.engine}:\n{model.engine_report()}')

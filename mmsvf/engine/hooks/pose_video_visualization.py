@@ -71,6 +71,8 @@ def rows_of(clip: Tensor, sample: Any) -> list[np.ndarray]:
     predicted, truth = sample.pred_instances.detach().cpu().numpy(), sample.gt_instance_labels.cpu().numpy()
     frames = clip.permute(1, 2, 3, 0).cpu().numpy()
     return [
-        pose_row(frame, joints_2d, *sides)
-        for frame, joints_2d, *sides in zip(frames, predicted.joints_2d, predicted.joints_3d, truth.joints_3d)
+        pose_row(frame, joints_2d, f'frame {number}', prediction=own, truth=true)
+        for number, frame, joints_2d, own, true in zip(
+            sample.frames, frames, predicted.joints_2d, predicted.joints_3d, truth.joints_3d
+        )
     ]

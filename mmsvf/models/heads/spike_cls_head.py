@@ -70,10 +70,10 @@ class SpikeClsHead(BaseHead):
         return self.fc(spikes)
 
     def loss_by_feat(self, cls_scores: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """As ``BaseHead``'s.
+        """As ``BaseHead``'s, which takes no bfloat16.
 
         Raises:
             ValueError: a label that is no class.
         """
         check_labels(torch.stack([sample.gt_label for sample in data_samples]), self.num_classes)
-        return super().loss_by_feat(cls_scores, data_samples)
+        return super().loss_by_feat(cls_scores.to(torch.promote_types(cls_scores.dtype, torch.float32)), data_samples)

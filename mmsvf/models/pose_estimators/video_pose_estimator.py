@@ -9,15 +9,15 @@ from mmpose.models.pose_estimators.base import BasePoseEstimator
 from mmpose.structures import PoseDataSample
 from torch import Tensor
 
+from mmsvf.models.chunked import ChunkedTraining
 from mmsvf.models.finite import FiniteInputs
-from mmsvf.models.streamed import StreamedModel
 from mmsvf.registry import MODELS
 from mmsvf.spiking.continuation import Continuation
 from mmsvf.spiking.state import State
 
 
 @MODELS.register_module()
-class VideoPoseEstimator(StreamedModel, FiniteInputs, BasePoseEstimator):
+class VideoPoseEstimator(ChunkedTraining, FiniteInputs, BasePoseEstimator):
     """Backbone and head on clips BCTHW; a prediction of each frame in ``pred_instances``.
 
     A picture (B, C, H, W) is a clip in which nothing moves: it is shown ``time_steps`` times, and the pose of the last
@@ -28,7 +28,8 @@ class VideoPoseEstimator(StreamedModel, FiniteInputs, BasePoseEstimator):
     Args:
         *args: As of mmpose's ``BasePoseEstimator`` (backbone, neck, head, data_preprocessor, ...).
         time_steps: How often a picture is shown: the time steps of the training's clips.
-        **kwargs: As ``args``, and ``check_finite`` of :class:`FiniteInputs`.
+        **kwargs: As ``args``, ``check_finite`` of :class:`FiniteInputs`, and ``chunk_frames`` of
+            :class:`ChunkedTraining`: a frame's loss is that of its own pose.
 
     Raises:
         ValueError: no such number of time steps.
@@ -48,8 +49,18 @@ class VideoPoseEstimator(StreamedModel, FiniteInputs, BasePoseEstimator):
         return super().extract_feat(clips)
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """Losses of a batch of clips."""
+        """Losses of a batch of clips, in chunks if they are asked for."""
+        if self.chunk_frames is not None:
+            return self.losses_in_chunks(inputs, data_samples)
         return self.head.loss(self.extract_feat(inputs), data_samples, train_cfg=self.train_cfg)
+
+    def chunk_losses(self, run: Continuation, maps: Any, data_samples: list, first: int) -> dict[str, Tensor]:
+        """Losses of the poses of a chunk's frames."""
+        frames = slice(first, first + maps[-1].shape[2])
+        samples = []
+        for sample in data_samples:
+            samples.append(PoseDataSample(gt_instance_labels=sample.gt_instance_labels[frames]))
+        return run.of(self.head, 'head').loss(maps, samples, train_cfg=self.train_cfg)
 
     def predict(self, inputs: Tensor, data_samples: list) -> list:
         """The data samples with the predictions, of finite values.

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmaction.models.recognizers import Recognizer3D
 from mmaction.structures import ActionDataSample
 from torch import Tensor
 
 from mmsvf.arguments import check_count, check_filled
+from mmsvf.models.chunked import ChunkedTraining
 from mmsvf.models.finite import FiniteInputs
-from mmsvf.models.streamed import StreamedModel, last_of
+from mmsvf.models.streamed import last_of
 from mmsvf.registry import MODELS
 from mmsvf.spiking.continuation import Continuation
 from mmsvf.spiking.state import State
 
 
 @MODELS.register_module()
-class ClipRecognizer(StreamedModel, FiniteInputs, Recognizer3D):
+class ClipRecognizer(ChunkedTraining, FiniteInputs, Recognizer3D):
     """mmaction2's ``Recognizer3D``, whose ``test_cfg.max_testing_views`` works for any batch size.
 
     So many views go through the backbone at a time in validation and testing. mmaction2's own stops where a batch has
     more than one video, in validation and in ``MMAction2Inferencer(batch_size=...)``. The scores are the same.
-    Arguments are those of ``Recognizer3D``, and ``check_finite`` of :class:`FiniteInputs`.
+    Arguments are those of ``Recognizer3D``, ``check_finite`` of :class:`FiniteInputs`, and ``chunk_frames`` of
+    :class:`ChunkedTraining`: the loss of a chunk is that of the mean score up to its end, which is what :meth:`step`
+    says there; that of the last one is the loss of the clip.
     """
 
     sample_type = ActionDataSample
@@ -32,6 +36,32 @@ class ClipRecognizer(StreamedModel, FiniteInputs, Recognizer3D):
         """As ``Recognizer3D.predict``, of finite values."""
         self.check_inputs(inputs)
         return super().predict(inputs, data_samples, **kwargs)
+
+    def loss(self, inputs: Tensor, data_samples: list, **kwargs: Any) -> dict:
+        """As ``Recognizer3D.loss``, in chunks if they are asked for."""
+        if self.chunk_frames is None:
+            return super().loss(inputs, data_samples, **kwargs)
+        return self.losses_in_chunks(inputs.flatten(0, 1), data_samples)
+
+    def chunk_losses(self, run: Continuation, maps: Tensor, data_samples: list, first: int) -> dict[str, Tensor]:
+        """Losses of the mean score so far; scores of earlier chunks are part of it, without a gradient."""
+        scores = self._frame_scores(run, maps)
+        before = run.past('scores')
+        total = scores.sum(0, dtype=torch.promote_types(scores.dtype, torch.float32)) + (
+            0 if before is None else before['total']
+        )
+        run.keep('scores', dict(total=total))
+        return self.cls_head.loss_by_feat(total / (first + len(scores)), data_samples)
+
+    def _frame_scores(self, run: Continuation, maps: Tensor) -> Tensor:
+        """Scores (T, B, classes) of each frame.
+
+        Raises:
+            ValueError: the head has none.
+        """
+        if not hasattr(self.cls_head, 'frame_scores'):
+            raise ValueError(f'{type(self.cls_head).__name__} has no scores of a frame; mmsvf.SpikeClsHead has')
+        return run.of(self.cls_head, 'cls_head').frame_scores(maps)
 
     def extract_feat(
         self, inputs: Tensor, stage: str = 'neck', data_samples: Any = None, test_mode: bool = False
@@ -67,10 +97,7 @@ class ClipRecognizer(StreamedModel, FiniteInputs, Recognizer3D):
         check_count('recent', recent)
         self.check_inputs(inputs)
         run = Continuation(state)
-        x = self.features(run, inputs)
-        if not hasattr(self.cls_head, 'frame_scores'):
-            raise ValueError(f'{type(self.cls_head).__name__} has no scores of a frame; mmsvf.SpikeClsHead has')
-        scores = run.of(self.cls_head, 'cls_head').frame_scores(x)[0]
+        scores = self._frame_scores(run, self.features(run, inputs))[0]
         before = run.past('scores')
         total = scores.double() + (0 if before is None else before['total'])
         run.keep('scores', dict(total=total))

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 from mmsvf.analysis.energy import CONVENTIONS, OperationCounter
 from mmsvf.analysis.energy.conventions import dense_merged_macs
-from mmsvf.analysis.energy.html import to_html
+from mmsvf.analysis.energy.html import joules, to_html, units
 from mmsvf.analysis.energy.report import make_report, stage
 from mmsvf.analysis.energy.spike_driven import find
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
@@ -156,8 +157,36 @@ def test_page_opens_in_a_browser(counted, tmp_path):
     for name, values in data['totals'].items():
         for unit in ('clip', 'frame'):
             shown = re.search(rf'id="{name}-{unit}">([^<]*)<', run.stdout)[1]
-            assert float(shown) == pytest.approx(values[f'mj_per_{unit}'], rel=1e-5)
+            assert float(shown) == pytest.approx(values[f'mj_per_{unit}'], rel=1e-3)
+    shown = re.search(r'<h2>Layers.*?<tbody>\s*<tr>(.*?)</tr>', run.stdout, re.S)[1]
+    cells = re.findall(r'>([^<]*)</td>', shown)
+    assert cells[4:6] == [units(data['rows'][0]['parameters']), units(data['rows'][0]['macs'])]
+    assert cells[7].split()[1] in ('mJ', 'µJ', 'nJ', 'pJ') and float(cells[7].split()[0]) < 1000
     assert len(re.findall(r'<rect ', run.stdout)) == 3 * len({row['stage'] for row in data['rows']})
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason='no Chromium on this machine')
+def test_page_fits_a_window_of_1300_pixels(counted, tmp_path):
+    """With long names of layers, and 32 time steps."""
+    result = report(counted)
+    result.rows = [
+        replace(row, rates=row.rates and (0.1,) * 32, name=f'backbone.{row.name * 4}') for row in result.rows
+    ]
+    measure = '<script>document.title = `${document.documentElement.scrollWidth} of ${innerWidth}`</script></body>'
+    page = tmp_path / 'report.html'
+    page.write_text(to_html(result).replace('</body>', measure), encoding='utf-8')
+    command = [CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--window-size=1300,900']
+    command += [f'--user-data-dir={tmp_path / "profile"}', '--dump-dom', page.as_uri()]
+    text = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    found, window = map(int, re.search(r'<title>(\d+) of (\d+)</title>', text).groups())
+    assert window == 1300 and found <= 1300
+
+
+def test_units_are_those_that_people_read():
+    assert [units(x) for x in (9_920_000, 1_180, 12, 0, None)] == ['9.92 M', '1.18 k', '12', '0', '-']
+    assert [joules(x) for x in (38.9, 0.0249, 3.26e-5, 2e-10, 0, None)] == [
+        '38.9 mJ', '24.9 µJ', '32.6 nJ', '0.2 pJ', '0', '-'
+    ]  # fmt: skip
 
 
 def test_page_asks_for_nothing_outside(counted):
