@@ -29,7 +29,7 @@ def imported(monkeypatch):
         sys.modules.pop(name, None)
 
 
-TRITON_ENV = dict(TRITON_INTERPRET='1', PYTHONPATH=str(TRITON)) if TRITON.is_dir() else {}
+TRITON_ENV = dict(TRITON_INTERPRET='1', PYTHONPATH=f'{ROOT}{os.pathsep}{TRITON}') if TRITON.is_dir() else {}
 # what the parts import, in some thirty processes
 IMPORTED = *forked.FRAMEWORKS, 'matplotlib.pyplot'
 
