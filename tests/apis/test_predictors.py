@@ -62,6 +62,21 @@ def actions(digits):
     return cfg, Predictor.from_config(cfg, CHECKPOINT, classes=digits / 'classes.txt')
 
 
+def test_by_events(actions, digits):
+    """With the engine that skips silent neurons a video is what it is without."""
+    cfg, predictor = actions
+    sparse = Predictor.from_config(cfg, CHECKPOINT, classes=digits / 'classes.txt', engine='events')
+    video = sorted((digits / 'val').glob('*.mp4'))[0]
+    for _ in range(2):  # the first clip is measured
+        record, other = (next(iter(each(video))) for each in (predictor, sparse))
+        # a spike may flip where a membrane is within rounding of its threshold
+        np.testing.assert_allclose(record.scores, other.scores, atol=0.05)
+    assert sparse.model.engine_report()
+    for wrong in (dict(engine='event'), dict(engine='events', fuse=False)):
+        with pytest.raises(ValueError, match=r"an engine is one of \('dense', 'events'\), of a fused model"):
+            Predictor.from_config(cfg, CHECKPOINT, **wrong)
+
+
 @pytest.mark.parametrize('window', [10.0, 0.0])
 def test_actions_of_a_video_are_those_of_the_test(actions, digits, window):
     cfg, predictor = actions
