@@ -59,7 +59,7 @@ def data(tmp_path_factory, digits, imagenet):
     folder = tmp_path_factory.mktemp('shipped')
     tool('dataset_converters/moving_scenes', folder / 'scenes', '--train', '2', '--val', '1', '--frames', '11',
          '--sequences', '2')  # fmt: skip
-    tool('dataset_converters/moving_body', folder / 'body', '--train', '1', '--test', '1', '--frames', '98',
+    tool('dataset_converters/moving_body', folder / 'body', '--train', '1', '--test', '1', '--frames', '130',
          '--workers', '1')  # fmt: skip
     made = {name: globals()[name](folder / name) for name in ('cifar10', 'cifar100', 'cifar10_dvs')}
     return dict(made, scenes=folder / 'scenes', body=folder / 'body', digits=digits, imagenet=imagenet)
@@ -243,6 +243,7 @@ def test_trains_validates_resumes_and_tests(path, data, tmp_path, monkeypatch):
     assert any(not torch.equal(v, first['state_dict'][k]) for k, v in second['state_dict'].items())
     scalars = [s for s in second['message_hub']['log_scalars'] if s.startswith('val/')]
     test = dict.fromkeys(['dump', 'out', 'show_dir']) | dict.fromkeys(['tta', 'fuse', 'compile', 'show'], False)
+    test['engine'] = 'dense'
     checkpoint = str(work_dir / 'epoch_2.pth')
     metrics = launch.test(argparse.Namespace(**common, **test, checkpoint=checkpoint, cfg_options=options))
     assert metrics and scalars, 'validated and tested'

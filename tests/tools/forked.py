@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from ..conftest import ROOT, python_path
+
 SERVER = Path(__file__).with_name('fork_server.py')
 INSTALLED = 'plain_configs', 'torch', 'torchvision.models', 'numba', 'mmengine.runner', 'cv2', 'mmcv'
 OURS = 'mmsvf', 'mmsvf.spiking.numba_kernels', *INSTALLED, 'spikingjelly.activation_based.neuron'
@@ -45,7 +47,7 @@ def python(*modules: str, **env: str) -> str:
             stdin=subprocess.PIPE,  # which ends with this process
             stdout=out,
             stderr=out,
-            env={**os.environ, 'OMP_NUM_THREADS': '1', **env},
+            env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': python_path(ROOT), **env},
         )
     while not path.exists():
         assert server.poll() is None, log.read_text()
