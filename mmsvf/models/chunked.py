@@ -56,34 +56,41 @@ class ChunkedTraining(StreamedModel):
                 f'chunk_frames={self.chunk_frames} with float16, whose loss scale does not reach the gradients of a '
                 "chunk: set optim_wrapper.dtype='bfloat16', or train without --amp"
             )
-        learning = [p for p in self.parameters() if p.requires_grad] if torch.is_grad_enabled() else []  # type: ignore[attr-defined]
         gradients: dict[Tensor, Tensor] = {}
         losses: dict[str, Tensor] = {}
         state: State | None = None
         first, frames = 0, clips.shape[2]
         for chunk in clips.split(self.chunk_frames, 2):
-            run, share = Continuation(state), chunk.shape[2] / frames
-            maps = self.features(run, chunk)
-            total, parts = self.parse_losses(self.chunk_losses(run, maps, data_samples, first))  # type: ignore[attr-defined]
-            state = run.state(chunk, chunk.shape[2]).detach()
+            share = chunk.shape[2] / frames
+            parts, state = self._differentiate(chunk, state, data_samples, first, share, gradients)
             first += chunk.shape[2]
-            if learning:
-                with torch.autocast(device, enabled=False):  # as any backward pass
-                    found = torch.autograd.grad(share * total, learning, allow_unused=True)
-                for parameter, gradient in zip(learning, found):
-                    if gradient is not None:
-                        known = gradients.get(parameter)
-                        gradients[parameter] = gradient if known is None else known.add_(gradient)
-            for name, value in parts.items():
-                if (
-                    name != 'loss'
-                ):  # their sum, which the loop makes anew; what is no loss, such as an accuracy: the last
-                    weighted = share * value.detach() + losses.get(name, 0)
-                    losses[name] = weighted if 'loss' in name else value.detach()
+            for name, value in parts.items():  # what is no loss, such as an accuracy: the last
+                losses[name] = share * value + losses.get(name, 0) if 'loss' in name else value
         if gradients:
             name = next(name for name in losses if 'loss' in name)
             losses[name] = _Known.apply(losses[name], tuple(gradients.values()), *gradients)
         return losses
+
+    def _differentiate(
+        self, chunk: Tensor, state: State | None, data_samples: list, first: int, share: float,
+        gradients: dict[Tensor, Tensor],
+    ) -> tuple[dict[str, Tensor], State]:  # fmt: skip
+        """Add a chunk's gradients to those before; returns its losses and the state behind it, without a graph."""
+        model: Any = self
+        run = Continuation(state)
+        maps = self.features(run, chunk)
+        total, parts = model.parse_losses(self.chunk_losses(run, maps, data_samples, first))
+        state = run.state(chunk, chunk.shape[2]).detach()
+        if torch.is_grad_enabled():
+            learning = [p for p in model.parameters() if p.requires_grad]
+            with torch.autocast(chunk.device.type, enabled=False):  # as any backward pass
+                found = torch.autograd.grad(share * total, learning, allow_unused=True)
+            for parameter, gradient in zip(learning, found):
+                if gradient is not None:
+                    known = gradients.get(parameter)
+                    gradients[parameter] = gradient if known is None else known.add_(gradient)
+        del parts['loss']  # their sum, which the loop makes anew
+        return {name: value.detach() for name, value in parts.items()}, state
 
 
 class _Known(torch.autograd.Function):

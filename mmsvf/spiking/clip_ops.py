@@ -15,6 +15,7 @@ from typing import Any, Callable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 NUMBA = importlib.util.find_spec('numba') is not None
 # Triton 3.3 or later, which torch 2.7 or later brings along on GPU
@@ -153,25 +154,53 @@ def _lif_constants(
 
 
 def advances(x: Tensor) -> bool:
-    """Whether :func:`advance` takes this clip: on CPU, where no gradient is wanted; no part of a compiled graph."""
-    plain = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    return plain and x.device.type == 'cpu' and has_kernel(x)
+    """Whether :func:`advance` takes this clip: on CPU, no part of a compiled graph."""
+    return type(x) is Tensor and not torch.compiler.is_compiling() and x.device.type == 'cpu' and has_kernel(x)
 
 
 def advance(operator: str, x: Tensor, v: Tensor, *constants: Any) -> tuple[Tensor, Tensor]:
     """Spikes of a clip that starts at membranes ``v``, and those it leaves; no operator, which takes longer to call.
 
-    Spikes take the place of the clip where the operator is one that overwrites.
+    Spikes take the place of the clip where the operator is one that overwrites and no gradient is wanted. There is one
+    of the clip and of ``v``, not of the constants.
     """
+    if torch.is_grad_enabled() and (x.requires_grad or v.requires_grad):
+        run('compile_backward', x, x.numel(), operator.removesuffix('_overwriting'))
+        return _Advance.apply(x, v, operator.removesuffix('_overwriting'), constants)
+    return _advance(operator, x, v, constants)
+
+
+def _advance(operator: str, x: Tensor, v: Tensor, constants: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
     name = operator.removesuffix('_overwriting')
     dense = _dense(x)
-    in_place = dense is x and operator != name
+    in_place = dense is x and operator != name and not torch.is_grad_enabled()
     spikes = dense if in_place else torch.empty_like(dense)
     after = torch.empty_like(dense[0], dtype=torch.float32)
     kernel = f'{name}_advance'
-    prepare = _lif_constants if name == 'lif' else lambda *constants: constants
-    run(kernel, x, dense, spikes, after.copy_(v), *prepare(*constants))
+    run(kernel, x, dense, spikes, after.copy_(v), *_prepared(name, constants))
     return (spikes if spikes.dtype == x.dtype else spikes.to(x.dtype)), after
+
+
+def _prepared(name: str, constants: tuple[Any, ...]) -> tuple[Any, ...]:
+    return _lif_constants(*constants) if name == 'lif' else constants
+
+
+class _Advance(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, v: Tensor, name: str, constants: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x, v)
+        ctx.name, ctx.constants = name, constants
+        return _advance(name, x, v, constants)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, grad_after: Tensor) -> tuple[Tensor | None, ...]:
+        x, v = ctx.saved_tensors
+        dense = _dense(x)
+        grad_x, past, carried = torch.empty_like(dense), torch.empty_like(dense[0]), torch.empty_like(dense[0])
+        clips, steps = (dense, _as(grad, dense), grad_x), (past.copy_(v), carried.copy_(grad_after))
+        run('advance_backward', x, ctx.name, clips, steps, *_prepared(ctx.name, ctx.constants))
+        return _as(grad_x, x), carried, None, None
 
 
 def leaky_constants(*constants: Any) -> tuple[Any, ...]:

@@ -142,7 +142,9 @@ class FromRest(sj.BaseNode, ABC):
             )
         if self.has_operator and clip_ops.advances(x_seq):
             constants = self.constants(x_seq)
-            if constants is not None:
+            if constants is not None and not (
+                torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters())
+            ):
                 try:
                     spikes, v = clip_ops.advance(self.operator, x_seq, v, *constants)
                     return spikes, dict(membrane=v)

@@ -137,20 +137,22 @@ def _leak_gradient(
 
 
 def _lif_backward(
-    x: Any, g: Any, gx: Any, leak: Any, decay_input: Any, rest: Any, fires_at: Any, keep: Any, after: Any,
-    theta: Any, through_reset: Any, surrogate: Any, alpha: Any, leak_parts: Any,
+    x: Any, g: Any, gx: Any, past: Any, carried: Any, leak: Any, decay_input: Any, rest: Any, fires_at: Any, keep: Any,
+    after: Any, theta: Any, through_reset: Any, surrogate: Any, alpha: Any, leak_parts: Any,
 ) -> None:  # fmt: skip
+    """``carried`` has the gradient at the membranes after the clip and then that at ``past``; empty: from rest."""
     leak, rest, theta, alpha = F(leak), F(rest), F(theta), F(alpha)
     fires_at, keep, after = F(fires_at), F(keep), F(after)
     steps, size = x.shape
     gain = leak if decay_input else F(1.0)
     for k in prange((size + BLOCK - 1) // BLOCK):
         b, e = k * BLOCK, min(size, (k + 1) * BLOCK)
-        h, d, v = np.empty((steps, e - b), np.float32), np.empty(e - b, np.float32), np.full(e - b, rest)
+        h, d = np.empty((steps, e - b), np.float32), np.empty(e - b, np.float32)
+        v = past[b:e].copy() if len(past) else np.full(e - b, rest)
         for t in range(steps):
             charge(x[t, b:e], v, h[t], leak, rest, decay_input, fires_at, keep, after)
         total, at_rest = np.zeros(e - b, np.float32), np.full(e - b, rest)
-        v[:] = F(0.0)  # from here on the gradient of the membrane
+        v[:] = carried[b:e] if len(past) else np.zeros(e - b, np.float32)  # from here on its gradient
         for t in range(steps - 1, -1, -1):
             _derivatives(h[t], d, theta, alpha, surrogate)
             gh, retain = gx[t, b:e], F(1.0) - leak
@@ -160,6 +162,8 @@ def _lif_backward(
                 _leak_gradient(x[t, b:e], last, h[t], total, rest, decays, fires_at, keep, after)
         if len(leak_parts):
             leak_parts[k] = total.sum()
+        if len(past):
+            carried[b:e] = v
 
 
 @exact
@@ -190,17 +194,20 @@ def _integer_lif(x: Any, s: Any, carried: Any, decay: Any, theta: Any, most: Any
             _integer_step(x[t, b:e], v, h, s[t, b:e], decay, theta, most)
 
 
-def _integer_lif_backward(x: Any, g: Any, gx: Any, decay: Any, theta: Any, most: Any) -> None:
+def _integer_lif_backward(x: Any, g: Any, gx: Any, past: Any, carried: Any, decay: Any, theta: Any, most: Any) -> None:
     decay, theta, most = F(decay), F(theta), F(most)
     steps, size = x.shape
     for k in prange((size + BLOCK - 1) // BLOCK):
         b, e = k * BLOCK, min(size, (k + 1) * BLOCK)
-        h, v, s = np.empty((steps, e - b), np.float32), np.zeros(e - b, np.float32), np.empty(e - b, np.float32)
+        h, s = np.empty((steps, e - b), np.float32), np.empty(e - b, np.float32)
+        v = past[b:e].copy() if len(past) else np.zeros(e - b, np.float32)
         for t in range(steps):
             _integer_step(x[t, b:e], v, h[t], s, decay, theta, most)
-        v[:] = F(0.0)
+        v[:] = carried[b:e] if len(past) else np.zeros(e - b, np.float32)
         for t in range(steps - 1, -1, -1):
             _integer_gradient(h[t], g[t, b:e], v, gx[t, b:e], decay, theta, most)
+        if len(past):
+            carried[b:e] = v
 
 
 LIF, LIF_BACKWARD = both(_lif), both(_lif_backward)
@@ -244,14 +251,14 @@ def lif(x: Tensor, spikes: Tensor, leak: Tensor, *constants: Any) -> None:
 
 def lif_advance(x: Tensor, spikes: Tensor, membranes: Tensor, leak: Tensor, *constants: Any) -> None:
     """Spikes of a clip from membranes of the same layout, which become those after it."""
-    run_pair(LIF, _matrix(x), _matrix(spikes), _matrix(membranes.unsqueeze(0))[0], leak.item(), *constants[:5])
+    run_pair(LIF, _matrix(x), _matrix(spikes), _matrix(membranes[None])[0], leak.item(), *constants[:5])
 
 
 def lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, leak: Tensor, *constants: Any) -> Tensor:
     """Writes the gradient of the clip; returns that of the leak, block by block, if it learns."""
     arrays = _matrix(x), _matrix(grad), _matrix(grad_x)
     leak_parts = np.zeros(math.ceil(arrays[0].shape[1] / BLOCK) if learn else 0)
-    run_pair(LIF_BACKWARD, *arrays, leak.item(), *constants, leak_parts)
+    run_pair(LIF_BACKWARD, *arrays, FROM_REST, FROM_REST, leak.item(), *constants, leak_parts)
     return torch.from_numpy(leak_parts)
 
 
@@ -262,18 +269,27 @@ def integer_lif(x: Tensor, spikes: Tensor, *constants: Any) -> None:
 
 def integer_lif_advance(x: Tensor, spikes: Tensor, membranes: Tensor, *constants: Any) -> None:
     """Integer spikes of a clip from membranes of the same layout, which become those after it."""
-    run_pair(INTEGER_LIF, _matrix(x), _matrix(spikes), _matrix(membranes.unsqueeze(0))[0], *constants)
+    run_pair(INTEGER_LIF, _matrix(x), _matrix(spikes), _matrix(membranes[None])[0], *constants)
 
 
 def integer_lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, *constants: Any) -> Tensor:
     """Writes the gradient of the clip; nothing learns."""
-    run_pair(INTEGER_LIF_BACKWARD, _matrix(x), _matrix(grad), _matrix(grad_x), *constants)
+    run_pair(INTEGER_LIF_BACKWARD, _matrix(x), _matrix(grad), _matrix(grad_x), FROM_REST, FROM_REST, *constants)
     return torch.zeros(0)
+
+
+def advance_backward(name: str, clips: tuple[Tensor, ...], steps: tuple[Tensor, ...], *constants: Any) -> None:
+    """Writes the gradient of a clip: ``clips`` are x, that at the spikes, that of x; ``steps`` past and carried."""
+    arrays = [*map(_matrix, clips), *(_matrix(step[None])[0] for step in steps)]
+    if name == 'lif':
+        run_pair(LIF_BACKWARD, *arrays, constants[0].item(), *constants[1:], np.zeros(0))
+    else:
+        run_pair(INTEGER_LIF_BACKWARD, *arrays, *constants)
 
 
 def compile_backward(size: int, operator: str) -> None:
     """Compile an operator's backward pass for a clip of ``size`` values."""
-    clip, number, count, switch = F[:, ::1], numba.float64, numba.int64, numba.boolean
+    clip, step, number, count, switch = F[:, ::1], F[::1], numba.float64, numba.int64, numba.boolean
     constants: tuple[Any, ...] = (number, number, count)
     pair = INTEGER_LIF_BACKWARD
     if operator == 'lif':
@@ -281,4 +297,4 @@ def compile_backward(size: int, operator: str) -> None:
         constants = (number, switch, number, number, number, number, number, switch, count, number, number[::1])
     kernel = pair[threads_for(size) > 1]
     if not kernel.signatures:
-        kernel.compile((clip, clip, clip, *constants))
+        kernel.compile((clip, clip, clip, step, step, *constants))

@@ -13,6 +13,7 @@ import mmsvf
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.spiking.attention import AttentionRead
 from mmsvf.spiking.causal import causal_attention, no_past
+from mmsvf.spiking.neuron import build_neuron
 from mmsvf.spiking.state import State
 
 TINY = dict(embed_dims=(8, 8, 16, 24, 24), depths=(1, 1, 1, 1, 1))
@@ -275,6 +276,32 @@ def test_what_a_step_leaves():
         assert seen == ['LIF'] * 3 and membrane() is None
     finally:
         gc.enable()
+
+
+ALL = [*NEURONS, dict(type='LIF', detach_reset=False), dict(type='LIF', decay_input=False, v_reset=None)]
+
+
+@pytest.mark.parametrize('neuron', ALL, ids=str)
+def test_gradients_of_a_clip_that_follows(neuron):
+    """The kernel's, of the clip and of the membranes before it, are those of the explicit steps; spikes bit for bit."""
+    x, v = 3 * torch.randn(4, 2, 6, 5, 5), torch.rand(2, 6, 5, 5)
+    x = x.contiguous().as_strided(x.shape, (300, 150, 1, 30, 6))  # channels last
+    weights = torch.randn(4, 2, 6, 5, 5), torch.randn(2, 6, 5, 5)
+    node, found = build_neuron(neuron), []
+    for kernel in (True, False):
+        node.has_operator = kernel
+        inputs = x.clone().requires_grad_(), v.clone().requires_grad_()
+        spikes, past = node.advance(inputs[0], dict(membrane=inputs[1]))
+        ((spikes * weights[0]).sum() + (past['membrane'] * weights[1]).sum()).backward()
+        learnt = [p.grad.clone() for p in node.parameters()]
+        node.zero_grad()
+        found.append((spikes.detach(), past['membrane'].detach(), *[i.grad for i in inputs], *learnt))
+    for one, other in zip(*found):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[1][1])
+    assert found[0][0].any() and found[0][2].any() and found[0][3].any()
+    if neuron == 'LearnableLIF':
+        assert found[0][4].any()
 
 
 @pytest.mark.parametrize('with_cp', [False, True])
