@@ -32,10 +32,15 @@ def seconds(function: Callable[[], object]) -> float:
     return clock() - start
 
 
-def medians(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Seconds of each, by name, over rounds in which they take turns."""
+def turns(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each, by name, in rounds in which they take turns."""
     times = [{name: seconds(function) for name, function in functions.items()} for _ in range(rounds)]
-    return {name: statistics.median(found[name] for found in times) for name in functions}
+    return {name: [found[name] for found in times] for name in functions}
+
+
+def medians(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """The median of each of :func:`turns`."""
+    return {name: statistics.median(found) for name, found in turns(functions, rounds).items()}
 
 
 def kernel_medians(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
