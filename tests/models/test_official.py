@@ -18,7 +18,8 @@ from mmsvf.models.official import (
     official_weights,
     to_official,
 )
-from mmsvf.spiking import build_neuron
+from mmsvf.spiking import build_neuron, event_conv
+from mmsvf.spiking.event_conv import EventConv2d, Measured
 from mmsvf.spiking.neuron import FromRest
 from tests.conftest import GOLDEN
 
@@ -67,13 +68,18 @@ def close(ours, golden):
     assert difference < RTOL, difference
 
 
-@pytest.mark.parametrize('form', ['plain', 'fused', 'merged'])
-def test_golden_outputs(golden_run, form):
+@pytest.mark.parametrize('form', ['plain', 'fused', 'merged', 'events'])
+def test_golden_outputs(golden_run, form, monkeypatch):
     golden, model = golden_run
     if form != 'plain':
-        model = mmsvf.fuse(model, merge=form == 'merged')
+        model = mmsvf.fuse(model, merge=form == 'merged', engine='events' if form == 'events' else 'dense')
+    clip = golden['input'].permute(1, 2, 0, 3, 4)
     with torch.no_grad():
-        stages, logits = model(golden['input'].permute(1, 2, 0, 3, 4))
+        if form == 'events':  # all of them, however fast they are
+            monkeypatch.setattr(EventConv2d, '_measure', lambda self, x: Measured(0.2, 1.0, 0.5))
+            monkeypatch.setattr(event_conv, 'DRIFT', float('inf'))
+            model(clip)  # the first clip is looked at, the second has bytes
+        stages, logits = model(clip)
     names = [f'before_downsample{name}' for name in ('1_2', '2', '3', '4')]
     for ours, name in zip(stages, names):
         close(ours.permute(2, 0, 1, 3, 4), golden['stages'][name])
