@@ -59,26 +59,27 @@ class EventSepConv(SepConv):
         return over_images(lambda i: self.pointwise2(self.depthwise(i)), x)
 
 
-class EventChannelConv(ChannelConv):
+class _TwoConvolutions(nn.Module):
+    """Neuron -> convolution -> neuron -> convolution, named in ``folds``; the first neuron is ``lif1``."""
+
+    folds: Any
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Membranes TBCHW to membranes of the same shape."""
+        if not _as_fused(self):
+            return super().forward(x)
+        (conv1, _, lif2), (conv2, _, _) = self.folds
+        first, neuron, second = (getattr(self, name) for name in (conv1, lif2, conv2))
+        x = _fired(first, neuron, fire_bytes(self.lif1, x, first), second)
+        return over_images(second, x)
+
+
+class EventChannelConv(_TwoConvolutions, ChannelConv):
     """A fused :class:`ChannelConv`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Membranes TBCHW to membranes of the same shape."""
-        if not _as_fused(self):
-            return super().forward(x)
-        x = _fired(self.conv1, self.lif2, fire_bytes(self.lif1, x, self.conv1), self.conv2)
-        return over_images(self.conv2, x)
 
-
-class EventChannelMLP(ChannelMLP):
+class EventChannelMLP(_TwoConvolutions, ChannelMLP):
     """A fused :class:`ChannelMLP`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Membranes TBCHW to membranes of the same shape."""
-        if not _as_fused(self):
-            return super().forward(x)
-        x = _fired(self.fc1, self.lif2, fire_bytes(self.lif1, x, self.fc1), self.fc2)
-        return over_images(self.fc2, x)
 
 
 FORMS: dict[type, type] = {

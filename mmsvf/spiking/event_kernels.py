@@ -245,11 +245,10 @@ class Rows:
     Args:
         weight: (O, C, height, width).
         bias: (O,) or None.
-        lanes: Floats of a register; None: this machine's.
     """
 
-    def __init__(self, weight: np.ndarray, bias: np.ndarray | None, lanes: int | None = None) -> None:
-        lanes = host_lanes() if lanes is None else lanes
+    def __init__(self, weight: np.ndarray, bias: np.ndarray | None) -> None:
+        lanes = host_lanes()
         out_channels, in_channels, ky, kx = weight.shape
         vectors = next(n for n in (1, 2, VECTORS) if n == VECTORS or n * lanes >= out_channels)
         block = lanes * vectors
