@@ -8,10 +8,11 @@ plain       what the authors' graph is in eager PyTorch: contiguous tensors, a L
 dense       mmsvf.fuse(model)
 events      mmsvf.fuse(model, engine='events')
 
-The thresholds of a randomly initialised network are set so that every neuron layer fires at the rate. Times are medians
-of rounds in which the variants take turns, after each has measured its layers; also the least of each, which other work
-on the machine disturbs less. --layers prints what each layer measured and took. Where the machine lets its energy be
-read (RAPL, /sys/class/powercap, root), joules a clip are printed as well.
+The thresholds of a randomly initialised network, and the biases before queries, keys and values, are set so that every
+neuron layer fires at the rate. Times are medians of rounds in which the variants take turns, after each has measured
+its layers; also the least of each, which other work on the machine disturbs less. --layers prints what each layer
+measured and took. Where the machine lets its energy be read (RAPL, /sys/class/powercap, root), joules a clip are
+printed as well.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from torch import Tensor, nn
 import mmsvf
 from mmsvf.engine.allocator import keep_freed_memory
 from mmsvf.models import SpikeVideoFormer
+from mmsvf.spiking.attention import SpikeProjection
 from mmsvf.spiking.from_rest import FromRest
 
 RAPL = Path('/sys/class/powercap/intel-rapl:0/energy_uj')
@@ -59,14 +61,36 @@ def network(arch: str, clip: Tensor, rate: float) -> nn.Module:
             module.momentum = 1.0
     model.train()(clip[:, :, :4])
 
-    def find_threshold(neuron: Any, inputs: tuple[Tensor]) -> None:
+    def search(rate_at: Callable[[float], float]) -> float:
+        """Where a rate that falls from -5 to 50 is the one that is wanted."""
         low, high = -5.0, 50.0
         for _ in range(14):
-            neuron.v_threshold = (low + high) / 2
-            fires = float(neuron.multi_step_forward(inputs[0]).mean())
-            low, high = (neuron.v_threshold, high) if fires > rate else (low, neuron.v_threshold)
+            middle = (low + high) / 2
+            low, high = (middle, high) if rate_at(middle) > rate else (low, middle)
+        return (low + high) / 2
 
-    hooks = [m.register_forward_pre_hook(find_threshold) for m in model.modules() if isinstance(m, FromRest)]
+    def set_threshold(neuron: Any, inputs: tuple[Tensor]) -> None:
+        def rate_at(threshold: float) -> float:
+            neuron.v_threshold = threshold
+            return float(neuron.multi_step_forward(inputs[0]).mean())
+
+        neuron.v_threshold = search(rate_at)
+
+    def shift(projection: SpikeProjection) -> Callable[..., Tensor]:
+        def set_bias(neuron: Any, inputs: tuple[Tensor]) -> Tensor:
+            less = search(lambda less: float(neuron.multi_step_forward(inputs[0] - less).mean()))
+            projection.conv.last_norm.bias -= less  # type: ignore[operator, union-attr]
+            return inputs[0] - less
+
+        return set_bias
+
+    # queries, keys and values keep one threshold, with which fuse has one neuron for all three
+    projections = {m.lif: m for m in model.modules() if isinstance(m, SpikeProjection)}
+    hooks = [
+        neuron.register_forward_pre_hook(shift(projections[neuron]) if neuron in projections else set_threshold)
+        for neuron in model.modules()
+        if isinstance(neuron, FromRest)
+    ]
     model.eval()(clip)
     for hook in hooks:
         hook.remove()
