@@ -14,6 +14,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from mmsvf.datasets.reading import open_video
+
 from .models import data_samples
 
 
@@ -94,7 +96,7 @@ def video_inputs(cfg: Config, model: Any, path: str, shape: Sequence[int]) -> Te
     Raises:
         ValueError: no video, or one with fewer frames than asked for.
     """
-    video = cv2.VideoCapture(str(path))
+    video = open_video(path)
     frames = []
     while True:
         good, frame = video.read()

@@ -15,7 +15,7 @@ from typing import Any, Union
 import cv2
 import numpy as np
 
-from mmsvf.datasets.reading import PICTURES, PIXELS, VIDEOS, natural, read_image, read_list, reading
+from mmsvf.datasets.reading import PICTURES, VIDEOS, natural, open_video, read_image, read_list, reading
 
 EVENTS = '.npz'
 QUALITY = 90  # of a JPEG that a frame is kept as
@@ -90,13 +90,7 @@ class VideoFile(Source):
         self.length = length if length > 0 else None
 
     def _open(self) -> cv2.VideoCapture:
-        with reading(self.path, 'give a video'):
-            capture = cv2.VideoCapture(str(self.path))
-            capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # off in some builds
-            size = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
-            if size > PIXELS:
-                raise ValueError(f'its header says frames of {size:.0f} pixels; up to {PIXELS} are read')
-        return capture
+        return open_video(self.path, 'give a video, a folder of pictures or a .npz of events')
 
     def __iter__(self) -> Iterator[Frame]:
         capture = self._open()
@@ -203,7 +197,8 @@ def open_source(source: SourceLike, fps: float = 25.0) -> Source:
     """The frames of one source.
 
     Args:
-        source: A video file, a folder of pictures, frames in memory or from an iterator, or the number of a camera.
+        source: A video file, a picture, a folder of pictures, frames in memory or from an iterator, or the number of a
+            camera.
         fps: Frames a second of pictures and of frames in memory.
 
     Raises:
@@ -216,6 +211,8 @@ def open_source(source: SourceLike, fps: float = 25.0) -> Source:
         return Camera(source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
+        if path.suffix.lower() in PICTURES and not path.is_dir():
+            return Pictures([path], fps, str(path))
         if not path.is_dir():
             return VideoFile(path)
         pictures = pictures_of(path)

@@ -7,21 +7,9 @@ from pathlib import Path
 from typing import IO
 
 from mmsvf.apis.sources import EVENTS, VIDEOS
+from mmsvf.files.videos import check_video
 
 LONGEST_NAME = 80
-# How files begin, from a place on. FFmpeg goes by the content, not by the name, and knows formats that name other files
-# to be opened (playlists, lists to be joined): only these get to it
-BEGINNINGS: tuple[tuple[int, bytes], ...] = (
-    *((4, box) for box in (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip', b'pnot')),  # MP4, MOV, 3GP
-    (0, b'\x1a\x45\xdf\xa3'),  # Matroska, WebM
-    (8, b'AVI '),
-    (0, b'GIF8'),
-    (0, b'FLV'),
-    (0, b'\x30\x26\xb2\x75\x8e\x66\xcf\x11'),  # WMV
-    (0, b'\x00\x00\x01\xba'),  # MPEG
-    (0, b'\x00\x00\x01\xb3'),
-    (188, b'\x47'),  # MPEG transport stream, a packet of 188 bytes after the other
-)
 
 
 def shown_name(name: str) -> str:
@@ -81,11 +69,12 @@ def check_kind(path: Path, name: str) -> None:
     Raises:
         ValueError: another kind of file.
     """
+    if path.suffix != EVENTS:
+        try:
+            check_video(path)
+        except ValueError as error:
+            raise ValueError(f'{name!r} is no video: {error}') from None
+        return
     with path.open('rb') as file:
-        begin = file.read(256)
-    if path.suffix == EVENTS:
-        if not begin.startswith(b'PK\x03\x04'):
+        if file.read(4) != b'PK\x03\x04':
             raise ValueError(f'{name!r} is no .npz: it does not begin as one')
-    elif not any(begin[at : at + len(magic)] == magic for at, magic in BEGINNINGS):
-        kinds = 'MP4, MOV, WebM, Matroska, AVI, GIF, FLV, WMV or MPEG'
-        raise ValueError(f'{name!r} is no video: it does not begin as {kinds} does')

@@ -9,6 +9,8 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from mmsvf.files.videos import check_video
+
 CHUNK = 256
 
 
@@ -18,6 +20,7 @@ def read_video(path: str, decoder: str, frames: int, every: bool) -> None:
         raise FileNotFoundError('no such file')
     if not Path(path).stat().st_size:
         raise ValueError('the file is empty')
+    check_video(path)
     if decoder == 'decord':
         import decord
 

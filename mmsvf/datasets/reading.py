@@ -15,6 +15,8 @@ import numpy as np
 from mmengine.fileio import list_from_file
 from PIL import Image
 
+from mmsvf.files.videos import check_video
+
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp')
 VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.ts', '.3gp', '.gif')
 FORMATS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP')  # of pictures, whatever their names
@@ -143,6 +145,34 @@ def read_image(path: str | PathLike, flag: int) -> np.ndarray:
         if image is None:
             raise ValueError('no picture that OpenCV can decode')
     return image
+
+
+def open_video(path: str | PathLike, fix: str = FIX) -> cv2.VideoCapture:
+    """A video as OpenCV's FFmpeg reads it, upright; what it would follow to other files is not opened.
+
+    Args:
+        path: The file.
+        fix: What the user can do if it is none.
+
+    Raises:
+        UnreadableError: no such file, none that begins as a video does (:func:`check_video`), or one whose header says
+            frames of more than ``PIXELS``. (Whether frames can be decoded is seen when they are read.)
+    """
+    with reading(path, fix):
+        try:
+            check_video(path)
+        except ValueError as error:
+            raise ValueError(f'cannot be read as a video: {error}') from None
+        # FFmpeg alone: others of OpenCV's readers take a number in the name for that of a picture, and go on with the
+        # next ones. The whole path: FFmpeg takes what is before a colon for a protocol, as in concat:a.mp4
+        there = cv2.videoio_registry.getStreamBackends()
+        reader = cv2.CAP_FFMPEG if cv2.CAP_FFMPEG in there else cv2.CAP_ANY
+        capture = cv2.VideoCapture(str(Path(path).absolute()), reader)
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # off in some builds
+        size = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        if size > PIXELS:
+            raise ValueError(f'its header says frames of {size:.0f} pixels; up to {PIXELS} are read')
+    return capture
 
 
 def check_numbers(name: str, array: np.ndarray) -> None:

@@ -56,7 +56,8 @@ class VideoWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._part = self.path.with_name(f'.{self.path.name}.{os.getpid()}.part')
         self.height, self.width = (max(2, side // 2 * 2) for side in shape[:2])
-        self._file: Any = av.open(str(self._part), 'w', format='mp4', options={'movflags': 'faststart'})
+        # the whole path: FFmpeg takes what is before a colon for a protocol
+        self._file: Any = av.open(str(self._part.absolute()), 'w', format='mp4', options={'movflags': 'faststart'})
         rate = Fraction(fps).limit_denominator(1001)
         self._stream: Any = self._file.add_stream(codec, rate=rate, options=CODECS[codec])
         self._stream.width, self._stream.height, self._stream.pix_fmt = self.width, self.height, 'yuv420p'

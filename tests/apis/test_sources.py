@@ -85,9 +85,11 @@ def test_what_is_no_source_is_named(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / 'pipe.mp4')
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'no.mp4').write_text('no video')
+    (tmp_path / 'cut.mp4').write_bytes(b'\0\0\0\x18ftypisom')
     for name, message in (
         ('absent.mp4', r'absent\.mp4 is missing'),
-        ('no.mp4', 'no frame of it can be decoded.*give a video'),
+        ('no.mp4', 'cannot be read as a video: it does not begin as MP4.*give a video'),
+        ('cut.mp4', 'no frame of it can be decoded.*give a video'),
         ('pipe.mp4', 'could not be read .*not a file'),
         ('empty', r'has no pictures \(\.jpg'),
     ):

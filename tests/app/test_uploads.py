@@ -37,10 +37,10 @@ def test_a_file_has_a_name_of_ours(name, tmp_path):
         ('a.exe', MP4, "'a.exe' is no video by its name; .mp4"),
         ('a', MP4, 'is no video by its name'),
         ('list.m3u8', b'#EXTM3U', 'is no video by its name'),
-        ('a.mp4', b'#EXTM3U\nfile:///etc/passwd', 'does not begin as'),  # playlists, which FFmpeg would follow
-        ('a.mp4', b'ffconcat version 1.0\nfile /etc/passwd', 'does not begin as'),
+        ('a.mp4', b'#EXTM3U\nfile:///etc/passwd', r"'a.mp4' is no video: it is a playlist \(HLS\)"),
+        ('a.mp4', b'ffconcat version 1.0\nfile /etc/passwd\n#'.ljust(188) + b'G', 'a list of files to be joined'),
         ('a.avi', b'RIFF\0\0\0\0WAVE', 'does not begin as'),
-        ('a.mp4', b'', 'does not begin as'),
+        ('a.mp4', b'', 'it is empty'),
         ('a.npz', b'\x93NUMPY', 'is no .npz'),
         ('a.mp4', MP4 + bytes(10**6), r'larger than 0\.001 MB \(--max-upload\)'),
     ],

@@ -11,11 +11,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import cv2
 import matplotlib
 import numpy as np
 
 from mmsvf.analysis.confusions import counted, read_dump
+from mmsvf.datasets.reading import open_video
 from mmsvf.files import pickles
 
 matplotlib.use('Agg')
@@ -27,7 +27,7 @@ GAP = 0.06  # of a frame's width
 
 def read_frames(path: Path, count: int) -> np.ndarray:
     """The first ``count`` frames of a video file, fewer if it is shorter, (T, H, W, 3) RGB."""
-    video = cv2.VideoCapture(str(path))
+    video = open_video(path)
     frames: list[np.ndarray] = []
     while len(frames) < count:
         more, frame = video.read()
