@@ -89,8 +89,10 @@ def whole(path: Path) -> Iterator[Path]:
 
 def limited(picture: np.ndarray, longest: int = LONGEST) -> np.ndarray:
     """The picture, its longer side at most so many pixels."""
-    scale = longest / max(picture.shape[:2])
-    return picture if scale >= 1 else cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    height, width = picture.shape[:2]
+    scale = longest / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return picture if scale >= 1 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def write_predictions(

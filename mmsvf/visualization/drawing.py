@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 INK, DIM, FAINT, GROOVE = (245, 245, 245), (205, 200, 195), (150, 145, 140), (70, 64, 60)
 PAPER, ACCENT = (30, 26, 24), (60, 170, 255)
-SHORT_SIDE = 360  # of what is drawn on: words beside a frame of 64 pixels could not be read
+# sides of what is drawn on: words beside a frame of 64 pixels could not be read; a frame of 16 x 2048 would be enormous
+SHORT_SIDE, LONG_SIDE = 360, 1280
 
 
 @lru_cache(maxsize=32)
@@ -23,14 +24,14 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf')), size)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)  # names stay; of what is new in each frame, such as its time, no more than this is kept
 def _letters(text: str, size: int) -> np.ndarray:
-    """Coverage of a text (H, W), 0 to 1, as high as any line of its size."""
+    """Coverage of a text (H, W), 0 to 255, as high as any line of its size."""
     font = _font(size)
     ascent, descent = font.getmetrics()
     mask = Image.new('L', (max(1, round(font.getlength(text)) + 1), ascent + descent))
     ImageDraw.Draw(mask).text((0, 0), text, fill=255, font=font)
-    return np.asarray(mask, np.float32) / 255
+    return np.asarray(mask)
 
 
 def text_size(text: str, size: int) -> tuple[int, int]:
@@ -45,7 +46,7 @@ def put_text(image: np.ndarray, text: str, x: int, y: int, size: int, colour: Se
     letters = letters[max(0, -y) :, max(0, -x) :]
     x, y = max(0, x), max(0, y)
     part = image[y : y + letters.shape[0], x : x + letters.shape[1]]
-    cover = letters[: part.shape[0], : part.shape[1], None]
+    cover = letters[: part.shape[0], : part.shape[1], None].astype(np.float32) / 255
     part[:] = (part * (1 - cover) + np.array(colour) * cover).round()
 
 
@@ -65,8 +66,8 @@ def shade(image: np.ndarray, x: int, y: int, width: int, height: int, strength: 
 
 
 def enlarged(image: np.ndarray, side: int = SHORT_SIDE) -> np.ndarray:
-    """The image, or a copy whose shorter side has at least so many pixels."""
-    scale = side / min(image.shape[:2])
+    """A copy of the image, its shorter side of at least so many pixels where the longer one has room for that."""
+    scale = min(side / min(image.shape[:2]), LONG_SIDE / max(image.shape[:2]))
     if scale <= 1:
         return image.copy()
     smooth = cv2.INTER_CUBIC if scale < 3 else cv2.INTER_NEAREST  # pixels of a tiny frame are to be seen as such
@@ -150,7 +151,7 @@ def sheet(pictures: Sequence[np.ndarray], width: int = 1440, gap: int = 8) -> np
     rows = -(-len(pictures) // most)
     columns = -(-len(pictures) // rows)
     scale = min(1.0, (width - gap * (columns + 1)) / columns / wide)
-    cell = round(wide * scale), round(height * scale)
+    cell = max(1, round(wide * scale)), max(1, round(height * scale))
     page = np.full((rows * (cell[1] + gap) + gap, columns * (cell[0] + gap) + gap, 3), PAPER, np.uint8)
     for i, picture in enumerate(pictures):
         y, x = (gap + k * (side + gap) for k, side in zip(divmod(i, columns), cell[::-1]))

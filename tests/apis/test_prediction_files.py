@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from mmsvf.apis.prediction_files import Folder, Spread, whole
-from mmsvf.apis.records import ActionRecord, SegmentationRecord
+from mmsvf.apis.prediction_files import Folder, Spread, limited, whole
+from mmsvf.apis.records import ActionRecord, PoseRecord, SegmentationRecord
 from mmsvf.apis.sources import Frame
 from mmsvf.visualization import drawing
+from mmsvf.visualization.video import write_video
 
 
 @pytest.mark.parametrize('length', [1, 7, 12, 25, 1000])
@@ -73,3 +74,30 @@ def test_records_are_drawn_in_one_shape_and_words_stay_beside_the_frame(height, 
                                   ['a name', 0.2]]
     )  # fmt: skip
     assert drawing.clock(65.25) == '1:05.2'
+
+
+@pytest.mark.parametrize('height, width', [(1, 1), (1, 3000), (16, 4096), (2048, 16), (3000, 1), (1080, 1920)])
+def test_pictures_of_any_shape_are_written(height, width, tmp_path):
+    """A frame of 16 x 2048 was drawn as one of 46,080 lines."""
+    frame = Frame(np.full((height, width, 3), 200, np.uint8), 0, 0)
+    action = ActionRecord(frame, np.array([0.9, 0.1]), ['a', 'b'])
+    masks = SegmentationRecord(frame, np.zeros((height, width), np.uint8), ['a', 'b'], drawing.distinct_palette(2))
+    joints = np.random.default_rng(0).random((24, 3))
+    values = dict(joints_3d=joints, translation=joints[0], joints_2d=99 * joints[:, :2], pose=joints, shape=joints[0])
+    side = max(height, width)
+    pose = PoseRecord(frame, 0, ((width - side) // 2, (height - side) // 2, side), 'centre', **values)
+    for record in (action, masks, pose):
+        drawn = record.draw()
+        assert drawn.size <= 3 * 4100 * 2200
+        picture = limited(drawn)
+        assert max(picture.shape) <= 1280
+        write_video(tmp_path / 'a.mp4', [picture] * 2, 25)
+        assert drawing.sheet([limited(picture, 720)] * 12).size < 3 * 1500 * 9000
+
+
+def test_words_of_each_frame_are_not_kept():
+    """A picture of each of 4,096 times took 50 MB."""
+    for k in range(2000):
+        drawing.text_size(drawing.clock(k / 10), 29)
+    kept = drawing._letters.cache_info()
+    assert kept.currsize <= 256 and drawing._letters('0:00.0', 29).dtype == np.uint8
