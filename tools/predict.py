@@ -18,12 +18,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mmsvf.apis.find_sources import find_sources
 from mmsvf.apis.live import Window
 from mmsvf.apis.person import PersonChooser, mmdet_detector
-from mmsvf.apis.prediction_files import Folder, predict_sources
+from mmsvf.apis.prediction_folder import Folder, predict_sources
 from mmsvf.apis.predictor import Predictor
-from mmsvf.apis.sources import Camera, find_sources
-from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
+from mmsvf.apis.sources import Camera
+from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare, require_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -96,38 +97,33 @@ def task_options(args: argparse.Namespace, scope: str) -> dict[str, Any]:
     return options
 
 
+# what predictions do not depend on
+APART = ('source', 'out', 'overwrite', 'show', 'device', 'work_dir', 'launcher', 'local_rank', 'camera', 'batch_size')
+
+
 def main() -> None:
     """Predict each source and say which could not be read."""
     args = parse_args()
-    cfg = prepare(args)
-    scope = cfg.get('default_scope')
-    options = task_options(args, scope) if scope in OPTIONS else {}
-    window = Window() if args.show else None
-    predictor = Predictor.from_config(
-        cfg, args.checkpoint, args.device, args.fuse, args.classes, args.engine, **options
-    )
     missing: list[str] = []
-    if args.camera is not None:
-        camera = Camera(args.camera)
-        signal.signal(signal.SIGINT, lambda *_: camera.stop())  # the files are ended, not broken off
-        sources: dict[str, Any] = {camera.name: camera}
-    else:
-        sources = dict(find_sources(args.source, predictor.takes, missing))
-    out = args.out or Path(cfg.work_dir) / 'predictions'
-    apart = (
-        'source',
-        'out',
-        'overwrite',
-        'show',
-        'device',
-        'work_dir',
-        'launcher',
-        'local_rank',
-        'camera',
-        'batch_size',
-    )
-    run = {key: str(value) for key, value in vars(args).items() if key not in apart}
-    folder = Folder(out, run, args.overwrite or args.camera is not None)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what is half written is taken away
+    with plain_messages():
+        cfg = prepare(args)
+        scope = cfg.get('default_scope')
+        options = task_options(args, scope) if scope in OPTIONS else {}
+        window = Window() if args.show else None
+        predictor = Predictor.from_config(
+            cfg, args.checkpoint, args.device, args.fuse, args.classes, args.engine, **options
+        )
+        out = args.out or Path(cfg.work_dir) / 'predictions'
+        if args.camera is not None:
+            camera = Camera(args.camera)
+            signal.signal(signal.SIGINT, lambda *_: camera.stop())  # the files are ended, not broken off
+            sources: dict[str, Any] = {camera.name: camera}
+        else:
+            sources = dict(find_sources(args.source, predictor.takes, missing, out))
+        run = {key: str(value) for key, value in vars(args).items() if key not in APART}
+        folder = Folder(out, run, args.overwrite or args.camera is not None)
+        folder.keep_apart(sources, args.masks)
     unreadable = predict_sources(
         predictor, sources, folder, args.fps, show=window, video=not args.no_video, masks=args.masks
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,8 +14,6 @@ from typing import IO, Any
 import cv2
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mmsvf.body import JOINTS, errors
 from mmsvf.visualization import drawing
@@ -29,7 +26,7 @@ from .sources import Frame, Source
 PICTURES = 12  # of the summary
 ERRORS = {'MPJPE': errors.mpjpe, 'PEL-MPJPE': errors.pel_mpjpe, 'PA-MPJPE': errors.pa_mpjpe}  # in mm
 LONGEST, CELL = 1280, 720  # pixels of the longer side of a video, and of a picture of the summary
-DONE, RUN = 'sources.jsonl', 'run.json'
+SUFFIXES = ('jsonl', 'mp4', 'npz', 'png')  # of what is written of a source
 
 
 class Spread:
@@ -121,7 +118,7 @@ def write_predictions(
     spread, averages, pose = Spread(PICTURES), Averages(), list[PoseRecord]()
     begin, record = time.monotonic(), None
     # named by adding: 'v1.2' is no name with a suffix
-    named = {suffix: target.with_name(f'{target.name}.{suffix}') for suffix in ('jsonl', 'mp4', 'npz', 'png')}
+    named = {suffix: target.with_name(f'{target.name}.{suffix}') for suffix in SUFFIXES}
     with ExitStack() as stack:
         lines: IO[str] = stack.enter_context(stack.enter_context(whole(named['jsonl'])).open('w', encoding='utf-8'))
         writer: VideoWriter | None = None
@@ -184,96 +181,3 @@ def track_arrays(records: list[PoseRecord]) -> dict[str, np.ndarray]:
     if len(truth) == len(records):
         arrays['truth'] = np.stack(truth)
     return {**arrays, 'joint_names': np.array(JOINTS)}
-
-
-class Folder:
-    """The folder of a run, which goes on where it was stopped: sources that are done are listed in ``sources.jsonl``.
-
-    Args:
-        path: The folder; made if it is not there.
-        run: What the predictions depend on: config, checkpoint, options.
-        again: Whether to predict all sources anew.
-
-    Raises:
-        ValueError: it has predictions of another run.
-    """
-
-    def __init__(self, path: Path, run: dict[str, Any], again: bool = False) -> None:
-        self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        listed, written = path / DONE, path / RUN
-        if again:
-            listed.unlink(missing_ok=True)
-        elif listed.exists() and written.exists():
-            former = json.loads(written.read_text(encoding='utf-8'))
-            other = [key for key in {**former, **run} if former.get(key) != run.get(key)]
-            if other:
-                raise ValueError(
-                    f'{path} has predictions of another run ({other[0]}: {former.get(other[0])!r}, now '
-                    f'{run.get(other[0])!r}); give another --out, or --overwrite'
-                )
-        with whole(written) as part:
-            part.write_text(json.dumps(run, indent=1), encoding='utf-8')
-        self.done: dict[str, dict[str, Any]] = {}
-        for line in listed.read_text(encoding='utf-8').splitlines() if listed.exists() else ():
-            try:
-                said = json.loads(line)
-            except ValueError:  # the machine went down while it was written
-                continue
-            self.done[said['name']] = said
-
-    def finish(self, name: str, said: dict[str, Any]) -> None:
-        """List a source as done."""
-        self.done[name] = dict(name=name, **said)
-        with whole(self.path / DONE) as part:
-            part.write_text(''.join(json.dumps(s, ensure_ascii=False) + '\n' for s in self.done.values()), 'utf-8')
-
-
-def predict_sources(
-    predictor: Predictor, sources: Mapping[str, Any], folder: Folder, fps: float = 25.0, **options: Any
-) -> list[str]:
-    """Predict sources one after the other; those that are done are passed over, unreadable ones are skipped.
-
-    Args:
-        predictor: The predictor.
-        sources: What :meth:`Predictor.open` takes, by names for the results.
-        folder: Where they go.
-        fps: Of pictures.
-        **options: Of :func:`write_predictions`.
-
-    Returns:
-        What could not be read, and why, a line each.
-    """
-    unreadable: list[str] = []
-    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    # a bar is for a terminal; what is done is printed, wherever that goes
-    shown: Any = dict(transient=True, redirect_stdout=sys.stdout.isatty(), disable=not sys.stderr.isatty())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(file=sys.stderr), **shown) as progress:
-        for place, (name, given) in enumerate(sources.items(), 1):
-            if folder.done.get(name, {}).get('source') == str(given):
-                print(f'{name}: done before')
-                continue
-            task = progress.add_task(f'{place}/{len(sources)} {name}')
-            try:
-                source = predictor.open(given, fps)
-                progress.update(task, total=predictor.expected(source))
-                said = write_predictions(
-                    predictor, source, folder.path / name, advance=lambda t=task: progress.advance(t), **options
-                )
-            except (ValueError, FileNotFoundError) as error:  # not what stops all of them, such as a full disk
-                unreadable.append(f'{name}: {" ".join(str(error).split())}')
-                print(f'{name}: skipped')
-                continue
-            finally:
-                progress.remove_task(task)
-            folder.finish(name, said)
-            print(describe(name, said))
-    return unreadable
-
-
-def describe(name: str, said: Mapping[str, Any]) -> str:
-    """A source's line for the console."""
-    best = ', '.join(f'{label} {100 * value:.1f} %' for label, value in said.get('mean', ())[:3])
-    wrong = ', '.join(f'{label} {value:.1f} mm' for label, value in said.get('errors', {}).items())
-    words = [f'{name}: {said["records"]} records in {said["seconds"]:.1f} s', best, wrong, said.get('problem', '')]
-    return '; '.join(word for word in words if word)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from itertools import chain, count
 from pathlib import Path
-from typing import Any, Union
+from typing import Union
 
 import cv2
 import numpy as np
 
-from mmsvf.datasets.reading import PICTURES, VIDEOS, natural, open_video, read_image, read_list, reading
+from mmsvf.datasets.reading import PICTURES, natural, open_video, read_image, reading
 
 EVENTS = '.npz'
 QUALITY = 90  # of a JPEG that a frame is kept as
@@ -226,71 +223,3 @@ def pictures_of(folder: Path) -> list[Path]:
     """Pictures of a folder in the order of the numbers in their names."""
     found = (p for p in folder.iterdir() if p.suffix.lower() in PICTURES and p.name[0] != '.')
     return sorted(found, key=lambda path: (natural(path.name), path.name))
-
-
-def find_sources(
-    patterns: Sequence[str], known: Any = lambda name: False, unreadable: list[str] | None = None
-) -> dict[str, str]:
-    """Single sources in what a user names, by unique names for their results, without suffix.
-
-    Args:
-        patterns: Files; folders of pictures, of videos, or of such folders; patterns such as ``clips/*.mp4``; lists
-            (``.txt``), a line each: relative to the list, to the folder of its name or to here, labelled or not.
-        known: Whether something that is no file is a source, such as an action of a data set.
-        unreadable: Gets a line for each pattern that is nothing, in place of an error.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-        ValueError: an empty list.
-        UnreadableError: a list is no text.
-    """
-    found: dict[str, str] = {}
-    for pattern in patterns:
-        try:
-            clips = list(_expand(pattern, known))
-        except (ValueError, FileNotFoundError) as error:
-            if unreadable is None:
-                raise
-            unreadable.append(str(error))
-            continue
-        for path, name in clips:
-            short = os.path.splitext(name)[0]
-            # a.mp4 and a.avi, or the same name in two folders
-            other = name if '/' in name else f'{Path(path).parent.name}/{short}'
-            names = chain((short, other), (f'{other}_{i}' for i in count(2)))
-            found[next(unique for unique in names if unique not in found)] = path
-    return found
-
-
-def _expand(pattern: str, known: Any) -> Iterator[tuple[str, str]]:
-    """Paths of single sources with their names, relative to the folder that was given."""
-    path = Path(pattern)
-    if path.is_dir():
-        folders = [path, *(p for p in path.rglob('*') if p.is_dir())]
-        files = [p for p in path.rglob('*') if p.suffix.lower() in (*VIDEOS, EVENTS) and p.is_file()]
-        clips = sorted((*files, *filter(pictures_of, folders)), key=lambda p: natural(str(p)))
-        if not clips:
-            raise FileNotFoundError(f'{pattern} has neither videos nor pictures nor events under it')
-        for clip in clips:
-            yield str(clip), path.name if clip == path else clip.relative_to(path).as_posix()
-    elif path.suffix == '.txt' and path.is_file():
-        entries = read_list(pattern)
-        if not entries:
-            raise ValueError(f'{pattern} lists nothing; a source a line')
-        for _, line in entries:
-            unlabelled = re.sub(r' -?\d+$', '', line)
-            near = (str(path.parent), str(path.with_suffix('')), '')
-            places = (Path(folder, entry) for entry in (line, line.rsplit(' ', 1)[0]) for folder in near)
-            yield from _expand(str(next((p for p in places if p.exists()), path.parent / unlabelled)), lambda _: True)
-    elif path.exists() or known(pattern):
-        yield pattern, path.name
-    elif glob.has_magic(pattern):
-        matches = sorted(glob.glob(pattern, recursive=True), key=natural)
-        if not matches:
-            raise FileNotFoundError(f'no file is called {pattern}')
-        for match in matches:
-            yield from _expand(match, known)
-    else:
-        raise FileNotFoundError(
-            f'{pattern} does not exist; give a video, a folder, a pattern, a list or a .npz of events'
-        )

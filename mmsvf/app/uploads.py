@@ -6,7 +6,8 @@ import unicodedata
 from pathlib import Path
 from typing import IO
 
-from mmsvf.apis.sources import EVENTS, VIDEOS
+from mmsvf.apis.sources import EVENTS
+from mmsvf.datasets.reading import VIDEOS
 from mmsvf.files.videos import check_video
 
 LONGEST_NAME = 80

@@ -8,6 +8,7 @@ import difflib
 import os
 import traceback
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def config_path(name: str) -> Path:
         folder = mim_folder(scope) / 'configs'
     path = folder / file
     if not path.is_file():
-        known = [p.relative_to(folder).as_posix() for p in (folder if '::' in name else path.parent).rglob('*.py')]
+        there = islice((folder if '::' in name else path.parent).rglob('*.py'), 2000)  # not a whole disk's
+        known = [(p.relative_to(folder) if '::' in name else p).as_posix() for p in there]
         near = difflib.get_close_matches(file, known, 3)
         raise FileNotFoundError(f'config {name!r} does not exist{f"; did you mean {near}?" if near else ""}')
     return path
@@ -156,9 +158,11 @@ def plain_messages() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, ImportError) as error:
-        here = Path(__file__).parent
-        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).parent
-        if raised_in not in (here, here.parent / 'files'):
+        house, raised_in = (
+            Path(__file__).parent.parent,
+            Path(traceback.extract_tb(error.__traceback__)[-1].filename).parent,
+        )
+        if raised_in not in (house / room for room in ('engine', 'files', 'apis', 'models/backbones')):
             raise
         raise SystemExit(f'{type(error).__name__}: {error}') from None
 

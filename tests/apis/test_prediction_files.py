@@ -1,9 +1,15 @@
 """What is written: whole files or none, an even choice of moments, a folder that says what is done."""
 
+import os
+import subprocess
+from contextlib import nullcontext
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from mmsvf.apis.prediction_files import Folder, Spread, limited, whole
+from mmsvf.apis.prediction_files import Spread, limited, whole
+from mmsvf.apis.prediction_folder import Folder
 from mmsvf.apis.records import ActionRecord, PoseRecord, SegmentationRecord
 from mmsvf.apis.sources import Frame
 from mmsvf.visualization import drawing
@@ -101,3 +107,46 @@ def test_words_of_each_frame_are_not_kept():
         drawing.text_size(drawing.clock(k / 10), 29)
     kept = drawing._letters.cache_info()
     assert kept.currsize <= 256 and drawing._letters('0:00.0', 29).dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    'out, source, name, masks, refused',
+    [
+        ('v', 'v/a.mp4', 'a', False, True),  # an annotated video in the place of the video
+        ('v', 'v/b.mp4', 'b.c', False, False),
+        ('.', 'v/a.mp4', 'a', False, False),
+        ('.', 'v/a.mp4', 'v/a', False, True),
+        ('p', 'p', 'p', False, True),
+        ('.', 'p', 'p', True, True),  # label maps in the place of pictures
+        ('.', 'p', 'p', False, False),
+        ('link', 'v/a.mp4', 'a', False, True),
+    ],
+)
+def test_results_take_no_source_away(out, source, name, masks, refused, tmp_path):
+    for folder in ('v', 'p'):
+        (tmp_path / folder).mkdir()
+    (tmp_path / 'link').symlink_to('v')
+    folder = Folder(tmp_path / out, {})
+    with pytest.raises(ValueError, match='give another --out') if refused else nullcontext():
+        folder.keep_apart({name: str(tmp_path / source)}, masks)
+
+
+def test_what_a_kill_leaves_is_swept(tmp_path):
+    gone = subprocess.Popen(['true'])
+    gone.wait()
+    names = {
+        f'.a.mp4.{gone.pid}.part': False, f'.a.jsonl.{gone.pid}.part.jsonl': False, f'.a.mp4.{os.getpid()}.part': True,
+        f'.a.b.mp4.{gone.pid}.part': True, '.a.mp4.part': True, '.a.mp4.99999999999999999999999.part': False,
+        'a.mp4': True,
+    }  # fmt: skip
+    for name in names:
+        (tmp_path / name).touch()
+    Folder(tmp_path, {}).sweep('a')
+    assert {name: (tmp_path / name).exists() for name in names} == names
+
+
+def test_where_nothing_can_be_written_is_said(tmp_path):
+    (tmp_path / 'file').touch()
+    for out in (tmp_path / 'file', '/proc/nowhere'):
+        with pytest.raises(OSError, match=r'nothing can be written to .*; give another --out'):
+            Folder(Path(out), {})

@@ -10,7 +10,8 @@ import pytest
 
 import mmsvf  # noqa: F401
 from mmsvf.apis import sources
-from mmsvf.apis.sources import Camera, find_sources, open_source
+from mmsvf.apis.find_sources import find_sources
+from mmsvf.apis.sources import Camera, open_source
 from mmsvf.visualization.video import write_video
 
 from ..broken_videos import make
@@ -156,3 +157,18 @@ def test_folders_patterns_and_lists_become_single_sources(tmp_path):
     (tmp_path / 'none').mkdir()
     with pytest.raises(FileNotFoundError, match='neither videos nor pictures'):
         found('none')
+
+
+def test_what_is_in_the_way_is_left_out(tmp_path, monkeypatch):
+    for name in ('v/a.mp4', 'v/._a.mp4', 'v/seen/a.mp4', 'v/seen/a/000000.png', 'v/p/1.png'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b'x')
+    monkeypatch.chdir(tmp_path)
+    assert list(find_sources(['v'], results='v/seen')) == ['a', 'p'], 'no results of the run before, no hidden files'
+    assert list(find_sources(['v/seen'], results='v/seen')) == ['a', 'seen/a'], 'what is asked for is looked at'
+    monkeypatch.chdir(tmp_path / 'v' / 'p')
+    assert find_sources(['.']) == {'p': '.'} and find_sources(['../p/.']) == {'p': '../p'}
+    (tmp_path / 'a.txt').write_text('b.txt\nb.txt\n')
+    (tmp_path / 'b.txt').write_text('a.txt\na.txt\n')
+    with pytest.raises(ValueError, match=r'a\.txt lists itself'):
+        find_sources([str(tmp_path / 'a.txt')])

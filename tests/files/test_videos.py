@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import mmsvf  # noqa: F401
-from mmsvf.apis.sources import find_sources, open_source
+from mmsvf.apis.find_sources import find_sources
+from mmsvf.apis.sources import open_source
 from mmsvf.files.videos import check_video
 from mmsvf.visualization.video import write_video
 

@@ -104,7 +104,7 @@ def test_a_run_goes_on_where_it_was_stopped(predicted, digits):
     assert '00000: done before' in log and '00001: 10 records' in log
     assert (out / '00000.mp4').stat().st_mtime_ns == before and count_frames(out / '00001.mp4') == 10
     assert [said['name'] for said in lines(out / 'sources.jsonl')] == [f'0000{i}' for i in range(4)]
-    with pytest.raises(ValueError, match=r'has predictions of another run \(classes.*--overwrite'):
+    with pytest.raises(SystemExit, match=r'^ValueError: .* has predictions of another run \(classes.*--overwrite'):
         predict(*command[:-2])
 
 
@@ -153,6 +153,7 @@ def test_segmentation_and_poses(recordings, tmp_path):
         (('x.txt', '--classes', 'absent.txt'), r"list of class names 'absent\.txt' does not exist"),
         (('x.txt', '--classes', 'README.md'), r'class names, but the head of the config has num_classes=8'),
         (('x.txt', '--window', '-1'), r'window=-1\.0'),
+        (('x.txt', '--out', 'README.md'), r'^OSError: nothing can be written to README\.md'),
     ],
 )
 def test_what_is_wrong_is_named(argv, message, tmp_path, capsys):

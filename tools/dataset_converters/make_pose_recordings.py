@@ -25,7 +25,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmsvf.apis.sources import find_sources, open_source
+from mmsvf.apis.find_sources import find_sources
+from mmsvf.apis.sources import open_source
 from mmsvf.body import MMHPSD_SIZE as SIZE
 from mmsvf.datasets.grey_pictures import cut_square, grey_picture, middle_square
 from mmsvf.datasets.mmhpsd import RATE

@@ -1,0 +1,162 @@
+"""Predictions of many sources in a folder, which goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from .prediction_files import SUFFIXES, whole, write_predictions
+from .predictor import Predictor
+
+DONE, RUN = 'sources.jsonl', 'run.json'
+
+
+class Folder:
+    """The folder of a run, which goes on where it was stopped: sources that are done are listed in ``sources.jsonl``.
+
+    Args:
+        path: The folder; made if it is not there.
+        run: What the predictions depend on: config, checkpoint, options.
+        again: Whether to predict all sources anew.
+
+    Raises:
+        ValueError: it has predictions of another run.
+        OSError: nothing can be written there.
+    """
+
+    def __init__(self, path: Path, run: dict[str, Any], again: bool = False) -> None:
+        self.path = path
+        listed, written = path / DONE, path / RUN
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with whole(path / f'.writable-{os.getpid()}') as part:
+                part.touch()
+            (path / f'.writable-{os.getpid()}').unlink()
+        except OSError as error:
+            raise OSError(f'nothing can be written to {path} ({error}); give another --out') from error
+        if again:
+            listed.unlink(missing_ok=True)
+        elif listed.exists() and written.exists():
+            former = json.loads(written.read_text(encoding='utf-8'))
+            other = [key for key in {**former, **run} if former.get(key) != run.get(key)]
+            if other:
+                raise ValueError(
+                    f'{path} has predictions of another run ({other[0]}: {former.get(other[0])!r}, now '
+                    f'{run.get(other[0])!r}); give another --out, or --overwrite'
+                )
+        with whole(written) as part:
+            part.write_text(json.dumps(run, indent=1), encoding='utf-8')
+        self.done: dict[str, dict[str, Any]] = {}
+        for line in listed.read_text(encoding='utf-8').splitlines() if listed.exists() else ():
+            try:
+                said = json.loads(line)
+            except ValueError:  # the machine went down while it was written
+                continue
+            self.done[said['name']] = said
+
+    def keep_apart(self, sources: Mapping[str, Any], masks: bool) -> None:
+        """Refuse results that would take the place of a source, or stand among its pictures.
+
+        Raises:
+            ValueError: of which source.
+        """
+        given = {Path(source).resolve(): source for source in sources.values() if isinstance(source, (str, Path))}
+        for name in sources:
+            target = self.path / name
+            places = [target.with_name(f'{target.name}.{suffix}') for suffix in SUFFIXES]
+            for place in (*places, target.parent, *[target] * masks):
+                if (taken := given.get(place.resolve())) is not None:
+                    raise ValueError(
+                        f'the results of {name!r} would take the place of the source {taken}, or be in it; give '
+                        'another --out'
+                    )
+
+    def sweep(self, name: str) -> None:
+        """Remove parts of a source's files that a process left which is no more."""
+        target = self.path / name
+        of_it = re.compile(rf'\.{re.escape(target.name)}\.(?:{"|".join(SUFFIXES)})\.(\d+)\.part.*')
+        for part in target.parent.glob('.*.part*') if target.parent.is_dir() else ():
+            if (found := of_it.fullmatch(part.name)) and not _runs(int(found[1])):
+                part.unlink(missing_ok=True)
+
+    def finish(self, name: str, said: dict[str, Any]) -> None:
+        """List a source as done."""
+        self.done[name] = dict(name=name, **said)
+        with whole(self.path / DONE) as part:
+            part.write_text(''.join(json.dumps(s, ensure_ascii=False) + '\n' for s in self.done.values()), 'utf-8')
+
+
+def _runs(process: int) -> bool:
+    """Whether there is a process of this number; on Windows, where asking would end it, that is taken for granted."""
+    if os.name != 'posix':
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def predict_sources(
+    predictor: Predictor, sources: Mapping[str, Any], folder: Folder, fps: float = 25.0, **options: Any
+) -> list[str]:
+    """Predict sources one after the other; those that are done are passed over, unreadable ones are skipped.
+
+    Args:
+        predictor: The predictor.
+        sources: What :meth:`Predictor.open` takes, by names for the results.
+        folder: Where they go.
+        fps: Of pictures.
+        **options: Of :func:`write_predictions`.
+
+    Returns:
+        What could not be read, and why, a line each.
+
+    Raises:
+        ValueError: results would take the place of a source.
+    """
+    folder.keep_apart(sources, options.get('masks', False))
+    unreadable: list[str] = []
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # a bar is for a terminal; what is done is printed, wherever that goes
+    shown: Any = dict(transient=True, redirect_stdout=sys.stdout.isatty(), disable=not sys.stderr.isatty())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(file=sys.stderr), **shown) as progress:
+        for place, (name, given) in enumerate(sources.items(), 1):
+            if folder.done.get(name, {}).get('source') == str(given):
+                print(f'{name}: done before')
+                continue
+            task = progress.add_task(f'{place}/{len(sources)} {name}')
+            folder.sweep(name)
+            try:
+                source = predictor.open(given, fps)
+                progress.update(task, total=predictor.expected(source))
+                said = write_predictions(
+                    predictor, source, folder.path / name, advance=lambda t=task: progress.advance(t), **options
+                )
+            except (ValueError, FileNotFoundError) as error:  # not what stops all of them, such as a full disk
+                unreadable.append(f'{name}: {" ".join(str(error).split())}')
+                print(f'{name}: skipped')
+                continue
+            finally:
+                progress.remove_task(task)
+            folder.finish(name, said)
+            print(describe(name, said))
+    return unreadable
+
+
+def describe(name: str, said: Mapping[str, Any]) -> str:
+    """A source's line for the console."""
+    best = ', '.join(f'{label} {100 * value:.1f} %' for label, value in said.get('mean', ())[:3])
+    wrong = ', '.join(f'{label} {value:.1f} mm' for label, value in said.get('errors', {}).items())
+    words = [f'{name}: {said["records"]} records in {said["seconds"]:.1f} s', best, wrong, said.get('problem', '')]
+    return '; '.join(word for word in words if word)
