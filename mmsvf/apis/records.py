@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -80,6 +81,10 @@ class SegmentationRecord(Record):
 
     def shares(self) -> dict[int, float]:
         """Share of the pixels of each label that is there, the largest first."""
+        return self._shares.copy()
+
+    @cached_property
+    def _shares(self) -> dict[int, float]:
         count = np.bincount(self.mask.ravel(), minlength=256) / self.mask.size
         return {int(label): float(count[label]) for label in np.argsort(-count, kind='stable') if count[label]}
 

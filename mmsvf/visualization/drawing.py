@@ -120,11 +120,15 @@ def distinct_palette(count: int) -> list[list[int]]:
 
 
 def overlay(frame: np.ndarray, mask: np.ndarray, palette: Sequence[Sequence[int]], opacity: float = 0.5) -> np.ndarray:
-    """A BGR frame (H, W, 3) with a mask (H, W) over it, in the RGB colours of a palette; void (255) stays clear."""
+    """A BGR frame (H, W, 3) with a mask (H, W) uint8 over it, in the RGB colours of a palette; void (255) stays clear."""
     colours = np.zeros((256, 3), np.uint8)
     colours[: len(palette)] = np.array(palette, np.uint8)[:, ::-1]
-    blend = cv2.addWeighted(frame, 1 - opacity, colours[mask], opacity, 0)
-    return np.where((mask == 255)[..., None], frame, blend)
+    painted = cv2.LUT(cv2.merge([mask] * 3), colours[None])
+    blend = cv2.addWeighted(frame, 1 - opacity, painted, opacity, 0)
+    void = mask == 255
+    if void.any():
+        blend[void] = frame[void]
+    return blend
 
 
 def legend(names: Sequence[str], colours: Sequence[Sequence[int]], notes: Sequence[str], height: int) -> np.ndarray:
