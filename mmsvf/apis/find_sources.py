@@ -25,7 +25,8 @@ def find_sources(
 
     Args:
         patterns: Files; folders of pictures, of videos, or of such folders; patterns such as ``clips/*.mp4``; lists
-            (``.txt``), a line each: relative to the list, to the folder of its name or to here, labelled or not.
+            (``.txt``), a line each: relative to the list, to the folder of its name, to ``data`` beside it or to here,
+            labelled or not.
         known: Whether something that is no file is a source, such as an action of a data set.
         unreadable: Gets a line for each pattern that is nothing, in place of an error.
         results: A folder of results; of folders that have it in them, what is in it is left out.
@@ -57,7 +58,7 @@ def _expand(pattern: str, known: Any, results: Path | None, lists: tuple[Path, .
     """Paths of single sources with their names, relative to the folder that was given; ``lists``: those it is in."""
     path = Path(pattern)
     if path.is_dir():
-        folders = [path, *(p for p in path.rglob('*') if p.is_dir())]
+        folders = [path, *(p for p in path.rglob('*') if p.is_dir() and not _is_truth(p))]
         files = [p for p in path.rglob('[!.]*') if p.suffix.lower() in (*VIDEOS, EVENTS) and p.is_file()]
         clips = sorted((*files, *filter(pictures_of, folders)), key=lambda p: natural(str(p)))
         if results and results != path.resolve():
@@ -75,7 +76,7 @@ def _expand(pattern: str, known: Any, results: Path | None, lists: tuple[Path, .
             raise ValueError(f'{pattern} lists nothing; a source a line')
         for _, line in entries:
             unlabelled = re.sub(r' -?\d+$', '', line)
-            near = (str(path.parent), str(path.with_suffix('')), '')
+            near = (str(path.parent), str(path.with_suffix('')), str(path.parent / 'data'), '')
             places = (Path(folder, entry) for entry in (line, line.rsplit(' ', 1)[0]) for folder in near)
             entry = next((p for p in places if p.exists()), path.parent / unlabelled)
             yield from _expand(str(entry), lambda _: True, results, lists)
@@ -91,3 +92,8 @@ def _expand(pattern: str, known: Any, results: Path | None, lists: tuple[Path, .
         raise FileNotFoundError(
             f'{pattern} does not exist; give a video, a folder, a pattern, a list or a .npz of events'
         )
+
+
+def _is_truth(folder: Path) -> bool:
+    """Whether it has the masks of a segmentation, in VSPW's layout, and no frames."""
+    return folder.name == 'mask' and folder.with_name('origin').is_dir()

@@ -54,6 +54,7 @@ class Averages:
 
     def __init__(self) -> None:
         self.count, self.sums = 0, dict[str, float]()
+        self.right = self.known = 0  # pixels
 
     def add(self, record: Record) -> None:
         """Take a record."""
@@ -63,6 +64,7 @@ class Averages:
             values = dict(zip(record.classes, record.scores.tolist()))
         elif isinstance(record, SegmentationRecord):
             values = {record.classes[k]: v for k, v in record.shares().items() if k < len(record.classes)}
+            self.right, self.known = self.right + record.right[0], self.known + record.right[1]
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
 
@@ -157,6 +159,8 @@ def write_predictions(
     said: dict[str, Any] = dict(source=source.name, records=averages.count, last_frame=last)
     if averages.sums:
         said['mean'] = averages.best()
+    if averages.known:
+        said['right'] = round(averages.right / averages.known, 5)
     if 'truth' in arrays:
         joints, truth = (torch.from_numpy(arrays[name]).double() for name in ('joints_3d', 'truth'))
         said['errors'] = {name: round(1000 * float(error(joints, truth).mean()), 2) for name, error in ERRORS.items()}

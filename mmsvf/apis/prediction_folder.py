@@ -158,5 +158,12 @@ def describe(name: str, said: Mapping[str, Any]) -> str:
     """A source's line for the console."""
     best = ', '.join(f'{label} {100 * value:.1f} %' for label, value in said.get('mean', ())[:3])
     wrong = ', '.join(f'{label} {value:.1f} mm' for label, value in said.get('errors', {}).items())
-    words = [f'{name}: {said["records"]} records in {said["seconds"]:.1f} s', best, wrong, said.get('problem', '')]
+    right = f'{100 * said["right"]:.1f} % of the labelled pixels right' if 'right' in said else ''
+    words = [
+        f'{name}: {said["records"]} records in {said["seconds"]:.1f} s',
+        best,
+        right,
+        wrong,
+        said.get('problem', ''),
+    ]
     return '; '.join(word for word in words if word)

@@ -73,15 +73,25 @@ class SegmentationRecord(Record):
     Attributes:
         mask: Labels (H, W) uint8, of the frame's size.
         classes, palette: Names and RGB colours by label.
+        truth: True labels (H, W) uint8, 255 of none, where they are known.
     """
 
     mask: np.ndarray
     classes: Sequence[str]
     palette: Sequence[Sequence[int]]
+    truth: np.ndarray | None = None
 
     def shares(self) -> dict[int, float]:
         """Share of the pixels of each label that is there, the largest first."""
         return self._shares.copy()
+
+    @cached_property
+    def right(self) -> tuple[int, int]:
+        """Pixels that are right, and pixels whose truth is known."""
+        if self.truth is None:
+            return 0, 0
+        known = self.truth != 255
+        return int(np.count_nonzero((self.truth == self.mask) & known)), int(np.count_nonzero(known))
 
     @cached_property
     def _shares(self) -> dict[int, float]:
@@ -89,8 +99,11 @@ class SegmentationRecord(Record):
         return {int(label): float(count[label]) for label in np.argsort(-count, kind='stable') if count[label]}
 
     def draw(self) -> np.ndarray:
-        shares = {label: share for label, share in self.shares().items() if label < len(self.classes)}
         frame = drawing.enlarged(self.frame.image)
+        if self.truth is not None:
+            titles = {f'truth, {drawing.clock(self.frame.time)}': self.truth, 'prediction': self.mask}
+            return drawing.segmented(frame, titles, self.classes, self.palette)
+        shares = {label: share for label, share in self.shares().items() if label < len(self.classes)}
         mask = cv2.resize(self.mask, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         picture = drawing.overlay(frame, mask, self.palette)
         drawing.caption(picture, drawing.clock(self.frame.time))
@@ -100,7 +113,9 @@ class SegmentationRecord(Record):
 
     def to_dict(self) -> dict[str, Any]:
         names = {k: self.classes[k] if k < len(self.classes) else 'void' for k in self.shares()}
-        return dict(**super().to_dict(), shares={names[k]: round(share, 5) for k, share in self.shares().items()})
+        values = dict(**super().to_dict(), shares={names[k]: round(share, 5) for k, share in self.shares().items()})
+        right, known = self.right
+        return values if self.truth is None else dict(**values, right=round(right / known, 5) if known else None)
 
 
 @dataclass

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +14,17 @@ import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import print_log
 
 from mmsvf.datasets.clip_segmentation import clip_indices, without_masks
+from mmsvf.datasets.reading import MASKS, check_image
+from mmsvf.registry import DATASETS
 from mmsvf.spiking.state import State
 from mmsvf.visualization.drawing import distinct_palette
 
 from .predictor import Predictor
 from .records import SegmentationRecord
-from .sources import Frame, Source
+from .sources import Frame, Pictures, Source
 from .stream import Stream
 
 
@@ -30,6 +36,8 @@ class SegmentationPredictor(Predictor):
 
     Frame by frame the memory has the last frames at the interval of the offsets: with (-9, -6, -3) the frames 0, 3, 6,
     ... are one stream, 1, 4, 7, ... another, and 2, 5, 8, ... a third.
+
+    Of a folder ``origin`` beside one of masks, ``mask`` (VSPW's layout), records have the truth.
 
     Args:
         model, cfg: See :class:`Predictor`.
@@ -68,6 +76,9 @@ class SegmentationPredictor(Predictor):
             raise ValueError(f'the test pipeline begins with {load["type"]}; LoadImageFromFile expected')
         self._type = np.float32 if load.get('to_float32') else np.uint8
         self._pipeline = Compose(steps)
+        annotate = [step for step in self.dataset.pipeline if str(step['type']).endswith('LoadAnnotations')]
+        self._annotate = Compose(annotate[:1]) if annotate else None
+        self._masks: dict[str, Path] = {}
         # a test that spoils frames on purpose shows them as the network saw them
         self._spoil = Compose([step for step in steps if str(step['type']).endswith('DegradeLastFrame')])
         self.choose(windows, self._why_clips(), batch_size=batch_size)
@@ -85,6 +96,7 @@ class SegmentationPredictor(Predictor):
 
     def predict(self, source: Source) -> Iterator[SegmentationRecord]:
         """Predict an open source, lazily."""
+        self._masks = masks_of(source) if self._annotate else {}
         if self.frame_by_frame:
             yield from self._steps(source)
             return
@@ -133,4 +145,36 @@ class SegmentationPredictor(Predictor):
         if self._spoil.transforms:
             image = self._spoil(dict(img=frame.image.copy(), img_path=frame.path))['img']
             frame = Frame(image, frame.index, frame.time, frame.path)
-        return SegmentationRecord(frame, mask, self.classes, self.palette)
+        return SegmentationRecord(frame, mask, self.classes, self.palette, self._truth(frame, mask.shape))
+
+    def _truth(self, frame: Frame, shape: tuple[int, ...]) -> np.ndarray | None:
+        """The frame's mask, as the test reads it."""
+        if frame.path not in self._masks or self._annotate is None:
+            return None
+        path = self._masks[frame.path]
+        check_image(path, MASKS)
+        given: dict[str, Any] = dict(seg_map_path=str(path), seg_fields=[], label_map=None)
+        given.update(reduce_zero_label=self._void_is_zero())
+        truth: np.ndarray = self._annotate(given)['gt_seg_map']
+        if truth.shape != shape:
+            raise ValueError(f'{path} has {truth.shape} pixels, its frame {shape}; a mask is as large as its frame')
+        return truth.astype(np.uint8)
+
+    def _void_is_zero(self) -> bool:
+        """``reduce_zero_label`` of the data set: of the config, or as its class has it."""
+        with DATASETS.switch_scope_and_registry(self.scope) as registry:
+            kind = registry.get(self.dataset.type) if isinstance(self.dataset.type, str) else self.dataset.type
+        default = signature(kind).parameters.get('reduce_zero_label')
+        return bool(self.dataset.get('reduce_zero_label', default is not None and default.default))
+
+
+def masks_of(source: Source) -> dict[str, Path]:
+    """Masks by the frames of a folder ``origin``, beside it in ``mask``; none unless each frame has one."""
+    if not isinstance(source, Pictures) or any(path.parent.resolve().name != 'origin' for path in source.paths):
+        return {}
+    masks = {str(path): path.parent.resolve().with_name('mask') / f'{path.stem}.png' for path in source.paths}
+    there = sum(mask.is_file() for mask in masks.values())
+    if 0 < there < len(masks):
+        message = f'{source.name}: {there} of {len(masks)} frames have a mask, and so the truth is not shown'
+        print_log(message, logger='current', level=logging.WARNING)
+    return masks if there == len(masks) else {}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib
@@ -16,6 +17,7 @@ INK, DIM, FAINT, GROOVE = (245, 245, 245), (205, 200, 195), (150, 145, 140), (70
 PAPER, ACCENT = (30, 26, 24), (60, 170, 255)
 # sides of what is drawn on: words beside a frame of 64 pixels could not be read; a frame of 16 x 2048 would be enormous
 SHORT_SIDE, LONG_SIDE = 360, 1280
+GAP = 8  # pixels between pictures side by side
 
 
 @lru_cache(maxsize=32)
@@ -120,7 +122,7 @@ def distinct_palette(count: int) -> list[list[int]]:
 
 
 def overlay(frame: np.ndarray, mask: np.ndarray, palette: Sequence[Sequence[int]], opacity: float = 0.5) -> np.ndarray:
-    """A BGR frame (H, W, 3) with a mask (H, W) uint8 over it, in the RGB colours of a palette; void (255) stays clear."""
+    """A BGR frame (H, W, 3) under a mask (H, W) uint8 in the RGB colours of a palette; void (255) stays clear."""
     colours = np.zeros((256, 3), np.uint8)
     colours[: len(palette)] = np.array(palette, np.uint8)[:, ::-1]
     painted = cv2.LUT(cv2.merge([mask] * 3), colours[None])
@@ -146,6 +148,37 @@ def legend(names: Sequence[str], colours: Sequence[Sequence[int]], notes: Sequen
         put_text(strip, shorten(name, size, width - 4 * size - space), round(2.5 * size), y, size)
         put_text(strip, note, width - size // 2 - space, y, size, FAINT)
     return strip
+
+
+def segmented(
+    frame: np.ndarray,
+    masks: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    palette: Sequence[Any],
+    opacity: float = 0.5,
+    words: bool = True,
+) -> np.ndarray:
+    """The BGR frame (H, W, 3) under each of the masks (h, w), side by side, with their titles and a legend."""
+    parts: list[np.ndarray] = []
+    gap = np.full((len(frame), GAP, 3), PAPER, np.uint8)
+    for title, mask in masks.items():
+        labels = np.where((mask < 0) | (mask >= len(classes)), 255, mask).astype(np.uint8)
+        large = cv2.resize(labels, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        panel = overlay(frame, large, palette, opacity)
+        if words:
+            caption(panel, title)
+        parts += [gap, panel] if parts else [panel]
+    if masks and words:
+        parts.append(legend_of(list(masks.values()), classes, palette, len(frame)))
+    return np.hstack(parts or [frame])
+
+
+def legend_of(masks: Sequence[np.ndarray], classes: Sequence[str], palette: Sequence[Any], height: int) -> np.ndarray:
+    """A strip (height, W, 3) BGR with the classes of all masks (H, W), and their shares of the last one."""
+    shares = {int(k): float(np.mean(masks[-1] == k)) for k in np.unique(np.stack(masks)) if 0 <= k < len(classes)}
+    shown = sorted(shares, key=lambda k: -shares[k])
+    notes = [f'{100 * shares[k]:.0f} %' if shares[k] >= 0.005 else '< 1 %' if shares[k] else 'missed' for k in shown]
+    return legend([classes[k] for k in shown], [palette[k] for k in shown], notes, height)
 
 
 def sheet(pictures: Sequence[np.ndarray], width: int = 1440, gap: int = 8) -> np.ndarray:

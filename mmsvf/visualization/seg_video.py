@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import Compose
@@ -18,8 +17,6 @@ from mmsvf.registry import VISUALIZERS
 
 from . import drawing
 from .video import VideoWriter
-
-GAP = 8  # pixels between pictures
 
 
 @VISUALIZERS.register_module()
@@ -104,18 +101,7 @@ class SegVideoVisualizer(SegLocalVisualizer):
         """The BGR picture under each of the masks (H, W), side by side, and the legend."""
         classes, palette = (self.dataset_meta[key] for key in ('classes', 'palette'))
         frame = drawing.enlarged(image) if with_legend else image
-        parts: list[np.ndarray] = []
-        gap = np.full((len(frame), GAP, 3), drawing.PAPER, np.uint8)
-        for title, mask in masks.items():
-            labels = np.where((mask < 0) | (mask >= len(classes)), 255, mask).astype(np.uint8)
-            large = cv2.resize(labels, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-            panel: np.ndarray = drawing.overlay(frame, large, palette, self.alpha)
-            if with_legend:
-                drawing.caption(panel, title)
-            parts += [gap, panel] if parts else [panel]
-        if masks and with_legend:
-            parts.append(legend_of(list(masks.values()), classes, palette, len(frame)))
-        return np.hstack(parts or [frame])
+        return drawing.segmented(frame, masks, classes, palette, self.alpha, with_legend)
 
     @master_only
     def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
@@ -137,11 +123,3 @@ class SegVideoVisualizer(SegLocalVisualizer):
         if self._writer is not None:
             self._writer.release()
         self._video = self._writer = None
-
-
-def legend_of(masks: Sequence[np.ndarray], classes: Sequence[str], palette: Sequence[Any], height: int) -> np.ndarray:
-    """A strip (height, W, 3) BGR with the classes of all masks (H, W), and their shares of the last one."""
-    shares = {int(k): float(np.mean(masks[-1] == k)) for k in np.unique(np.stack(masks)) if 0 <= k < len(classes)}
-    shown = sorted(shares, key=lambda k: -shares[k])
-    notes = [f'{100 * shares[k]:.0f} %' if shares[k] >= 0.005 else '< 1 %' if shares[k] else 'missed' for k in shown]
-    return drawing.legend([classes[k] for k in shown], [palette[k] for k in shown], notes, height)

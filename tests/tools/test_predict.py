@@ -10,7 +10,9 @@ from contextlib import redirect_stdout
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from mmsvf.apis.find_sources import find_sources
 from mmsvf.files import pickles
 
 from ..apis.test_predictors import BODY, SCENES, awake
@@ -115,14 +117,22 @@ def test_segmentation_and_poses(recordings, tmp_path):
     )
     checkpoint = awake(SCENES, tmp_path / 'a.pth', *SMALL)
     frames = tmp_path / 'vspw' / 'data' / 'val_000' / 'origin'
-    predict(
+    log = predict(
         SCENES, checkpoint, frames, '--out', tmp_path / 'a', '--masks', '--batch-size', '4', '--cfg-options', *SMALL
     )
+    assert re.search(r'origin: 6 records .*; \d+\.\d % of the labelled pixels right', log)
     for k, record in enumerate(lines(tmp_path / 'a' / 'origin.jsonl')):
         mask = cv2.imread(str(tmp_path / 'a' / 'origin' / f'{k:06d}.png'), cv2.IMREAD_UNCHANGED)
         assert record['frame'] == k and mask.shape == (64, 96) and mask.max() < 7
         assert sum(record['shares'].values()) == pytest.approx(1, abs=1e-3)
+        truth = np.array(Image.open(sorted((frames.parent / 'mask').iterdir())[k])).astype(int) - 1  # 0 is void
+        assert record['right'] == pytest.approx((truth == mask)[truth >= 0].mean(), abs=1e-5)
     assert count_frames(tmp_path / 'a' / 'origin.mp4') == 6
+    assert list(find_sources([str(frames.parent)])) == ['origin'], 'masks are no video'
+    assert find_sources([str(tmp_path / 'vspw' / 'val.txt')]) == {'origin': str(frames)}
+    sorted((frames.parent / 'mask').iterdir())[2].unlink()
+    log = predict(SCENES, checkpoint, frames, '--out', tmp_path / 'c', '--cfg-options', *SMALL)
+    assert 'right' not in lines(tmp_path / 'c' / 'origin.jsonl')[0] and 'right' not in log
 
     checkpoint = awake(BODY, tmp_path / 'b.pth', *TINY_POSE)
     options = [*TINY_POSE, f'test_dataloader.dataset.data_root={recordings["a"]}']

@@ -6,7 +6,8 @@ import pytest
 import torch
 from mmengine.structures import PixelData
 
-from mmsvf.visualization.seg_video import GAP, SegVideoVisualizer
+from mmsvf.visualization.drawing import GAP
+from mmsvf.visualization.seg_video import SegVideoVisualizer
 
 (SegLocalVisualizer,) = SegVideoVisualizer.__bases__  # of mmsegmentation, which mmsvf lets import
 META = dict(classes=('a', 'b', 'c'), palette=[[255, 0, 0], [0, 255, 0], [0, 0, 255]])
