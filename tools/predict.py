@@ -21,7 +21,7 @@ from typing import Any
 from mmsvf.apis.find_sources import find_sources
 from mmsvf.apis.live import Window
 from mmsvf.apis.person import PersonChooser, mmdet_detector
-from mmsvf.apis.prediction_folder import Folder, predict_sources
+from mmsvf.apis.prediction_folder import Folder, keep_apart, predict_sources
 from mmsvf.apis.predictor import Predictor
 from mmsvf.apis.sources import Camera
 from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare, require_file
@@ -121,9 +121,9 @@ def main() -> None:
             sources: dict[str, Any] = {camera.name: camera}
         else:
             sources = dict(find_sources(args.source, predictor.takes, missing, out))
+        keep_apart(out, sources, args.masks)
         run = {key: str(value) for key, value in vars(args).items() if key not in APART}
         folder = Folder(out, run, args.overwrite or args.camera is not None)
-        folder.keep_apart(sources, args.masks)
     unreadable = predict_sources(
         predictor, sources, folder, args.fps, show=window, video=not args.no_video, masks=args.masks
     )

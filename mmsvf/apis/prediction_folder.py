@@ -62,23 +62,6 @@ class Folder:
                 continue
             self.done[said['name']] = said
 
-    def keep_apart(self, sources: Mapping[str, Any], masks: bool) -> None:
-        """Refuse results that would take the place of a source, or stand among its pictures.
-
-        Raises:
-            ValueError: of which source.
-        """
-        given = {Path(source).resolve(): source for source in sources.values() if isinstance(source, (str, Path))}
-        for name in sources:
-            target = self.path / name
-            places = [target.with_name(f'{target.name}.{suffix}') for suffix in SUFFIXES]
-            for place in (*places, target.parent, *[target] * masks):
-                if (taken := given.get(place.resolve())) is not None:
-                    raise ValueError(
-                        f'the results of {name!r} would take the place of the source {taken}, or be in it; give '
-                        'another --out'
-                    )
-
     def sweep(self, name: str) -> None:
         """Remove parts of a source's files that a process left which is no more."""
         target = self.path / name
@@ -92,6 +75,29 @@ class Folder:
         self.done[name] = dict(name=name, **said)
         with whole(self.path / DONE) as part:
             part.write_text(''.join(json.dumps(s, ensure_ascii=False) + '\n' for s in self.done.values()), 'utf-8')
+
+
+def keep_apart(out: Path, sources: Mapping[str, Any], masks: bool = False) -> None:
+    """Refuse results that would take the place of a source, or stand among its pictures.
+
+    Args:
+        out: The folder of the results.
+        sources: Sources by names for the results.
+        masks: Whether label maps are among them.
+
+    Raises:
+        ValueError: of which source.
+    """
+    given = {Path(source).resolve(): source for source in sources.values() if isinstance(source, (str, Path))}
+    for name in sources:
+        target = out / name
+        places = [target.with_name(f'{target.name}.{suffix}') for suffix in SUFFIXES]
+        for place in (*places, target.parent, *[target] * masks):
+            if (taken := given.get(place.resolve())) is not None:
+                raise ValueError(
+                    f'the results of {name!r} would take the place of the source {taken}, or be in it; give '
+                    'another --out'
+                )
 
 
 def _runs(process: int) -> bool:
@@ -125,7 +131,7 @@ def predict_sources(
     Raises:
         ValueError: results would take the place of a source.
     """
-    folder.keep_apart(sources, options.get('masks', False))
+    keep_apart(folder.path, sources, options.get('masks', False))
     unreadable: list[str] = []
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     # a bar is for a terminal; what is done is printed, wherever that goes

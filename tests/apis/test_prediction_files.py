@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmsvf.apis.prediction_files import Spread, limited, whole
-from mmsvf.apis.prediction_folder import Folder
+from mmsvf.apis.prediction_folder import Folder, keep_apart
 from mmsvf.apis.records import ActionRecord, PoseRecord, SegmentationRecord
 from mmsvf.apis.sources import Frame
 from mmsvf.visualization import drawing
@@ -126,9 +126,8 @@ def test_results_take_no_source_away(out, source, name, masks, refused, tmp_path
     for folder in ('v', 'p'):
         (tmp_path / folder).mkdir()
     (tmp_path / 'link').symlink_to('v')
-    folder = Folder(tmp_path / out, {})
     with pytest.raises(ValueError, match='give another --out') if refused else nullcontext():
-        folder.keep_apart({name: str(tmp_path / source)}, masks)
+        keep_apart(tmp_path / out, {name: str(tmp_path / source)}, masks)
 
 
 def test_what_a_kill_leaves_is_swept(tmp_path):
