@@ -141,6 +141,7 @@ class Run:
             self.source = source
             with kept_clips(predictor, self._now) as spread:
                 self.said = write_predictions(predictor, source, self.folder / 'prediction', advance=self._advance)
+            self.said['problem'] = self._named(self.said.get('problem', ''))
             self.fps, self.clips = predictor.output_fps(source), spread.chosen()
             return 'done'
         except AbandonedError:
@@ -163,8 +164,11 @@ class Run:
         return self.records / self.source.fps if self.source else 0.0
 
     def _told(self, error: BaseException) -> str:
-        """What is wrong, with the user's name for the file instead of ours."""
-        text = ' '.join(str(error).split()) or type(error).__name__
+        """What is wrong."""
+        return self._named(' '.join(str(error).split()) or type(error).__name__)
+
+    def _named(self, text: str) -> str:
+        """A text with the user's name for the file instead of ours; said before the upload is removed."""
         for upload in self.folder.glob('upload.*'):
             text = text.replace(str(upload), self.name)
         return text.replace(str(self.folder), '')

@@ -1,6 +1,7 @@
 """The demo page: what its server says and refuses, and a user's way through it in headless Chromium."""
 
 import io
+import json
 import re
 import runpy
 import subprocess
@@ -25,6 +26,7 @@ from mmsvf.app.guard import HEADERS
 from mmsvf.app.runs import Begin, Limits, Run
 from mmsvf.app.samples import make_samples
 from mmsvf.app.server import PAGE, DemoApp, serve
+from mmsvf.visualization.video import write_video
 
 from ..conftest import ROOT
 from .browser import CHROMIUM, Browser
@@ -206,6 +208,14 @@ def test_uploads_are_limited_and_go(app, client, video):
     assert sorted(path.name for path in folder.iterdir()) == [f'prediction.{s}' for s in ('jsonl', 'mp4', 'png')]
     assert client.delete(f'/runs/{said["id"]}', headers=ORIGIN).status_code == 200
     assert not folder.exists() and client.get(f'/runs/{said["id"]}').status_code == 404
+
+
+def test_what_is_wrong_with_an_upload_has_its_name_and_not_ours(app, client, tmp_path):
+    write_video(tmp_path / 'a.mp4', np.random.default_rng(0).integers(0, 255, (40, 64, 64, 3), dtype=np.uint8), 25)
+    data = (tmp_path / 'a.mp4').read_bytes()
+    _, said = predict(client, 'model=svf_moving_digits&name=mine.mp4', data[: len(data) // 2])
+    assert said['state'] == 'done' and said['notes'][0].startswith('mine.mp4 ends after ')
+    assert str(app.runs.folder) not in json.dumps(said)
 
 
 def test_one_computes_at_a_time_and_can_be_stopped(app, client, monkeypatch):
