@@ -64,6 +64,9 @@ def parse_args() -> argparse.Namespace:
         parser.error('give a SOURCE, or --camera N')
     if bool(args.det_config) != bool(args.det_checkpoint):
         parser.error('--det-config and --det-checkpoint go together')
+    for name, value in (('fps', args.fps), ('step', args.step)):
+        if value is not None and not 0 < value < 1e5:
+            parser.error(f'--{name} {value:g}: more than 0 expected')
     return args
 
 

@@ -163,6 +163,8 @@ def test_segmentation_and_poses(recordings, tmp_path):
         (('x.txt', '--classes', 'absent.txt'), r"list of class names 'absent\.txt' does not exist"),
         (('x.txt', '--classes', 'README.md'), r'class names, but the head of the config has num_classes=8'),
         (('x.txt', '--window', '-1'), r'window=-1\.0'),
+        (('x.txt', '--fps', '0'), '--fps 0: more than 0 expected'),
+        (('x.txt', '--step', 'nan'), '--step nan: more than 0 expected'),
         (('x.txt', '--out', 'README.md'), r'^OSError: nothing can be written to README\.md'),
     ],
 )
