@@ -12,22 +12,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mmsvf.engine.run_config import plain_messages
 from mmsvf.files.zoo import copy_models
 from mmsvf.frameworks import mim_folder
 
 
 def main() -> None:
-    """Read the command line and copy; an error is a line and exit code 1."""
+    """Read the command line and copy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', nargs='+', required=True, metavar='NAME', help='models, such as svf_moving_digits')
     parser.add_argument('--dest', type=Path, default=Path(), metavar='FOLDER', help='where to (default: here)')
     args = parser.parse_args()
-    try:
-        for file in copy_models(args.config, mim_folder('mmsvf'), args.dest):
-            print(file)
-    except (OSError, ValueError) as error:
-        parser.exit(1, f'error: {error}\n')
+    for file in copy_models(args.config, mim_folder('mmsvf'), args.dest):
+        print(file)
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()
