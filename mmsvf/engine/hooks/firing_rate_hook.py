@@ -34,6 +34,8 @@ def unwrapped(runner: Any) -> nn.Module:
 class FiringRateHook(Hook):
     """Logs the firing rate of every neuron, and of each of its time steps, as ``firing_rate/<name>`` and ``.../t<k>``.
 
+    No hook of MMEngine looks into layers; spikingjelly's monitors keep every output until they are cleared.
+
     Neurons that hardly fire or hardly rest are named in the log. Rates are of the last batch before a log, all chunks
     of it (``chunk_frames``), and of the main process.
 
@@ -105,7 +107,8 @@ class FiringRateHook(Hook):
 class SpikeSparsityHook(Hook):
     """Adds ``weight * mean over neurons of max(0, rate - target)`` to any model's losses, as ``loss_sparsity``.
 
-    The rate is a neuron's mean output, through its surrogate gradient: fewer spikes, fewer accumulates.
+    The rate is a neuron's mean output, through its surrogate gradient: fewer spikes, fewer accumulates. The losses of
+    the frameworks see what a head gives, not what its layers fire.
 
     Args:
         weight: Weight of the loss.
