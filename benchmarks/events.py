@@ -2,7 +2,7 @@
 """Time of a network against the share of its neurons that fire: by events, fused and dense, and plainly written.
 
 python benchmarks/events.py [--arch small] [--steps 8] [--size 224] [--rates 0.05 0.1 0.18 0.3 0.4] [--rounds 7]
-                            [--layers] [--plot FILE.png] [--json FILE]
+                            [--layers] [--memory] [--plot FILE.png] [--json FILE]
 
 plain       what the authors' graph is in eager PyTorch: contiguous tensors, a LIF step by step, BatchNorm apart
 dense       mmsvf.fuse(model)
@@ -11,20 +11,23 @@ events      mmsvf.fuse(model, engine='events')
 The thresholds of a randomly initialised network, and the biases before queries, keys and values, are set so that every
 neuron layer fires at the rate. Times are medians of rounds in which the variants take turns, after each has measured
 its layers; also the least of each, which other work on the machine disturbs less. --layers prints what each layer
-measured and took. Where the machine lets its energy be read (RAPL, /sys/class/powercap, root), joules a clip are
-printed as well.
+measured and took; --memory the peak resident size of a process of its own, after its first clip (Linux). Where the
+machine lets its energy be read (RAPL, /sys/class/powercap, root), joules a clip are printed as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from model import written_plainly
+from model import resident, written_plainly
 from timing import machine, seconds
 from torch import Tensor, nn
 
@@ -45,6 +48,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--rates', type=float, nargs='+', default=[0.05, 0.1, 0.18, 0.3, 0.4])
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--layers', action='store_true', help='print what each layer measured')
+    parser.add_argument('--memory', action='store_true', help="print each variant's peak memory at the first rate")
+    parser.add_argument('--peak-of', help=argparse.SUPPRESS)
     parser.add_argument('--plot', type=Path, help='draw time against rate')
     parser.add_argument('--json', type=Path, help='write the figures')
     return parser.parse_args()
@@ -108,6 +113,32 @@ def joules(function: Callable[[], object]) -> float | None:
 
 
 @torch.no_grad()
+def print_peak(args: argparse.Namespace) -> None:
+    """MB of this process at its peak, with the model of --peak-of, after its first clip."""
+    clip = torch.randn(1, 3, args.steps, args.size, args.size)
+    model = network(args.arch, clip, args.rates[0])
+    if args.peak_of != 'plain':
+        model = mmsvf.fuse(model, engine=args.peak_of)
+    with written_plainly('plain') if args.peak_of == 'plain' else nullcontext():
+        model(clip)
+        Path('/proc/self/clear_refs').write_text('5')  # the peak is that from here on
+        for _ in range(3):
+            model(clip)
+    print(f'{resident("VmHWM"):.0f}')
+
+
+def peaks(args: argparse.Namespace) -> str:
+    """A line with the peak of each variant."""
+    options = [f'--{key}={getattr(args, key)}' for key in ('arch', 'steps', 'size')]
+    command = [sys.executable, __file__, *options, '--rates', str(args.rates[0]), '--peak-of']
+    found = {
+        name: subprocess.run([*command, name], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+        for name in ('plain', 'dense', 'events')
+    }
+    return 'peak memory, MB: ' + ', '.join(f'{name} {value}' for name, value in found.items())
+
+
+@torch.no_grad()
 def measure(args: argparse.Namespace, rate: float) -> dict[str, Any]:
     clip = torch.randn(1, 3, args.steps, args.size, args.size)
     model = network(args.arch, clip, rate)
@@ -157,6 +188,9 @@ def plot(path: Path, title: str, rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     args = parse_args()
+    if args.peak_of:
+        print_peak(args)
+        return
     keep_freed_memory()
     print(f'{args.arch}, T = {args.steps}, {args.size} x {args.size}, one clip; {machine()}\n')
     rows = [measure(args, rate) for rate in args.rates]
@@ -178,6 +212,8 @@ def main() -> None:
                 ' | '.join(f'{row[f"{name}_joules"]:.2f}' for name in ('plain', 'dense', 'events')),
                 '|',
             )
+    if args.memory:
+        print(f'\n{peaks(args)}')
     if args.plot:
         plot(args.plot, f'{args.arch}, T = {args.steps}, {args.size}²', rows)
     if args.json:

@@ -7,7 +7,8 @@ python benchmarks/model.py [--arch small ...] [--steps 8 ...] [--dtype fp32 ...]
 plain       what the authors' graph is in eager PyTorch: contiguous tensors, a LIF step by step, BatchNorm apart
 default     this project's backbone
 fused       mmsvf.fuse: BatchNorms folded, projections joined, spikes in place (inference)
-merged      the same with RepConv as one dense 3x3 convolution
+events      the same by events (engine='events'): time by firing rate is benchmarks/events.py's
+merged      the fused one with RepConv as one dense 3x3 convolution
 compiled    torch.compile of the fused one's blocks (--compile), after its warm-up; needs a C++ compiler
 with_cp     training that keeps a branch's input and computes the rest again
 spikingjelly, channels last, CUDA graph (on a GPU)    the plain one with spikingjelly's Triton kernels; the default with
@@ -45,7 +46,9 @@ from mmsvf.spiking.neuron import LIF, FromRest
 
 VARIANTS = {'forward': ['plain', 'default', 'fused', 'merged'], 'training': ['plain', 'default', 'with_cp']}
 if not GPU:
-    from mmsvf.spiking import numba_kernels  # noqa: F401  (imported before memory is looked at)
+    from mmsvf.spiking import event_kernels  # noqa: F401  (imported before memory is looked at)
+
+    VARIANTS['forward'] += ['events']
 else:
     VARIANTS['forward'] += ['spikingjelly', 'channels last', 'CUDA graph']
     VARIANTS['training'] += ['spikingjelly', 'channels last']
@@ -86,8 +89,9 @@ def build(args: argparse.Namespace, variant: str, training: bool) -> torch.nn.Mo
     with torch.no_grad():
         model.train()(clip(args, 1, min(args.steps, 4)))
     model.eval()
-    if variant in ('fused', 'merged', 'compiled', 'CUDA graph'):
-        model = mmsvf.fuse(model, merge=variant == 'merged')
+    if variant in ('fused', 'events', 'merged', 'compiled', 'CUDA graph'):
+        engine = 'events' if variant == 'events' else 'dense'
+        model = mmsvf.fuse(model, merge=variant == 'merged', engine=engine)
     return compile_blocks(model) if variant == 'compiled' else model
 
 

@@ -1,6 +1,7 @@
 """The examples in the docstrings that a PyTorch user meets first do what they say."""
 
 import doctest
+from collections import OrderedDict
 from importlib import import_module
 
 import pytest
@@ -33,11 +34,13 @@ def test_there_are_enough():
 
 
 @pytest.mark.parametrize('name', EXAMPLES)
-def test_example(name):
+def test_example(name, monkeypatch):
     module, _, attribute = name.rpartition('.')
     text = getattr(import_module(module), attribute).__doc__
     # what is not torch an example imports itself, so that it can be copied as it is
     example = doctest.DocTestParser().get_doctest(text, dict(torch=torch, nn=nn), name, None, None)
     assert example.examples, f'{name} has no example'
+    # a Runner of an earlier test has left its scope
+    monkeypatch.setattr('mmengine.registry.DefaultScope._instance_dict', OrderedDict())
     report = []
     assert doctest.DocTestRunner().run(example, out=report.append).failed == 0, ''.join(report)

@@ -120,3 +120,14 @@ def test_what_is_declared_is_registered():
     for value in vars(registry).values():
         if isinstance(value, registry.PluginRegistry):
             assert set(value._declared) <= set(value.module_dict)
+
+
+STOCK = re.compile('mmaction2|mmsegmentation|mmpose|mmpretrain|MMEngine|OpenMMLab|spikingjelly|frameworks|Reason:')
+
+
+@pytest.mark.parametrize('name', ['datasets', 'engine', 'evaluation', 'visualization'])
+def test_a_class_says_why_no_stock_one_serves(name):
+    for path in (ROOT / 'mmsvf' / name).rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and any('register' in ast.dump(by) for by in node.decorator_list):
+                assert STOCK.search(ast.get_docstring(node) or ''), node.name

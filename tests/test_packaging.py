@@ -1,5 +1,6 @@
 """What pip installs."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,12 +8,14 @@ import zipfile
 
 import pytest
 
+from mmsvf.files.zoo import weights_file, zoo
+
 from .conftest import ROOT
 
 
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('wheel')
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('source')
     # a copy, since setuptools builds inside the source folder
     files = subprocess.run(
         ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'],
@@ -24,13 +27,22 @@ def wheel(tmp_path_factory):
         pytest.skip('not a git checkout')
     for name in filter(None, files.stdout.split('\0')):
         if (ROOT / name).is_file():
-            target = folder / 'source' / name
+            target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
+    return folder
+
+
+def build(source, folder, **variables):
     command = [sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--no-build-isolation', '-w', str(folder)]
-    result = subprocess.run([*command, str(folder / 'source')], capture_output=True, text=True)
+    result = subprocess.run([*command, str(source)], capture_output=True, text=True, env={**os.environ, **variables})
     assert result.returncode == 0, result.stderr
     return zipfile.ZipFile(next(folder.glob('mmsvf-*.whl')))
+
+
+@pytest.fixture(scope='module')
+def wheel(source, tmp_path_factory):
+    return build(source, tmp_path_factory.mktemp('wheel'))
 
 
 def test_wheel_has_the_package_and_what_mim_looks_for(wheel):
@@ -55,6 +67,17 @@ def test_wheel_has_the_package_and_what_mim_looks_for(wheel):
     assert not [n for n in names if n.startswith('tests/') or '__pycache__' in n]
 
 
+def test_a_published_wheel_says_where_its_weights_are(source, tmp_path):
+    """MIM fetches ``Weights:`` with requests, which takes an address alone."""
+    wheel = build(source, tmp_path, MMSVF_WEIGHTS='https://example.org/mmsvf/checkpoints/')
+    index = ''.join(wheel.read(n).decode() for n in wheel.namelist() if n.endswith('metafile.yml'))
+    weights = re.findall(r'Weights: https://example\.org/mmsvf/checkpoints/(\S+\.pth)\n', index)
+    assert len(weights) == index.count('Weights:') == 5
+    wheel.extractall(tmp_path)
+    root = tmp_path / 'mmsvf' / '.mim'
+    assert all(weights_file(root, entry).is_file() for entry in zoo(root).values() if 'Weights' in entry), 'still there'
+
+
 def test_no_extra_can_replace_torch(wheel):
     """Requirements that ask for a torch of their own, or overwrite files of another build, are in none."""
     metadata = wheel.read(next(n for n in wheel.namelist() if n.endswith('/METADATA'))).decode()
@@ -65,7 +88,7 @@ def test_no_extra_can_replace_torch(wheel):
     assert [r for r in requirements if r.startswith('torch')] == ['torch>=2.6']
     extras = set(re.findall(r'^Provides-Extra: (.+)$', metadata, re.M))
     assert extras == {'action', 'seg', 'pose', 'pretrain', 'robustness', 'app', 'dev', 'all'}
-    assert set(re.search(r'^Requires-Python: (.+)$', metadata, re.M)[1].split(',')) == {'>=3.11', '<3.13'}
+    assert set(re.search(r'^Requires-Python: (.+)$', metadata, re.M)[1].split(',')) == {'>=3.11', '<3.14'}
     assert re.search(r'Apache-2.0', metadata)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import mmengine
 
 from mmsvf.apis.predictor import Predictor
+from mmsvf.files.zoo import weights_file
 
 METAFILE = Path('configs', 'demo', 'metafile.yml')
 # title and what to know of each; a model that is not here has the name of its task
@@ -77,7 +78,7 @@ def demo_models(root: Path, device: str | None) -> list[DemoModel]:
         result = entry['Results'][0]
         title, note = WORDS.get(entry['Name'], (result['Task'], ''))
         measured = ', '.join(f'{name} {value}' for name, value in result['Metrics'].items())
-        load = partial(load_predictor, str(root / entry['Config']), str(root / entry['Weights']), device)
+        load = partial(load_predictor, str(root / entry['Config']), str(weights_file(root, entry)), device)
         data = entry['Metadata']['Training Data'].split(',')[0]
         side = None
         if result['Task'] == 'Semantic Segmentation':  # at another scale than trained at it sees other things

@@ -66,7 +66,7 @@ def read_interval(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, np.nda
 
 @TRANSFORMS.register_module()
 class LoadEvents(BaseTransform):
-    """Reads the .npz named by ``filename`` into ``events``: one stream."""
+    """Reads the .npz named by ``filename`` into ``events``: one stream. No framework of OpenMMLab has events."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Adds ``events``; raises as :func:`read_events`."""
@@ -78,6 +78,8 @@ class LoadEvents(BaseTransform):
 @TRANSFORMS.register_module()
 class SimulateEvents(BaseTransform):
     """Events between the frames of each clip (``imgs``, RGB or grey) into ``events``: one stream per clip.
+
+    No framework of OpenMMLab simulates events.
 
     Args:
         threshold: Contrast threshold in the natural logarithm; see :func:`simulate_events`.
@@ -100,6 +102,8 @@ class SimulateEvents(BaseTransform):
 @TRANSFORMS.register_module()
 class BinEvents(BaseTransform):
     """Streams to ``imgs``: of each, ``time_steps`` frames uint8 (H, W, bins) with 255 where a bin has an event, else 0.
+
+    No framework of OpenMMLab has events; what follows in a pipeline is stock, since these are frames.
 
     Args:
         time_steps: Time steps T.
@@ -136,7 +140,7 @@ class LoadEventCounts(BaseTransform):
     """Reads the .npz named by ``img_path`` into ``img``, float32 (2, T, size, size): events of each polarity, counted.
 
     A stream is cut into ``time_steps`` parts of equally many events, as spikingjelly's ``split_by='number'``; the last
-    one has what is left over.
+    one has what is left over. (spikingjelly's data sets write such frames to disk first, and are none of MMEngine's.)
 
     Args:
         time_steps: Time steps T.

@@ -27,6 +27,8 @@ LABELS = 'labels.txt'
 class ImageNetC(ImageNet):
     """Images ``data_root/<corruption>/<severity>/<class>/*.JPEG``, already of the test's size.
 
+    mmpretrain's ``ImageNet`` reads one folder of classes, and numbers those that it finds.
+
     The label of a class folder is its place among the sorted ones, as in ImageNet, when there is
     one for each class; otherwise ``data_root/labels.txt`` has it, a folder and a label per line.
 

@@ -22,6 +22,8 @@ ATTEMPTS = 50
 class SkipUnreadable(DatasetWrapper):
     """Another data set, of which samples that cannot be read are replaced by others drawn at random.
 
+    MMEngine's ``BaseDataset`` draws again where a transform returns None; what a reader raises ends the training.
+
     Each unreadable file is logged once and listed with its error in ``report``, one line per file, whatever the number
     of workers and processes. Everything else is passed on to the data set.
 

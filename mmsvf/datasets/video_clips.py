@@ -24,7 +24,7 @@ def split_line(line: str, delimiter: str, several: bool) -> list[str]:
 
 @DATASETS.register_module()
 class VideoClipDataset(VideoDataset):
-    """mmaction2's ``VideoDataset`` (lines ``path label``) that checks its input.
+    """mmaction2's ``VideoDataset`` (lines ``path label``), which itself checks nothing of its input.
 
     A line is a path, the delimiter and a label, or labels with ``multi_class``. Blank lines, a byte order mark and line
     ends of Windows do not count. A path may have the delimiter in it, but for ``multi_class``: it ends at the last one.

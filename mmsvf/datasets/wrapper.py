@@ -14,6 +14,8 @@ PATHS = ('filename', 'img_path', 'frame_dir', 'folder', 'video', 'action')
 class DatasetWrapper(Dataset):
     """Another data set: what the wrapper does not have itself is read from it, and whatever is set is set on it.
 
+    MMEngine's wrappers, such as ``RepeatDataset``, pass on some methods, and no attribute that is set.
+
     Args:
         dataset: The data set, or its config.
         own: Attributes of the wrapper itself.

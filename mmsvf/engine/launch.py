@@ -165,7 +165,10 @@ def test(args: argparse.Namespace) -> dict[str, float]:
             evaluator.output_dir = args.out
     if args.tta:
         if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
-            raise ValueError('--tta needs tta_model and tta_pipeline in the config')
+            raise ValueError(
+                '--tta needs tta_model and tta_pipeline in the config, as those of segmentation have them; of clips '
+                'and crops, which are views of the test pipeline, the mean is taken without it (docs/predict.md)'
+            )
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     if args.compile and not args.fuse:

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import difflib
 import os
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,13 +153,17 @@ def check_work_dir(folder: str) -> None:
 
 @contextlib.contextmanager
 def plain_messages() -> Iterator[None]:
-    """Of a user's mistake that is found before a run begins, a tool prints what is wrong, and no traceback of ours."""
+    """Of a user's mistake a tool prints what is wrong, and no traceback of ours; Python's development mode keeps it.
+
+    A mistake is what this package or a tool raises, or a file that cannot be opened.
+    """
     try:
         yield
     except (ValueError, OSError, ImportError) as error:
-        here = Path(__file__).parent
-        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).parent
-        if raised_in not in (here, here.parent / 'files'):
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
+        package = Path(__file__).resolve().parents[1]
+        ours = any(folder in raised_in.parents for folder in (package, Path(sys.argv[0]).resolve().parent))
+        if sys.flags.dev_mode or not (ours or (isinstance(error, OSError) and error.filename is not None)):
             raise
         raise SystemExit(f'{type(error).__name__}: {error}') from None
 

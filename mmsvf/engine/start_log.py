@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 from unittest import mock
@@ -38,41 +38,39 @@ ENVIRONMENT = 'System environment:'
 MISMATCH, CUT = 'The model and loaded state dict do not match', 400  # names of hundreds of tensors; characters of them
 
 
-class ShortConsole(logging.Filter):
-    """Leaves out of a console what is long, and says in its place where that is.
+def short_console(console: logging.Handler, file: str) -> Callable[[logging.LogRecord], bool]:
+    """A filter that leaves out of a console what is long, and says in its place where that is.
 
     Args:
         console: The handler that the filter is for.
         file: Path of the log file.
     """
 
-    def __init__(self, console: logging.Handler, file: str) -> None:
-        super().__init__()
-        self.console, self.file = console, file
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record goes to the console."""
+    def goes_to_the_console(record: logging.LogRecord) -> bool:
         text, short = record.getMessage(), None
         if ENVIRONMENT in text[:100]:
-            short = self.first_line(text)
+            short = first_line(text, file)
         elif text.startswith(MISMATCH) and len(text) > 2 * CUT:
-            short = f'{" ".join(text[:CUT].split())} ...; all of it is in {self.file}'
+            short = f'{" ".join(text[:CUT].split())} ...; all of it is in {file}'
         if short is not None:
-            self.console.handle(logging.makeLogRecord({**vars(record), 'msg': short, 'args': ()}))
+            console.handle(logging.makeLogRecord({**vars(record), 'msg': short, 'args': ()}))
             return False
         return not text.startswith(IN_FILE)
 
-    def first_line(self, environment: str) -> str:
-        """What a reader of the environment looks for, in a line."""
-        seed = re.search(r'^ *seed: (.*)$', environment, re.MULTILINE)
-        device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
-        processes = get_world_size()
-        facts = [f'mmsvf {__version__}', f'torch {torch.__version__}', f'MMEngine {mmengine.__version__}']
-        facts += [
-            f'{processes} process{"es" if processes > 1 else ""} on {device}',
-            f'seed {seed[1] if seed else None}',
-        ]
-        return f'{", ".join(facts)}; environment, config and hooks are in {self.file}'
+    return goes_to_the_console
+
+
+def first_line(environment: str, file: str) -> str:
+    """What a reader of the environment looks for, in a line."""
+    seed = re.search(r'^ *seed: (.*)$', environment, re.MULTILINE)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
+    processes = get_world_size()
+    facts = [f'mmsvf {__version__}', f'torch {torch.__version__}', f'MMEngine {mmengine.__version__}']
+    facts += [
+        f'{processes} process{"es" if processes > 1 else ""} on {device}',
+        f'seed {seed[1] if seed else None}',
+    ]
+    return f'{", ".join(facts)}; environment, config and hooks are in {file}'
 
 
 def shorten(logger: MMLogger) -> None:
@@ -83,7 +81,7 @@ def shorten(logger: MMLogger) -> None:
     for handler in logger.handlers:
         handler.addFilter(lambda record: not IN_TABLE.match(record.getMessage()))
         if handler not in files:
-            handler.addFilter(ShortConsole(handler, files[0].baseFilename))
+            handler.addFilter(short_console(handler, files[0].baseFilename))
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ class CorruptionAccuracy(BaseMetric):
     """Top-1 accuracy in % of each corruption and severity, each corruption's mean over severities, and their mean.
 
     Corruption and severity are those of the image's path ``.../<corruption>/<severity>/<class>/*``
-    (:class:`mmsvf.datasets.imagenet_c.ImageNetC`). Keys: 'fog/3', 'fog', 'mean'.
+    (:class:`mmsvf.datasets.imagenet_c.ImageNetC`); mmpretrain's ``Accuracy`` is of all images together. Keys:
+    'fog/3', 'fog', 'mean'.
     """
 
     default_prefix = 'imagenet_c'

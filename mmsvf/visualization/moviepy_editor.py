@@ -16,7 +16,7 @@ from .video import write_video
 
 
 class ImageSequenceClip:
-    """Frames to be written.
+    """Frames to be written; moviepy's class of this name is not there (see above).
 
     Args:
         sequence: RGB frames (H, W, 3) uint8.

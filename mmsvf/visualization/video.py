@@ -30,6 +30,8 @@ BT709, BT601, LIMITED = 1, 6, 1  # FFmpeg's numbers: of primaries and curve, of 
 class VideoWriter:
     """An mp4 file of H.264 (or VP9), 4:2:0, its index in front so that it starts before it is there as a whole.
 
+    Reason: what OpenCV's writer, which mmcv and the frameworks use, cannot do; see above.
+
     It has a temporary name until it is released: a file of the name asked for is a whole one. As a context manager it
     is released at the end, or taken away if there was an error.
 

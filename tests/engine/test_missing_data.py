@@ -1,11 +1,16 @@
 """A config on a bare clone: one message with paths, options, layout and source."""
 
 import re
+from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.config import Config
 
+from mmsvf import spiking
 from mmsvf.engine.missing_data import check_data
+from mmsvf.engine.run_config import plain_messages
 from tests.conftest import ROOT
 from tests.tools import forked
 
@@ -42,11 +47,27 @@ def test_wrapped_data_and_paths_below_their_root(tmp_path):
 
 
 def test_a_tool_shows_no_traceback(tmp_path):
-    for mistake, message in (
-        (['configs/svf_k400.py', '--cfg-options', 'load_from=None'], 'the data of this config is not there'),
-        (['configs/svf_k401.py'], 'svf_k401'),
+    digits = 'configs/demo/svf_moving_digits.py'
+    for tool, mistake, message in (
+        ('train', ['configs/svf_k400.py', '--cfg-options', 'load_from=None'], 'the data of this config is not there'),
+        ('train', ['configs/svf_k401.py'], 'svf_k401'),
+        ('analysis/energy', ['configs/svf_k401.py'], 'svf_k401'),
+        ('analysis/get_flops', [digits, '--shape', '4'], 'takes a video (batch, 3 channels, time'),  # of the model
+        ('analysis/check_videos', ['absent.txt'], 'absent.txt'),  # of open()
     ):
-        script = ROOT / 'tools' / 'train.py'
-        code, _, error = forked.run(script, [*mistake, '--work-dir', str(tmp_path / 'w')], ROOT, {'PATH': ''}, tmp_path)
+        work_dir = ['--work-dir', str(tmp_path / 'w')] * (tool == 'train')
+        script = ROOT / 'tools' / f'{tool}.py'
+        code, _, error = forked.run(script, [*mistake, *work_dir], ROOT, {'PATH': ''}, tmp_path)
         assert code and message in error and 'Traceback' not in error, error
         assert 'dataset.dataset' not in error, 'options are those that the command line takes'
+
+
+def test_a_fault_keeps_its_traceback(monkeypatch):
+    """What neither this package nor a tool raises, and in Python's development mode all of it."""
+    with pytest.raises(ValueError, match='Invalid literal'), plain_messages():
+        Fraction('one')
+    with pytest.raises(SystemExit, match='ValueError: order'), plain_messages():
+        spiking.dot_attention(*[torch.ones(2, 2)] * 3, order='other')
+    monkeypatch.setattr('sys.flags', SimpleNamespace(dev_mode=True))
+    with pytest.raises(ValueError, match='order'), plain_messages():
+        spiking.dot_attention(*[torch.ones(2, 2)] * 3, order='other')

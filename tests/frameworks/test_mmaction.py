@@ -4,7 +4,9 @@ import json
 import subprocess
 
 import cv2
+import mmengine
 import numpy as np
+import torch
 from PIL import Image
 
 from tests.conftest import ROOT
@@ -80,6 +82,24 @@ def test_confusion_matrix(digits, tmp_path):
     assert 'confusion matrix is saved' in text and cv2.imread(str(tmp_path / 'a.png')) is not None
     matrix = np.array(json.loads(text[text.index('tensor(') + 7 :].split(')')[0]))
     assert matrix.sum() == 4 and matrix.shape == (8, 8) and matrix.diagonal().sum() >= 2
+
+
+def test_flips_are_averaged(digits, tmp_path):
+    """The config of docs/predict.md, on the demo: ``--tta`` gives the mean of two tests, one of flipped videos."""
+    text = (ROOT / 'docs' / 'predict.md').read_text().split('## Views and flips of a test')[1]
+    config = text.split('```python\n')[1].split('```')[0].replace('mmsvf::svf_k400.py', str(ROOT / CONFIG))
+    plain = 'test_dataloader = dict(dataset=dict(pipeline=[*_base_.test_pipeline[:-2], flips[{}], shape, pack]))\n'
+    scores = []
+    for name, content in (('both', config), ('0', config + plain.format(0)), ('1', config + plain.format(1))):
+        (tmp_path / f'config_{name}.py').write_text(content)
+        arguments = ['--work-dir', tmp_path, '--dump', tmp_path / f'{name}.pkl', *data(digits)]
+        flag = ['--tta'] if name == 'both' else []
+        run(ROOT / 'tools' / 'test.py', tmp_path / f'config_{name}.py', CHECKPOINT, *flag, *arguments)
+        predictions = mmengine.load(tmp_path / f'{name}.pkl')
+        scores.append(torch.stack([prediction['pred_score'] for prediction in predictions]))
+    both, straight, flipped = scores
+    torch.testing.assert_close(both, (straight + flipped) / 2)
+    assert both.shape == (4, 8) and (straight - flipped).abs().max() > 0.5, 'another direction'
 
 
 def test_browse_dataset(digits, tmp_path):

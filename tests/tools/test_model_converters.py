@@ -9,7 +9,11 @@ import sys
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import load_checkpoint
 
+from mmsvf.files.load_report import compare
 from tests.models.test_official import MODES, Classifier, close, official
 
 from ..conftest import GOLDEN, ROOT
@@ -72,6 +76,63 @@ def test_meta_spikeformer_file_loads_into_either_score(tmp_path, convert, capsys
     assert 'distilled head (head.distilled=True): 10 classes' in text
     state_dict = torch.load(tmp_path / 'b.pth', weights_only=True)['state_dict']
     assert torch.equal(state_dict['head.fc_kd.weight'], weights['head_kd.weight'])
+
+
+TINY_ARCH = dict(embed_dims=(8, 16, 24, 32, 40), depths=(1, 1, 2, 6, 2))
+
+
+def commands_of_the_table():
+    """Commands of docs/checkpoints.md on the authors' files: (tool, words after it)."""
+    table = (ROOT / 'docs' / 'checkpoints.md').read_text().split("## The authors' files")[1]
+    for command in re.findall(r'`python tools/(.*?)`', table):
+        tool_name, *words = command.split()
+        yield tool_name.removesuffix('.py'), words
+
+
+def test_the_table_of_the_authors_files(tmp_path, convert, monkeypatch, capsys):
+    """Each command, on a file of the authors' kind: what it converts, or what its config's model takes of the file."""
+    monkeypatch.chdir(tmp_path)
+    meta = {**official(TINY_ARCH, 'dot'), 'head_kd.weight': torch.ones(10, 40), 'head_kd.bias': torch.ones(10)}
+    wrap(meta, tmp_path / '55M_kd.pth')
+    wrap(meta, tmp_path / '55M_kd_T4.pth')
+    seen = set()
+    for name, words in commands_of_the_table():
+        seen.add(name)
+        if name == 'model_converters/official_to_mmsvf':
+            wrap(official(TINY_ARCH), tmp_path / 'FILE.pth')
+            convert(*words)
+            assert 'tensors written to OUT.pth' in capsys.readouterr().out
+            continue
+        config, *rest = words
+        kept = dict(word.split('=') for word in rest if '=' in word)
+        file = kept.pop('load_from', rest[0])
+        ours = 'compared/meta' not in config
+        if file == 'FILE.pth':
+            wrap(official(TINY_ARCH, 'hamming' if ours and name == 'test' else 'dot'), tmp_path / file)
+        cfg = Config.fromfile(ROOT / config)
+        cfg.merge_from_dict(kept)
+        head = 'cls_head' if 'cls_head' in cfg.model else 'head'
+        cfg.model.backbone.arch = TINY_ARCH
+        cfg.model[head].update(in_channels=40, num_classes=10)
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            model = MODELS.build(cfg.model)
+            checkpoint = load_checkpoint(model, file, map_location='cpu')
+        report = compare(model.state_dict(), checkpoint['state_dict'])
+        assert len(report.loaded) >= 823, (words, str(report))
+        fresh = {key.split('.')[-2] for key in report.new if not key.startswith('cls_head')}
+        if name == 'test':
+            assert not report.new and not report.dropped, (words, str(report))
+        else:  # from Meta-SpikeFormer into SpikeVideoFormer
+            assert fresh == {'norm'} and all(key.startswith(('head', 'cls_head')) for key in report.dropped), words
+    assert seen == {'test', 'train', 'model_converters/official_to_mmsvf'}
+
+
+def test_a_backbone_under_a_prefix_is_refused(tmp_path, convert, capsys):
+    """As a segmentor or a detector would have it."""
+    torch.save(dict(state_dict={f'backbone.{k}': v for k, v in official().items()}), tmp_path / 'a.pth')
+    with pytest.raises(SystemExit):
+        convert(tmp_path / 'a.pth', tmp_path / 'b.pth')
+    assert "not a checkpoint of the authors' " in capsys.readouterr().err
 
 
 class Bomb:

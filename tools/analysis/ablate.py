@@ -18,7 +18,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from mmsvf.analysis.ablation import ablate, choose
-from mmsvf.engine.run_config import load_config
+from mmsvf.engine.run_config import load_config, plain_messages
 
 
 def parse_args() -> argparse.Namespace:
@@ -66,4 +66,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

@@ -15,7 +15,7 @@ from mmsvf.analysis.energy import OperationCounter
 from mmsvf.analysis.energy.spike_driven import Finding, find
 from mmsvf.analysis.inputs import guess_shape, random_inputs, video_inputs
 from mmsvf.analysis.models import NOT_COUNTED, build_model, calibrate_batchnorm, run_model
-from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
+from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare, require_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -65,4 +65,5 @@ def line(finding: Finding, unexpected: bool) -> str:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    with plain_messages():
+        raise SystemExit(main())

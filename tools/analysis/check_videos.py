@@ -20,6 +20,7 @@ from mmengine.utils import ProgressBar
 
 from mmsvf.datasets.check_videos import check, check_all
 from mmsvf.datasets.reading import VIDEOS
+from mmsvf.engine.run_config import plain_messages
 
 
 def parse_args() -> argparse.Namespace:
@@ -67,4 +68,5 @@ def main() -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    with plain_messages():
+        sys.exit(main())

@@ -21,7 +21,7 @@ from mmsvf.analysis.energy.html import to_html
 from mmsvf.analysis.energy.report import Report, make_report
 from mmsvf.analysis.inputs import describe, frames_and_steps, guess_shape, loader_inputs, random_inputs, video_inputs
 from mmsvf.analysis.models import NOT_COUNTED, build_model, run_model
-from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
+from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare, require_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -139,4 +139,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

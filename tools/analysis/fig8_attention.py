@@ -21,7 +21,7 @@ from torch.nn import functional
 from mmsvf.analysis.attention_map import attention_reads, attention_row
 from mmsvf.analysis.inputs import guess_shape, input_pictures, loader_inputs, video_inputs
 from mmsvf.analysis.models import build_model, run_model
-from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
+from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare, require_file
 from mmsvf.spiking.memory import MemoryRead
 from mmsvf.visualization.attention_figure import clip_pictures, draw_clip
 from mmsvf.visualization.video import write_video
@@ -94,4 +94,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

@@ -18,7 +18,7 @@ from mmsvf.analysis.energy.conventions import dense_merged_macs
 from mmsvf.analysis.energy.report import stage
 from mmsvf.analysis.inputs import describe, frames_and_steps, guess_shape, random_inputs
 from mmsvf.analysis.models import NOT_COUNTED, build_model, run_model
-from mmsvf.engine.run_config import add_common_arguments, prepare
+from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare
 
 
 def parse_args() -> argparse.Namespace:
@@ -63,4 +63,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

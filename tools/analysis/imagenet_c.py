@@ -20,7 +20,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmsvf.datasets.imagenet_c import CORRUPTIONS, NAMES, SEVERITIES
 from mmsvf.datasets.make_imagenet_c import make_imagenet_c
 from mmsvf.engine.launch import run
-from mmsvf.engine.run_config import add_common_arguments, prepare, require_file
+from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare, require_file
 
 matplotlib.use('Agg')
 COLOURS = dict(zip(CORRUPTIONS, ('tab:red', 'tab:blue', 'tab:cyan', 'tab:green')))
@@ -110,4 +110,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

@@ -17,7 +17,7 @@ import torch
 
 from mmsvf.analysis.inputs import describe, guess_shape
 from mmsvf.analysis.memory_limit import limits, size
-from mmsvf.engine.run_config import add_common_arguments, prepare
+from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare
 
 
 def main() -> None:
@@ -42,4 +42,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

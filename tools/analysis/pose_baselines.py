@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from mmengine.utils import ProgressBar, track_iter_progress
 
 from mmsvf.datasets.mmhpsd import MMHPSDDataset
-from mmsvf.engine.run_config import add_common_arguments, prepare
+from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare
 from mmsvf.evaluation.smpl_pose import SMPLPoseMetric
 from mmsvf.registry import DATASETS, MODELS
 
@@ -62,4 +62,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

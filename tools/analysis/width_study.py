@@ -23,6 +23,7 @@ import argparse
 from pathlib import Path
 
 from mmsvf.analysis.width_study import draw, study, table
+from mmsvf.engine.run_config import plain_messages
 
 
 def main() -> None:
@@ -40,4 +41,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

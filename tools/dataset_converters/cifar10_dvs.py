@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 
 from mmsvf.datasets.reading import natural
+from mmsvf.engine.run_config import plain_messages
 
 
 def split(folder: Path) -> dict[str, list[str]]:
@@ -53,4 +54,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

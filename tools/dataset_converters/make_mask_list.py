@@ -18,6 +18,7 @@ from pathlib import Path
 from mmengine.utils import ProgressBar
 
 from mmsvf.datasets.own_lists import VOID, check_new, count_classes, draw_split, find_masks, look_at, write_new
+from mmsvf.engine.run_config import plain_messages
 
 
 def parse_args() -> argparse.Namespace:
@@ -71,4 +72,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

@@ -32,6 +32,7 @@ from mmsvf.datasets.mmhpsd import RATE
 from mmsvf.datasets.mmhpsd_layouts import LayoutB
 from mmsvf.datasets.own_lists import check_new, draw_split, write_new
 from mmsvf.datasets.reading import read_npz, reading
+from mmsvf.engine.run_config import plain_messages
 
 SHAPES = dict(pose=(24, 3), shape=(10,), translation=(3,), joints_3d=(24, 3), joints_2d=(24, 2))
 
@@ -128,4 +129,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

@@ -18,6 +18,7 @@ from mmengine.utils import ProgressBar
 
 from mmsvf.datasets.check_videos import check, check_all
 from mmsvf.datasets.own_lists import check_new, draw_split, find_videos, write_new
+from mmsvf.engine.run_config import plain_messages
 
 
 def parse_args() -> argparse.Namespace:
@@ -81,4 +82,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

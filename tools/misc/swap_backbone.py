@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
-from mmsvf.engine.run_config import config_path, load_config
+from mmsvf.engine.run_config import config_path, load_config, plain_messages
 from mmsvf.swapping.swap import swap
 from mmsvf.swapping.written import check, command_line, config_text
 
@@ -63,4 +63,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

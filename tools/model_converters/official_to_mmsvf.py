@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from mmsvf.engine.run_config import plain_messages
 from mmsvf.files.checkpoints import load_checkpoint, save_checkpoint
 from mmsvf.files.load_report import compare
 from mmsvf.files.pickles import UnpicklingError
@@ -109,4 +110,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

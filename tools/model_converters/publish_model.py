@@ -12,6 +12,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from mmsvf.engine.run_config import plain_messages
 from mmsvf.files.checkpoints import load_checkpoint, save_checkpoint
 from mmsvf.files.pickles import UnpicklingError
 
@@ -47,4 +48,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

@@ -16,6 +16,7 @@ import matplotlib
 import numpy as np
 
 from mmsvf.analysis.confusions import counted, read_dump
+from mmsvf.engine.run_config import plain_messages
 from mmsvf.files import pickles
 
 matplotlib.use('Agg')
@@ -106,4 +107,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import torch
@@ -15,22 +15,6 @@ from mmsvf.engine.exact_resume.seeded import NumberedSampler, seed_generators
 from mmsvf.engine.sharded import full_state_dict
 from mmsvf.files.load_report import compare
 from mmsvf.registry import HOOKS
-
-
-class _Advanced:
-    """An iterator that stands where the training stopped: the steps that the loop would skip cost nothing."""
-
-    def __init__(self, iterator: Iterator[Any], skip: int) -> None:
-        self.iterator, self.skip = iterator, skip
-
-    def __iter__(self) -> _Advanced:
-        return self
-
-    def __next__(self) -> Any:
-        if self.skip:
-            self.skip -= 1
-            return None
-        return next(self.iterator)
 
 
 def shared_seed(runner: Any) -> int:
@@ -150,7 +134,8 @@ class ExactResumeHook(Hook):
         assert sampler is not None
         sampler.start = loop.iter * size
         loop.dataloader = loader
-        loop.dataloader_iterator = _Advanced(type(loop.dataloader_iterator)(loader), loop.iter)
+        skipped = repeat(None, loop.iter)  # what the loop would read and leave costs nothing
+        loop.dataloader_iterator = chain(skipped, type(loop.dataloader_iterator)(loader))
 
     @staticmethod
     def _sampler(loader: Any) -> NumberedSampler | None:

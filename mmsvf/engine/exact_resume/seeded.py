@@ -23,7 +23,7 @@ from mmsvf.registry import DATA_SAMPLERS, DATASETS
 
 
 class Draw(int):
-    """Index of a sample, with the numbers that its random transforms are seeded by."""
+    """Index of a sample, with the numbers that its random transforms are seeded by: a sampler gives an index alone."""
 
     key: tuple[int, ...]
 
@@ -45,6 +45,8 @@ def seed_generators(*key: int) -> None:
 @DATA_SAMPLERS.register_module()
 class NumberedSampler(Sampler):
     """Another sampler, whose indices carry (seed, rank, epoch, position in the epoch).
+
+    MMEngine seeds a worker process once: what it draws depends on the number of workers and on where a training began.
 
     Args:
         dataset, seed: Handed over by the Runner.
@@ -78,7 +80,10 @@ class NumberedSampler(Sampler):
 
 @DATASETS.register_module()
 class SeededDataset(DatasetWrapper):
-    """Another data set, whose random transforms are seeded by what the sampler's index carries; the rest is its own."""
+    """Another data set, whose random transforms are seeded by what the sampler's index carries; the rest is its own.
+
+    Reason: :class:`NumberedSampler`.
+    """
 
     def __init__(self, dataset: dict[str, Any] | Any) -> None:
         super().__init__(dataset)

@@ -34,8 +34,10 @@ def unwrapped(runner: Any) -> nn.Module:
 class FiringRateHook(Hook):
     """Logs the firing rate of every neuron, and of each of its time steps, as ``firing_rate/<name>`` and ``.../t<k>``.
 
-    Neurons that hardly fire or hardly rest are named in the log. Rates are of the last batch before
-    a log, and of the main process.
+    No hook of MMEngine looks into layers; spikingjelly's monitors keep every output until they are cleared.
+
+    Neurons that hardly fire or hardly rest are named in the log. Rates are of the last batch before a log, all chunks
+    of it (``chunk_frames``), and of the main process.
 
     Args:
         interval: Iterations between two logs.
@@ -52,7 +54,7 @@ class FiringRateHook(Hook):
                 f'interval={interval}, dead={dead}, saturated={saturated}; interval >= 1, dead < saturated'
             )
         self.interval, self.dead, self.saturated, self.steps = interval, dead, saturated, steps
-        self._rates: dict[str, Tensor] = {}
+        self._rates: dict[str, list[Tensor]] = {}  # those of a call after those of the call before: chunks of a clip
         self._handles: list[Any] = []
 
     def before_train(self, runner: Any) -> None:
@@ -68,8 +70,10 @@ class FiringRateHook(Hook):
 
     def _watch(self, name: str) -> Any:
         def hook(neuron: nn.Module, _: Any, spikes: Tensor) -> None:
+            if torch._C._current_graph_task_id() != -1:  # in a backward pass, which computes again what with_cp dropped
+                return
             rates = spikes.detach().flatten(1).mean(1) / getattr(neuron, 'max_value', 1)
-            self._rates[name] = rates
+            self._rates.setdefault(name, []).append(rates)
 
         return hook
 
@@ -81,8 +85,9 @@ class FiringRateHook(Hook):
         if not self._rates:
             return
         scalars: dict[str, float] = {}
-        means = {name: float(rates.mean()) for name, rates in self._rates.items()}
-        for name, rates in self._rates.items():
+        found = {name: torch.cat(rates) for name, rates in self._rates.items()}
+        means = {name: float(rates.mean()) for name, rates in found.items()}
+        for name, rates in found.items():
             scalars[f'firing_rate/{name}'] = means[name]
             if self.steps and len(rates) > 1:
                 scalars.update({f'firing_rate/{name}/t{t}': float(rate) for t, rate in enumerate(rates, 1)})
@@ -102,7 +107,8 @@ class FiringRateHook(Hook):
 class SpikeSparsityHook(Hook):
     """Adds ``weight * mean over neurons of max(0, rate - target)`` to any model's losses, as ``loss_sparsity``.
 
-    The rate is a neuron's mean output, through its surrogate gradient: fewer spikes, fewer accumulates.
+    The rate is a neuron's mean output, through its surrogate gradient: fewer spikes, fewer accumulates. The losses of
+    the frameworks see what a head gives, not what its layers fire.
 
     Args:
         weight: Weight of the loss.

@@ -16,6 +16,8 @@ from mmsvf.spiking.fusion import compile_blocks, fuse
 class FuseHook(Hook):
     """Replaces the runner's model by :func:`mmsvf.fuse` of it before a test, when its weights are loaded.
 
+    No hook of MMEngine replaces a model.
+
     Args:
         merge: As of :func:`mmsvf.fuse`.
         compile: Also have torch.compile turn each block into one graph, which needs a C++ compiler and a minute.

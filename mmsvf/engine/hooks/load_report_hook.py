@@ -17,6 +17,8 @@ from mmsvf.registry import HOOKS
 class LoadReportHook(Hook):
     """Logs how many tensors of a checkpoint were loaded, how many of the model are new, how many were dropped.
 
+    MMEngine lists names that do not match, and goes on where nothing was loaded.
+
     It runs for ``load_from``, ``resume`` and testing. A file of which nothing fits is an error, in testing also one
     whose head has other classes. A training that starts without a file says so.
 

@@ -32,6 +32,15 @@ class ClipRecognizer(ChunkedTraining, FiniteInputs, Recognizer3D):
     sample_type = ActionDataSample
     views = True
 
+    def test_step(self, data: Any) -> list:
+        """As ``Recognizer3D.test_step``, of what a test-time augmentation hands on as well.
+
+        Reason: MMEngine's ``BaseTTAModel`` gives tuples, which mmaction2's preprocessor refuses.
+        """
+        if isinstance(data, dict) and isinstance(data['inputs'], tuple):
+            data = {**data, 'inputs': list(data['inputs'])}
+        return super().test_step(data)
+
     def predict(self, inputs: Tensor, data_samples: list, **kwargs: Any) -> list:
         """As ``Recognizer3D.predict``, of finite values."""
         self.check_inputs(inputs)

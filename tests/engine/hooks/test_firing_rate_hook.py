@@ -7,6 +7,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 import mmsvf  # noqa: F401
 from mmsvf.engine.hooks.firing_rate_hook import FiringRateHook, SpikeSparsityHook
@@ -66,6 +67,27 @@ def test_rates_are_logged(tmp_path):
         for t in range(4):
             assert entry[f'firing_rate/lif/t{t + 1}'] == pytest.approx(spikes[t].mean().item())
     assert log.count('1 dead: silent') == 2 and 'over 2 neurons' in log and 'saturated' not in log
+
+
+def test_steps_of_all_chunks_are_logged_once(tmp_path):
+    """A clip in two chunks, whose branches are computed again in the backward pass: its four steps, each once."""
+
+    class InChunks(Toy):
+        def forward(self, inputs, mode='tensor'):
+            chunks = [c.requires_grad_() for c in inputs.transpose(0, 1).split(2)]
+            x = torch.cat([checkpoint(lambda c: self.lif(self.fc(c)), c, use_reentrant=False) for c in chunks])
+            return {'loss_task': x.mean()} if mode == 'loss' else x
+
+    model, seen = InChunks(bias=2.0), []
+    model.lif.register_forward_hook(lambda _, args, out: seen.append(out.detach()))
+    with set_checkpoint_early_stop(False):
+        train(tmp_path, model, FiringRateHook(interval=3), iterations=3)
+    assert len(seen) == 3 * 2 * 2  # iterations, chunks, computed twice
+    spikes = torch.cat(seen[8:10])  # the third iteration, before they are computed again
+    (entry,) = [entry for entry in scalars(tmp_path) if 'firing_rate/lif' in entry]
+    assert [entry.get(f'firing_rate/lif/t{t}') for t in range(1, 6)] == [
+        *(pytest.approx(step.mean().item()) for step in spikes), None,
+    ]  # fmt: skip
 
 
 def test_saturation_is_of_the_largest_value(tmp_path):
