@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from mmsvf.analysis.match_baselines import baselines
+from mmsvf.engine.run_config import plain_messages
 
 
 def main() -> None:
@@ -27,4 +28,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()
