@@ -10,10 +10,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 TARGETS := .targets
 
-.PHONY: app demo demo-seg demo-pose gpu test test-quick lint clean
+.PHONY: app demo demo-match demo-seg demo-pose gpu test test-quick lint clean
 
 demo: $(VENV)/.ready
 	@BIN=$(BIN) bash tools/demo.sh
+
+demo-match: $(VENV)/.ready
+	@BIN=$(BIN) bash tools/demo_match.sh
 
 demo-seg: $(VENV)/.ready
 	@BIN=$(BIN) bash tools/demo_seg.sh

@@ -47,11 +47,14 @@ def choose(path: Path, only: list[str] | None) -> dict[str, dict[str, Any]]:
     return {name: rows[name] for name in only or rows}
 
 
-def variant(config: Config, seed: int, *options: dict[str, Any] | None) -> Config:
-    """A copy of the config with options merged; ``{seed}`` in a string, such as the file to start from, is the seed."""
+def variant(config: Config, seed: int, *options: dict[str, Any] | None, row: str = '') -> Config:
+    """A copy of the config with options merged; ``{seed}`` and ``{row}`` in a string are filled in."""
     cfg = copy.deepcopy(config)
     for chosen in options:
-        own = {k: v.replace('{seed}', str(seed)) if isinstance(v, str) else v for k, v in (chosen or {}).items()}
+        own = dict(chosen or {})
+        for key, value in own.items():
+            if isinstance(value, str):
+                own[key] = value.replace('{seed}', str(seed)).replace('{row}', row)
         cfg.merge_from_dict(copy.deepcopy(own))
     return cfg
 
@@ -179,6 +182,7 @@ def ablate(
     jobs: int = 1,
     minutes: float | None = None,
     options: dict[str, Any] | None = None,
+    raw: Path | None = None,
 ) -> tuple[list[str], list[str]]:
     """Train, validate and compare.
 
@@ -193,12 +197,13 @@ def ablate(
         jobs: Trainings side by side.
         minutes: Stop after so long.
         options: Of all rows, the base too.
+        raw: Write what the table is made of, as JSON: metric, versions, parameters and results by row and seed.
 
     Returns:
         Lines of Markdown, and what is not done and why.
     """
     metric = metric or METRICS[config.default_scope]
-    variants = {(name, seed): variant(config, seed, options, rows[name]) for seed in seeds for name in rows}
+    variants = {(name, seed): variant(config, seed, options, rows[name], row=name) for seed in seeds for name in rows}
     sizes = {name: parameters(variants[name, seeds[0]]) for name in rows}
     threads = max(1, (os.cpu_count() or 1) // jobs)
     results: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in rows}
@@ -224,6 +229,11 @@ def ablate(
     done = {name: dict(sorted(found.items())) for name, found in results.items() if found}
     versions = f'mmsvf {__version__}, torch {torch.__version__}, Python {platform.python_version()}'
     energy = f'; energy by rates on {clips} clips of the test data, T and size of the config' * bool(clips)
+    if raw is not None:
+        raw.parent.mkdir(parents=True, exist_ok=True)
+        facts = dict(config=Path(str(config.filename)).name, metric=metric, versions=versions, options=options or {})
+        whole = dict(facts, rows=rows, parameters=sizes, results=done)
+        raw.write_text(json.dumps(whole, indent=1, default=str) + '\n', encoding='utf-8')
     lines = table(done, sizes, metric, clips) if next(iter(rows)) in done else ['no run of the base is done']
     said = f'{metric} of the last validation, mean ± s.d. over seeds{energy}. {versions}, {platform.machine()}.'
     return [said, '', *lines], failed

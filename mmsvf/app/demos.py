@@ -65,7 +65,7 @@ def load_predictor(config: Any, checkpoint: str, device: str | None, classes: st
 
 
 def demo_models(root: Path, device: str | None) -> list[DemoModel]:
-    """The models of ``configs/demo``, as its metafile lists them.
+    """The models of ``configs/demo`` with a checkpoint, as its metafile lists them.
 
     Args:
         root: Folder of ``configs`` and ``checkpoints``.
@@ -73,6 +73,8 @@ def demo_models(root: Path, device: str | None) -> list[DemoModel]:
     """
     models = []
     for entry in mmengine.load(root / METAFILE)['Models']:
+        if 'Weights' not in entry:  # a config whose checkpoint is not shipped
+            continue
         result = entry['Results'][0]
         title, note = WORDS.get(entry['Name'], (result['Task'], ''))
         measured = ', '.join(f'{name} {value}' for name, value in result['Metrics'].items())

@@ -29,6 +29,15 @@ def test_stage_2_has_the_row_in_its_memory_and_starts_from_its_own_stage_1():
         assert variant(config, 3, options).load_from.endswith(f'/{name}/3/run/epoch_300.pth')
 
 
+def test_rows_of_the_delayed_match_build_and_start_from_their_own_step():
+    rows = yaml.safe_load((FOLDER / 'match.yml').read_text())
+    config = Config.fromfile(ROOT / 'configs' / 'demo' / 'svf_delayed_match.py')
+    start = {'load_from': 'pairs/{row}/{seed}/run/epoch_8.pth'}
+    for name, options in rows.items():
+        cfg = variant(config, 3, start, options, row=name)
+        assert cfg.load_from == f'pairs/{name}/3/run/epoch_8.pth' and parameters(cfg) > 300_000
+
+
 @pytest.mark.parametrize('base', ['svf_mmhpsd_t8', 'svf_cityscapes', 'svf_cityscapes_vss'])
 def test_every_row_builds(base):
     """A row of another attention has other parameters, one of another score those of the norm less or as many."""

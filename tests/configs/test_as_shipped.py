@@ -61,8 +61,10 @@ def data(tmp_path_factory, digits, imagenet):
          '--sequences', '2')  # fmt: skip
     tool('dataset_converters/moving_body', folder / 'body', '--train', '1', '--test', '1', '--frames', '130',
          '--workers', '1')  # fmt: skip
+    tool('dataset_converters/delayed_match', folder / 'match', '--train', '20', '--val', '20')
     made = {name: globals()[name](folder / name) for name in ('cifar10', 'cifar100', 'cifar10_dvs')}
-    return dict(made, scenes=folder / 'scenes', body=folder / 'body', digits=digits, imagenet=imagenet)
+    made.update({name: folder / name for name in ('scenes', 'body', 'match')})
+    return dict(made, digits=digits, imagenet=imagenet)
 
 
 def cifar10(folder):
@@ -113,7 +115,9 @@ def data_options(cfg: Config, data: dict[str, Path]) -> dict[str, Any]:
         if kind == 'MMHPSDDataset' and 'compared' in str(cfg.filename):
             own['indices'] = 2  # in networks that have no arch so small
         if cfg.default_scope == 'mmaction':
-            own.update({'ann_file': f'{data["digits"] / split}.txt', 'data_prefix.video': str(data['digits'] / split)})
+            name, match = data['digits'] / split, 'delayed_match' in dataset.ann_file
+            name = data['match'] / Path(dataset.ann_file).stem if match else name
+            own.update({'ann_file': f'{name}.txt', 'data_prefix.video': str(name.parent / split)})
         elif kind == 'VSPWDataset':
             own['data_root'] = str(data['scenes'] / 'vspw')
         elif kind == 'MMHPSDDataset':

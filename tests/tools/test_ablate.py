@@ -84,8 +84,14 @@ def test_table_of_runs(runs):
 def test_seeds_are_added_and_finished_runs_kept(runs, options, tmp_path):
     work, command, _ = runs
     before = contents(work)
-    log = tool(*command, '--only', 'hamming_16', '--seeds', '0', '1', '--out', tmp_path / 'out' / 'table.md', *options)
+    files = ['--out', tmp_path / 'out' / 'table.md', '--json', tmp_path / 'raw' / 'table.json']
+    log = tool(*command, '--only', 'hamming_16', '--seeds', '0', '1', *files, *options)
     assert '| hamming_16 |' in log and (tmp_path / 'out' / 'table.md').read_text() in log
+    raw = json.loads((tmp_path / 'raw' / 'table.json').read_text())
+    assert raw['metric'] == 'acc/top1' and raw['config'] == Path(CONFIG).name and list(raw['rows']) == ['hamming_16']
+    for seed in '01':
+        result = (work / 'hamming_16' / seed / 'result.json').read_text()
+        assert raw['results']['hamming_16'][seed] == json.loads(result)
     after = contents(work)
     assert {path: after[path] for path in before} == before
     paths = [(work / 'hamming_16' / seed / 'run' / 'last_checkpoint').read_text() for seed in '01']
