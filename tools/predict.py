@@ -141,4 +141,8 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print('stopped; the same command goes on with the sources that are not done', file=sys.stderr)
+        sys.exit(130)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mmsvf.apis.pose_predictor import PosePredictor
 from mmsvf.apis.prediction_files import write_predictions
-from mmsvf.engine.run_config import add_common_arguments, prepare
+from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,4 +48,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    with plain_messages():
+        main()

@@ -112,7 +112,8 @@ class Predictor(ABC):
 
         Raises:
             FileNotFoundError, ImportError: a file or a framework is missing.
-            ValueError: a config of another task, a checkpoint of another model, or another number of class names.
+            ValueError: a config of another task, a checkpoint of another model, another number of class names, or a
+                device that is not there.
         """
         cfg = config if isinstance(config, Config) else load_config(str(config))
         scope = cfg.get('default_scope')
@@ -124,6 +125,7 @@ class Predictor(ABC):
             raise ValueError(f'{cls.__name__} takes configs of {cls.scope}, this one is of {scope}: use {name}')
         if engine not in ENGINES or (engine != 'dense' and not fuse):
             raise ValueError(f'engine={engine!r}, fuse={fuse}; an engine is one of {ENGINES}, of a fused model')
+        check_device(device)
         model, meta = load_model(cfg, checkpoint)
         if fuse:
             try:
@@ -243,3 +245,14 @@ def class_names(
         raise ValueError(f'{len(names)} class names, but the head of the config has num_classes={count}; correct them')
     palette = next((s['palette'] for s in sources if s.get('palette')), ())
     return names or [f'class {i}' for i in range(count or 0)], [list(colour) for colour in palette]
+
+
+def check_device(device: str | None) -> None:
+    """Raise ValueError for a device that is not there."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        there = ['cpu', *(f'cuda:{i}' for i in range(torch.cuda.device_count()))]
+        raise ValueError(
+            f'device={device!r} is not there: {str(error).splitlines()[0]}; choose one of {there}'
+        ) from None

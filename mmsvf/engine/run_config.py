@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import inspect
 import os
 import sys
 import traceback
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 
 from mmsvf.engine.environment import check_environment, name_ranks
 from mmsvf.frameworks import FRAMEWORKS, mim_folder, require
@@ -41,7 +44,7 @@ def config_path(name: str) -> Path:
     Raises:
         FileNotFoundError: no such file; the message has the nearest names.
         ImportError: the framework is not installed; the message has the pip command.
-        ValueError: an unknown framework before ``::``.
+        ValueError: an unknown framework before ``::``, or a checkpoint.
     """
     folder, file = Path(), name
     if '::' in name:
@@ -53,6 +56,8 @@ def config_path(name: str) -> Path:
         require(scope, f'config {name!r}')
         folder = mim_folder(scope) / 'configs'
     path = folder / file
+    if path.suffix in ('.pth', '.pt', '.ckpt', '.safetensors'):
+        raise ValueError(f'config {name!r} is a checkpoint: the config comes first, then the checkpoint')
     if not path.is_file():
         there = islice((folder if '::' in name else path.parent).rglob('*.py'), 2000)  # not a whole disk's
         known = [(p.relative_to(folder) if '::' in name else p).as_posix() for p in there]
@@ -86,10 +91,26 @@ def prepare(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config)
     cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options or {})
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(args.config).stem)
     return cfg
+
+
+def merge_options(cfg: Config, options: dict[str, Any]) -> None:
+    """Override values of a config, in place; of ``custom_imports`` the modules are imported, as those in a file are.
+
+    Raises:
+        ValueError: an entry that the config does not have, and that is nearly one that it or a Runner has.
+    """
+    known = {*cfg, *inspect.signature(Runner.__init__).parameters, 'custom_imports', 'tta_model', 'tta_pipeline'}
+    for key in options:
+        name = key.split('.')[0]
+        near = difflib.get_close_matches(name, known - {'self'}, 1, cutoff=0.8)
+        if name not in known and near:
+            raise ValueError(f'--cfg-options {key}: the config has no {name!r}; did you mean {near[0]!r}?')
+    cfg.merge_from_dict(options)
+    if any(key.split('.')[0] == 'custom_imports' for key in options):
+        import_modules_from_strings(**cfg.custom_imports)
 
 
 def check_schedule(cfg: Config) -> None:

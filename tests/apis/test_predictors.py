@@ -306,6 +306,9 @@ def test_what_is_wrong_is_named(actions, tmp_path):
     cfg, _ = actions
     with pytest.raises(ValueError, match='PosePredictor takes configs of mmpose, this one is of mmaction: use Action'):
         PosePredictor.from_config(cfg, CHECKPOINT)
+    for device in 'cuda:99', 'none':
+        with pytest.raises(ValueError, match=rf"device='{device}' is not there: .*; choose one of \['cpu'"):
+            Predictor.from_config(cfg, CHECKPOINT, device)
     with pytest.raises(FileNotFoundError, match=r'absent\.pth'):
         Predictor.from_config(cfg, 'absent.pth')
     torch.save(dict(state_dict={'other.weight': torch.zeros(3)}), tmp_path / 'other.pth')

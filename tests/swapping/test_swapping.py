@@ -173,13 +173,16 @@ def test_tool(tmp_path, capsys, monkeypatch):
     """The tool writes the file, prints both ways, and sends an input through the model."""
     out = tmp_path / 'new' / 'fcn.py'
     name = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
-    monkeypatch.setattr('sys.argv', ['swap_backbone.py', name, str(out), '--arch', 'small'])
+    monkeypatch.setattr('sys.argv', ['swap_backbone.py', name, str(out), '--arch', 'small',
+                                     '--backbone-options', 'attention.score=dot', 'time_steps=2'])  # fmt: skip
     runpy.run_path(TOOL, run_name='__main__')
     printed = capsys.readouterr().out
     assert 'ResNet replaced, with its options depth, num_stages, out_indices, style' in printed
     assert re.search(r'python tools/train.py mmpretrain::.* --cfg-options model.backbone._delete_=True ', printed)
     assert 'checked: an input of 3 x 224 x 224 goes through' in printed
-    assert Config.fromfile(out).model.head.in_channels == WIDTHS[PYRAMID[-1]]
+    model = Config.fromfile(out).model
+    assert model.head.in_channels == WIDTHS[PYRAMID[-1]]
+    assert (model.backbone.attention, model.backbone.time_steps) == (dict(score='dot'), 2)
 
 
 def test_tool_says_what_it_cannot_adapt(tmp_path, monkeypatch):

@@ -48,7 +48,9 @@ def main() -> None:
     args = parse_args()
     try:
         cfg = load_config(args.config)
-        change = swap(cfg, args.arch, args.backbone, **args.backbone_options)
+        options = Config({})
+        options.merge_from_dict(args.backbone_options)  # attention.score=dot is an option of an option
+        change = swap(cfg, args.arch, args.backbone, **options.to_dict())
     except (OSError, ImportError, ValueError) as error:
         raise SystemExit(f'{args.config}: {error}') from error
     base = args.config if '::' in args.config else os.path.relpath(config_path(args.config), args.out.parent)
