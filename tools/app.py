@@ -24,7 +24,7 @@ from mmsvf.app.runs import Limits
 from mmsvf.app.samples import make_samples
 from mmsvf.app.server import DemoApp, serve
 from mmsvf.engine.environment import check_environment
-from mmsvf.engine.run_config import load_config
+from mmsvf.engine.run_config import load_config, merge_options
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -70,7 +70,7 @@ def parse_args() -> argparse.Namespace:
 def own_model(args: argparse.Namespace) -> DemoModel:
     """The user's model, loaded, so that what is wrong with it is said here."""
     cfg = load_config(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    merge_options(cfg, args.cfg_options or {})
     load = partial(load_predictor, cfg, args.checkpoint, args.device, args.classes)
     model = DemoModel('own', Path(args.config).stem, f'{args.config}, {Path(args.checkpoint).name}.', None, load)
     model.predictor  # noqa: B018

@@ -7,10 +7,9 @@ from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from mmsvf.datasets.reading import read_list
+from mmsvf.datasets.reading import open_video, read_list
 
 CELLS = 32  # locations along a side
 VIVID = 150  # a colour is which channels are above it
@@ -26,7 +25,7 @@ def read_clips(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     labels: list[int] = []
     for _, line in read_list(str(folder / f'{split}.txt')):
         name, label = line.rsplit(' ', 1)
-        video = cv2.VideoCapture(str(folder / split / name))
+        video = open_video(folder / split / name)
         frames = []
         while (read := video.read())[0]:
             frames.append(read[1])

@@ -3,6 +3,7 @@
 import importlib.util
 from collections import Counter
 
+import av  # noqa: F401  (before decord, with whose libvpx PyAV cannot write)
 import cv2
 import numpy as np
 import pytest
