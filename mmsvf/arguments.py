@@ -7,10 +7,10 @@ import functools
 import inspect
 import warnings
 from collections.abc import Iterable, Mapping
-from numbers import Integral
-from typing import Any, Callable
+from numbers import Integral, Real
+from typing import Any, Callable, TypeGuard
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def renamed(**names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -40,15 +40,45 @@ def renamed(**names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def check_arguments(target: Callable[..., Any], given: Mapping[str, Any] | Iterable[str], what: str) -> None:
     """Raise ValueError where ``given`` has a name that ``target`` does not take.
 
-    The message names the wrong option, the nearest right one and all that are allowed.
+    The message names the wrong option, the nearest right one and all that are allowed. Of a class that hands
+    ``**kwargs`` on these are its bases', too; where the last of them takes any, there is no wrong one.
     """
-    allowed = [name for name in inspect.signature(target).parameters if name != 'self']
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ValueError(f'{what}={given!r}; a dict of options, of {sorted(_options(target)[0])}')
+    allowed, any_other = _options(target)
     former = getattr(target.__init__ if isinstance(target, type) else target, 'former_names', ())
     for name in given:
-        if name not in allowed and name not in former:
+        if name not in allowed and name not in former and not any_other:
             near = difflib.get_close_matches(name, allowed, 1)
             hint = f'did you mean {near[0]!r}? ' if near else ''
-            raise ValueError(f'{what} has no option {name!r}; {hint}choose from {sorted(allowed)}')
+            if name == '_delete_':  # MMEngine takes it away where it deletes
+                hint = 'leave it out, since the base config has nothing to delete there; '
+            choice = f'choose from {sorted(allowed)}' if allowed else 'it takes none'
+            raise ValueError(f'{what} has no option {name!r}; {hint}{choice}')
+
+
+def _options(target: Callable[..., Any]) -> tuple[set[str], bool]:
+    """Names of what a function, or a class and those it hands ``**kwargs`` on to, takes; whether it takes others."""
+    kind = target if isinstance(target, type) else None
+    makers = [vars(k)['__init__'] for k in kind.__mro__ if '__init__' in vars(k)] if kind else [target]
+    names: set[str] = set()
+    more = False
+    for number, maker in enumerate(makers):
+        if maker in (nn.Module.__init__, object.__init__):  # they take none
+            break
+        parameters = inspect.signature(maker).parameters.values()
+        # what a base needs is given by the class itself
+        named = (p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != 'self')
+        names.update(p.name for p in named if number == 0 or p.default is not p.empty)
+        more = any(p.kind == p.VAR_KEYWORD for p in parameters)
+        if not more:
+            break
+    return names, more
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether an option is a number, and not text or a list."""
+    return isinstance(value, Real)
 
 
 def check_count(name: str, value: Any, otherwise: str = '') -> None:

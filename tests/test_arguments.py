@@ -4,7 +4,7 @@ import pytest
 
 from mmsvf.arguments import check_arguments, renamed
 from mmsvf.datasets.event_transforms import BinEvents, LoadEventCounts
-from mmsvf.models import MemoryReadFuse, SpaceTimeTransformer, SpikeVideoFormer, Spikformer, STAtten
+from mmsvf.models import MemoryReadFuse, SEWResNet, SpaceTimeTransformer, SpikeVideoFormer, Spikformer, STAtten
 from mmsvf.spiking import SpikeAttention
 
 TINY = dict(embed_dims=(8, 8, 16, 16, 16), depths=(1, 1, 1, 1, 1))
@@ -27,6 +27,19 @@ def test_a_former_name_is_taken_with_a_warning():
         ValueError, match=r"area has no option 'widht'; did you mean 'width'\? choose from \['height', "
     ):
         check_arguments(area, ['widht'], 'area')
+
+
+def test_wrong_options_of_a_backbone():
+    """Those of its base are among the allowed ones, and not what it gives to the base itself."""
+    with pytest.raises(
+        ValueError, match=r"SpikeVideoFormer has no option 'achr'; did you mean 'arch'\? choose"
+    ) as error:
+        SpikeVideoFormer(achr='small')
+    assert "'frozen_stages'" in str(error.value) and "'widths'" not in str(error.value)
+    with pytest.raises(ValueError, match=r"SEWResNet has no option 'out_indexes'; did you mean 'out_indices'\?"):
+        SEWResNet(out_indexes=(1,))
+    with pytest.raises(ValueError, match=r"arch=3; a dict of options, of \['depths', 'embed_dims'\]"):
+        SpikeVideoFormer(arch=3)
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,114 @@ def test_unknown_names(options, message):
         SpikeVideoFormer(TINY, **options)
 
 
+class Averaging(nn.Module):
+    """A neuron, an attention or a projection that forgets the time axis, or keeps it with a length of 1."""
+
+    def __init__(self, *channels, v_threshold=1.0, keepdim=True):
+        super().__init__()
+        self.keepdim = keepdim
+
+    def forward(self, x):
+        return x.mean(0, keepdim=self.keepdim)
+
+
+class NoModule:
+    def __init__(self, channels=None, v_threshold=1.0):
+        pass
+
+    def __call__(self, x):
+        return x
+
+
+class Open(nn.Module):
+    """A neuron that takes any option."""
+
+    def __init__(self, **kwargs):
+        super().__init__()
+        self.v_threshold = kwargs.get('v_threshold', 1.0)
+
+    def forward(self, x):
+        return (x >= self.v_threshold).to(x.dtype)
+
+
+class HandsOn(LIF):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+class NoThreshold(nn.Module):
+    def forward(self, x):
+        return (x >= 1).to(x.dtype)
+
+
+class Narrow(nn.Module):
+    """An attention of one width."""
+
+    def __init__(self):
+        super().__init__()
+
+
+def spikes(x):
+    return (x >= 1).to(x.dtype)
+
+
+def affinity(q, k, v, scale):
+    return scale * q @ k.transpose(-2, -1)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (
+            dict(attention=dict(type=Averaging)),
+            r'attention .*Averaging.* gives \(1, 2, 16, 2, 2\) for an input of shape',
+        ),
+        (
+            dict(attention=dict(type=Averaging, keepdim=False)),
+            r'gives \(2, 16, 2, 2\) for an input of shape \(4, 2, 16, 2, 2\); have it return a tensor of shape \(4, 2,',
+        ),
+        (dict(neuron=Averaging), r'neuron .*Averaging.* gives \(1, 2, 8, 16, 16\) .* of shape \(4, 2, 8, 16, 16\)$'),
+        (dict(attention=dict(projection=Averaging)), r'projection .*Averaging.* gives \(1, 2, 16, 2, 2\) for an'),
+        (
+            dict(attention=dict(score=affinity)),
+            r'score .*affinity.* gives \(2, 2, 16, 16\) for .* of shape \(2, 2, 16, 8\)',
+        ),
+        (dict(attention=dict(type=NoModule)), r'attention .*NoModule.* makes a NoModule; it must be a torch.nn.Module'),
+        (
+            dict(neuron=NoModule),
+            r'neuron .*NoModule.* makes a NoModule; it must be a torch.nn.Module: derive the class',
+        ),
+        (dict(neuron=spikes), r"neuron .*spikes.*: missing a required argument: 'x'; give the class of a torch.nn.Mod"),
+        (dict(attention=dict(type=Narrow)), r'attention .* cannot be made: too many positional arguments'),
+        (dict(neuron=NoThreshold), r"to which a layer gives v_threshold, has no option 'v_threshold'; it takes none"),
+        (
+            dict(neuron=dict(type=HandsOn, tua=3.0)),
+            r"neuron .*HandsOn.* has no option 'tua'; did you mean 'tau'\? choose",
+        ),
+        (
+            dict(attention='MeanAttention'),
+            r"attention='MeanAttention'; a dict of options, .* or dict\(type=...\) for your",
+        ),
+        (dict(attention=dict(score=dict(type='dot'))), r"score=.'type': 'dot'.; choose one of \['dot', 'hamming'\]"),
+        (dict(neuron=['LIF']), r"neuron=\['LIF'\]; choose one of \['IntegerLIF', 'LIF', 'LearnableLIF'\]"),
+        (dict(neuron=dict(type=dict())), r"neuron=\{\}; choose one of \['IntegerLIF'"),
+        (
+            dict(attention=dict(_delete_=True)),
+            r"no option '_delete_'; leave it out, since the base config has nothing to",
+        ),
+    ],
+)
+def test_wrong_parts(options, message):
+    with pytest.raises(ValueError, match=message):
+        SpikeVideoFormer(TINY, num_heads=2, **options)(torch.randn(2, 3, 4, 32, 32))
+
+
+def test_options_that_a_class_hands_on():
+    """Any where it takes them itself; where its base takes them, the base's."""
+    neurons = {type(m): m for kind in (Open, HandsOn) for m in model(neuron=dict(type=kind, v_threshold=0.7)).modules()}
+    assert neurons[Open].v_threshold == neurons[HandsOn].v_threshold == 0.7
+
+
 def test_through_custom_imports(tmp_path):
     """A config that names a user's module, with a tool of ours."""
     (tmp_path / 'own_parts.py').write_text(OWN)

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, cat, nn
 
 from mmsvf.arguments import check_count, check_filled, renamed
-from mmsvf.plug_ins import find
+from mmsvf.plug_ins import build, find
 
 from .attention_reads import AttentionRead, count_keys, merge_heads, split_heads  # noqa: F401
 from .layers import PointwiseConv, RepConv, over_images
@@ -40,7 +40,7 @@ class SpikeProjection(nn.Module):
 
     def __init__(self, channels: int, neuron: NeuronSpec, projection: str = 'rep') -> None:
         super().__init__()
-        self.conv = find('projection', projection, PROJECTIONS)(channels, channels)
+        self.conv = _projection(projection, channels, channels)
         self.lif = build_neuron(neuron)
         if neuron is None or (isinstance(self.lif, IntegerLIF) and self.lif.max_value > 1):
             made_by = 'neuron=None' if neuron is None else f'IntegerLIF(max_value={self.lif.max_value})'
@@ -54,10 +54,14 @@ class SpikeProjection(nn.Module):
         return self.lif(self.conv(x))
 
 
+def _projection(projection: str, in_channels: int, out_channels: int, **options: Any) -> nn.Module:
+    kind = find('projection', projection, PROJECTIONS)
+    return build(f'projection {projection!r}', kind, in_channels, out_channels, channels=out_channels, **options)
+
+
 def _output(in_channels: int, out_channels: int, projection: str) -> nn.Module:
     """The convolution behind the reads."""
-    options = dict(bias=True) if projection == 'pointwise' else {}
-    return find('projection', projection, PROJECTIONS)(in_channels, out_channels, **options)
+    return _projection(projection, in_channels, out_channels, **(dict(bias=True) if projection == 'pointwise' else {}))
 
 
 class _Unit(nn.Module):
@@ -182,7 +186,7 @@ class SpikeAttention(nn.Module):
             check_count('window', window, ', or None to see all frames so far')
             if space_time != 'causal':
                 raise ValueError(f"window={window} is of space_time='causal', not {space_time!r}; set window=None")
-        if space_time not in SPACE_TIME:
+        if space_time not in list(SPACE_TIME):
             raise ValueError(f'space_time={space_time!r}; choose one of {sorted(SPACE_TIME)}')
         self.space_time = space_time
         reads = SPACE_TIME[space_time]

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from mmsvf.arguments import check_heads, renamed
-from mmsvf.plug_ins import find
+from mmsvf.arguments import check_heads, is_number, renamed
+from mmsvf.plug_ins import check_shape, find
 from mmsvf.precision import FullPrecision
 
 from .causal import Past, causal_attention, no_past
@@ -119,13 +119,13 @@ class AttentionRead(FullPrecision):
         scale = default.scale if scale is None else scale
         self.block_steps, self.window = block_steps, window
         self.shrinks: str | None = None  # the scale's part that depends on the size of the feature map
-        if scale in SIZE_SCALES:
+        if scale in list(SIZE_SCALES):
             self.shrinks, scale = str(scale), 1.0
         elif scale is None or scale == 'width':
             scale = 1.0 / (2 * channels)
         elif scale == 'head':
             scale = 1.0 / (2 * (channels // num_heads))
-        elif isinstance(scale, str) or not 0 < scale < math.inf:
+        elif not is_number(scale) or not 0 < scale < math.inf:
             raise ValueError(
                 f"scale={scale!r}; a number above 0, 'width' for 1/(2C), 'head' for 1/(2D), 'height' for 1/H or "
                 "'volume' for 1/(H^2 block_steps)"
@@ -194,6 +194,8 @@ class AttentionRead(FullPrecision):
             if self.reference_tokens is not None:  # a factor of exactly 1 at the reference size
                 scale = scale * (self.reference_tokens / k_.shape[-2])
             x = self.attend(q_, k_, v_, scale=scale)
+            if self.signed is None:
+                check_shape(f'score {self.score!r}', x, q_.shape, q_.shape)
         x = merge_heads(x, self.tokens, (t, b, h, w))
         return self.lif(x if self.norm is None else over_images(self.norm, x)).to(q.dtype), past
 

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from mmsvf.arguments import check_arguments
-from mmsvf.plug_ins import find
+from mmsvf.plug_ins import build, find
 
 from .attention import SpikeAttention
 from .layers import ChannelConv, ChannelMLP, SepConv
 from .neuron import NeuronSpec
 from .recompute import recomputed
+
+
+def attention_options(attention: dict[str, Any] | None) -> dict[str, Any]:
+    """What an option ``attention`` says, as a dict; None says nothing.
+
+    Raises:
+        ValueError: no dict, but the name of one's own attention, for instance.
+    """
+    if not isinstance(attention, Mapping | None):
+        raise ValueError(
+            f'attention={attention!r}; a dict of options, such as dict(score="dot"), or dict(type=...) for your own'
+        )
+    return dict(attention or {})
 
 
 def attention_of_block(attention: dict[str, Any], index: int) -> dict[str, Any]:
@@ -92,12 +105,12 @@ class SpikeTransformerBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.with_cp = with_cp
-        attention = dict(attention or {})
-        kind = find('attention type', attention.pop('type', 'SpikeAttention'), {'SpikeAttention': SpikeAttention})
-        check_arguments(kind, attention, 'attention')
+        attention = attention_options(attention)
+        name = attention.pop('type', 'SpikeAttention')
+        kind = find('attention type', name, {'SpikeAttention': SpikeAttention})
         taken = inspect.signature(kind).parameters
         defaults = {k: v for k, v in dict(num_heads=num_heads, neuron=neuron).items() if k in taken}
-        self.attn = kind(channels, **{**defaults, **attention})
+        self.attn = build(f'attention {name!r}', kind, channels, **{**defaults, **attention})
         self.mlp = ChannelMLP(channels, mlp_ratio, neuron)
 
     def last_norms(self) -> tuple[nn.BatchNorm2d, ...]:

@@ -20,12 +20,14 @@ from spikingjelly.activation_based import neuron as sj
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from mmsvf.arguments import is_number
+
 from . import clip_ops
 
 
 def check_threshold(v_threshold: float) -> None:
     """Raise ValueError where a threshold is not a number above 0."""
-    if not 0.0 < v_threshold < math.inf:
+    if not is_number(v_threshold) or not 0.0 < v_threshold < math.inf:
         raise ValueError(f'v_threshold={v_threshold!r}: the firing threshold is a number above 0')
 
 

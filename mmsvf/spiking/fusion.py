@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmsvf.plug_ins import KeepsShape
+
 from .attention import SpikeProjection, _FactorizedUnit, _Unit
 from .attention_reads import AttentionRead
 from .blocks import SpikeConvBlock, SpikeTransformerBlock
@@ -168,7 +170,8 @@ def _check_plain(model: nn.Module, layers: Sequence[nn.Module]) -> None:
                 'make it one before fuse(), by torch.nn.utils.parametrize.remove_parametrizations, '
                 'torch.nn.utils.remove_weight_norm, remove_spectral_norm or prune.remove'
             )
-        if module._forward_hooks or module._forward_pre_hooks:
+        hooks = [hook for hook in module._forward_hooks.values() if not isinstance(hook, KeepsShape)]
+        if hooks or module._forward_pre_hooks:
             hooked.append(name)
     if hooked:
         warnings.warn(

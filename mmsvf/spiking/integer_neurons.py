@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmsvf.arguments import is_number
+
 from .from_rest import FromRest, check_threshold
 from .surrogates import build_surrogate
 
@@ -42,9 +44,9 @@ class IntegerLIF(FromRest):
         step_mode: str = 'm',
         store_v_seq: bool = False,
     ) -> None:
-        if not 1 <= max_value < math.inf or max_value != int(max_value):
+        if not is_number(max_value) or not 1 <= max_value < math.inf or max_value != int(max_value):
             raise ValueError(f'max_value={max_value!r}: an integer of at least 1 (1 fires {{0, 1}})')
-        if not 0.0 <= decay <= 1.0:
+        if not is_number(decay) or not 0.0 <= decay <= 1.0:
             raise ValueError(f'decay={decay!r}: what is left of the membrane after a step, from 0 to 1')
         check_threshold(v_threshold)
         super().__init__(

@@ -13,6 +13,8 @@ import torch
 from spikingjelly.activation_based import neuron as sj
 from torch import Tensor
 
+from mmsvf.arguments import is_number
+
 from .from_rest import FromRest, check_threshold
 from .surrogates import KERNELS, UNKNOWN, Surrogate, build_surrogate
 
@@ -34,10 +36,10 @@ class Leaky(FromRest):
         step_mode: str = 'm',
         store_v_seq: bool = False,
     ) -> None:
-        if not tau > 1.0:
+        if not is_number(tau) or not tau > 1.0:
             raise ValueError(f'tau={tau!r}: the membrane time constant is a number above 1 (the leak is 1/tau)')
         check_threshold(v_threshold)
-        if v_reset is not None and not math.isfinite(v_reset):
+        if v_reset is not None and not (is_number(v_reset) and math.isfinite(v_reset)):
             raise ValueError(f'v_reset={v_reset!r}: a number, or None to subtract the threshold')
         if tau == math.inf and decay_input:
             raise ValueError('tau=inf with decay_input=True never fires: no input enters; use decay_input=False')

@@ -9,7 +9,7 @@ from typing import Any, Callable, Union
 from torch import nn
 
 from mmsvf.arguments import check_arguments
-from mmsvf.plug_ins import find
+from mmsvf.plug_ins import build, find
 
 from .from_rest import FromRest  # noqa: F401
 from .integer_neurons import IntegerLIF, sum_sub_steps, unroll_integer_spikes  # noqa: F401
@@ -51,9 +51,9 @@ def build_neuron(spec: NeuronSpec | None = 'official', **overrides: Any) -> nn.M
         return nn.Identity()
     arguments = dict(spec) if isinstance(spec, Mapping) else dict(type=spec)
     name: Any = arguments.pop('type', 'official')
-    preset = dict(PRESETS.get(name, {}))
+    preset = dict(PRESETS.get(name, {})) if isinstance(name, str) else {}
     kind = preset.pop('type', name)
     found = find('neuron', kind, NEURONS, f', a preset of {sorted(PRESETS)}')
     arguments = {**preset, **arguments, **overrides}
-    check_arguments(found, arguments, f'neuron {name!r}')
-    return found(**arguments)
+    check_arguments(found, overrides, f'neuron {name!r}, to which a layer gives {", ".join(overrides)},')
+    return build(f'neuron {name!r}', found, **arguments)

@@ -134,7 +134,7 @@ def test_scale_is_part_of_the_threshold():
         (dict(projection='1x1'), r"projection='1x1'.*pointwise"),
         (dict(pool=True, space_time='factorized'), 'pool=True is not defined'),
         (dict(scale=-1), r'scale=-1'),
-        (dict(scor='dot'), r"attention has no option 'scor'; did you mean 'score'"),
+        (dict(scor='dot'), r"attention 'SpikeAttention' has no option 'scor'; did you mean 'score'"),
         (dict(neuron='IntegerLIF'), r'IntegerLIF\(max_value=4\) cannot make attention spikes'),
         (dict(num_heads=5), r'num_heads=5 does not divide the width 16'),
         (dict(num_heads=0), r'num_heads=0; at least 1'),

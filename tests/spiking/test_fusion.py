@@ -12,7 +12,7 @@ import mmsvf
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.models.necks.memory_read_fuse import MemoryReadFuse
 from mmsvf.models.necks.spike_fpn import SpikeFPN
-from mmsvf.spiking import SpikeAttention, build_neuron
+from mmsvf.spiking import LIF, SpikeAttention, build_neuron
 from mmsvf.spiking.attention import AttentionRead, SpikeProjection, _Unit
 from mmsvf.spiking.fusion import FoldedRepConv, compile_blocks, fold
 from mmsvf.spiking.layers import RepConv, SepConv
@@ -173,10 +173,17 @@ def test_on_a_gpu_as_one_graph(how):
             assert torch.equal(found, expected)
 
 
-@pytest.mark.parametrize('space_time', ['joint', 'causal'])
-def test_one_graph(space_time):
+class Halving(LIF):
+    """A neuron of a user's own, whose shapes are looked at."""
+
+    def charge(self, x, v):
+        return super().charge(x / 2, v)
+
+
+@pytest.mark.parametrize('space_time, neuron', [('joint', 'official'), ('causal', Halving)])
+def test_one_graph(space_time, neuron):
     """torch.compile without a graph break, on the plain and the fused model (traced, not compiled)."""
-    attention = dict(space_time=space_time, neuron='official', reference_size=(2, 3, 1))
+    attention = dict(space_time=space_time, neuron=neuron, reference_size=(2, 3, 1))
     model = SpikeVideoFormer(TINY, neuron=dict(type='IntegerLIF'), attention=attention).eval()
     x = torch.randn(1, 3, 3, 32, 32)
     for form in (model, mmsvf.fuse(model)):
@@ -217,7 +224,7 @@ def test_weights_that_are_computed(kind):
 
 def test_hooks():
     """Hooks of what fusion replaces are named; what a hook on the copy keeps without a clone is overwritten."""
-    model, seen = SpikeVideoFormer(TINY).eval(), []
+    model, seen = SpikeVideoFormer(TINY, attention=dict(neuron=Halving)).eval(), []  # a look at its shapes is none
     model.stages[3].register_forward_hook(lambda *_: None)  # a stage stays what it is
     with warnings.catch_warnings():
         warnings.simplefilter('error')

@@ -14,7 +14,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, channels_last, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmsvf.arguments import check_count, check_filled
+from mmsvf.arguments import check_arguments, check_count, check_filled
 from mmsvf.files.load_report import compare
 from mmsvf.spiking.continuation import Continuation
 from mmsvf.spiking.layers import over_images
@@ -69,7 +69,9 @@ class ClipBackbone(BaseModule):
         with_cp: bool = False,
         pretrained: str | None = None,
         init_cfg: dict | list | None = None,
+        **unknown: Any,
     ) -> None:
+        check_arguments(type(self), unknown, type(self).__name__)
         if isinstance(pretrained, str) and init_cfg is None:
             init_cfg = dict(type='Pretrained', checkpoint=pretrained)
         super().__init__(init_cfg=init_cfg)

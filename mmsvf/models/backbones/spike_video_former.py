@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmsvf.arguments import check_arguments, renamed
 from mmsvf.registry import MODELS
-from mmsvf.spiking.blocks import SpikeConvBlock, SpikeTransformerBlock, attention_of_block
+from mmsvf.spiking.blocks import SpikeConvBlock, SpikeTransformerBlock, attention_of_block, attention_options
 from mmsvf.spiking.layers import Downsample
 from mmsvf.spiking.neuron import NeuronSpec
 from mmsvf.spiking.recompute import recomputed
@@ -117,7 +117,7 @@ class SpikeVideoFormer(ClipBackbone):
         embed_dims, depths = arch_settings(**settings)
         super().__init__(embed_dims, OUT_STRIDES, in_channels, **kwargs)
         self.depths = depths
-        attention = attention or {}
+        attention = attention_options(attention)
         self.per_frame = attention.get('space_time') == 'spatial'
 
         before = sum(depths[:CONV_STAGES])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmsvf.arguments import check_arguments, renamed
 from mmsvf.registry import MODELS
-from mmsvf.spiking.blocks import SpikeTransformerBlock, attention_of_block
+from mmsvf.spiking.blocks import SpikeTransformerBlock, attention_of_block, attention_options
 from mmsvf.spiking.layers import PatchSplit, SpikeConv
 from mmsvf.spiking.neuron import NeuronSpec
 
@@ -108,7 +108,7 @@ class STAtten(ClipBackbone):
         super().__init__(widths, patch_strides(pooling), in_channels, time_steps, **kwargs)
         if with_cp:
             self.recomputed_stages = range(4)
-        attention = {**ATTENTION, **(attention or {})}
+        attention = {**ATTENTION, **attention_options(attention)}
         self.per_frame = attention['space_time'] == 'spatial'
         channels = (in_channels, *widths)
         splits = [
