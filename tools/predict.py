@@ -127,7 +127,8 @@ def main() -> None:
         else:
             sources = dict(find_sources(args.source, predictor.takes, missing, out))
         keep_apart(out, sources, args.masks)
-        run = {key: str(value) for key, value in vars(args).items() if key not in APART}
+        chosen = {name: getattr(predictor, name) for name in OPTIONS.get(scope, ())}  # a default is what it stands for
+        run = {key: str(value) for key, value in {**vars(args), **chosen}.items() if key not in APART}
         folder = Folder(out, run, args.overwrite or args.camera is not None)
     unreadable = predict_sources(
         predictor, sources, folder, args.fps, show=window, video=not args.no_video, masks=args.masks

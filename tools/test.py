@@ -4,7 +4,7 @@
 import argparse
 
 from mmsvf.engine.launch import test
-from mmsvf.engine.run_config import add_common_arguments, plain_messages
+from mmsvf.engine.run_config import add_common_arguments, output_file, plain_messages
 
 
 def parse_args() -> argparse.Namespace:
@@ -12,7 +12,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file or URL')
-    parser.add_argument('--dump', metavar='FILE.pkl', help='write the predictions as a pickle')
+    parser.add_argument('--dump', type=output_file(), metavar='FILE.pkl', help='write the predictions as a pickle')
     parser.add_argument('--out', metavar='DIR', help='write the label maps of a segmentation to this folder')
     parser.add_argument('--show-dir', help='write pictures of the predictions to this folder')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')

@@ -36,9 +36,12 @@ def choose(path: Path, only: list[str] | None) -> dict[str, dict[str, Any]]:
     """The chosen rows of a YAML file.
 
     Raises:
-        ValueError: no mapping of mappings, or a row that is not in it.
+        ValueError: no YAML, no mapping of mappings, or a row that is not in it.
     """
-    rows = yaml.safe_load(path.read_text(encoding='utf-8'))
+    try:
+        rows = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except yaml.YAMLError as error:
+        raise ValueError(f'{path} is no YAML: {error}') from error
     if not isinstance(rows, dict) or not all(isinstance(options, dict) for options in rows.values()):
         raise ValueError(f'{path}: a mapping of row names to options is expected, as in configs/ablation/table6.yml')
     unknown = [name for name in only or [] if name not in rows]

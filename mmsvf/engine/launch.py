@@ -20,7 +20,14 @@ from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
 from mmsvf.engine.cpu_distributed import setup_cpu_distributed
 from mmsvf.engine.exact_resume.seeded import seeded
 from mmsvf.engine.missing_data import check_data
-from mmsvf.engine.run_config import check_classes, check_schedule, check_work_dir, prepare, require_file
+from mmsvf.engine.run_config import (
+    check_classes,
+    check_optimizer,
+    check_schedule,
+    check_work_dir,
+    prepare,
+    require_file,
+)
 from mmsvf.engine.start_log import short_start
 from mmsvf.engine.strategies import check_strategy
 from mmsvf.files.work_dir import WorkDirLock, find_latest_checkpoint
@@ -78,6 +85,7 @@ def train(args: argparse.Namespace) -> None:
     """Train with the flags of tools/train.py."""
     cfg = prepare(args)
     check_schedule(cfg)
+    check_optimizer(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
@@ -153,10 +161,11 @@ def test(args: argparse.Namespace) -> dict[str, float]:
     require_file(args.checkpoint)
     cfg.load_from = args.checkpoint
     if args.dump is not None:
-        if not args.dump.endswith(('.pkl', '.pickle')):
-            raise ValueError(f'--dump {args.dump!r}: predictions are written as a pickle; name it *.pkl')
+        dump = str(args.dump)
+        if not dump.endswith(('.pkl', '.pickle')):
+            raise ValueError(f'--dump {dump!r}: predictions are written as a pickle; name it *.pkl')
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
-        cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=args.dump)]
+        cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=dump)]
     if args.out is not None:
         if cfg.get('default_scope') != 'mmseg':
             raise ValueError('--out writes label maps of a segmentation; for other predictions use --dump')

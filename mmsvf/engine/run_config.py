@@ -9,12 +9,13 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, DictAction
+from mmengine.registry import OPTIMIZERS, build_functions
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
@@ -36,6 +37,29 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
     # torch.distributed.launch hands over --local_rank, --local-rank from torch 2.0 on
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def output_file(*suffixes: str) -> Callable[[str], Path]:
+    """An argparse ``type``: a file that will be written, looked at before the work that makes it.
+
+    Args:
+        *suffixes: Of which the name has one; none: it may have any.
+    """
+
+    def check(name: str) -> Path:
+        path = Path(name)
+        there = next(folder for folder in path.absolute().parents if folder.exists())
+        if suffixes and path.suffix.lower() not in suffixes:
+            raise argparse.ArgumentTypeError(f'{name!r} must end with one of {", ".join(suffixes)}')
+        if path.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
+            why = 'it is a folder' if path.is_dir() else f'{there} is no folder that can be written to'
+            raise argparse.ArgumentTypeError(f'{name!r} cannot be written: {why}; give another file')
+        return path
+
+    return check
+
+
+picture_file = output_file('.png', '.jpg', '.jpeg', '.webp', '.tif', '.tiff', '.pdf', '.svg', '.eps')
 
 
 def config_path(name: str) -> Path:
@@ -133,6 +157,19 @@ def check_schedule(cfg: Config) -> None:
             )
 
 
+def check_optimizer(cfg: Config) -> None:
+    """Look an optimizer up by its name, of which MMEngine says that None is not callable.
+
+    Raises:
+        ValueError: there is none.
+    """
+    name = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('type')
+    with OPTIMIZERS.switch_scope_and_registry(cfg.get('default_scope')) as registry:
+        if isinstance(name, str) and registry.get(name) is None:
+            known = sorted({*registry.module_dict, *OPTIMIZERS.module_dict})
+            raise ValueError(f'optim_wrapper.optimizer.type={name!r}; choose one of {known}, or register your own')
+
+
 def check_classes(cfg: Config, *loaders: str) -> None:
     """Compare the number of classes of the head with the names that the config gives its data sets.
 
@@ -178,17 +215,22 @@ def check_work_dir(folder: str) -> None:
 def plain_messages() -> Iterator[None]:
     """Of a user's mistake a tool prints what is wrong, and no traceback of ours; Python's development mode keeps it.
 
-    A mistake is what this package or a tool raises, or a file that cannot be opened.
+    A mistake is what this package or a tool raises, a file that cannot be opened, or what MMEngine cannot build of a
+    config: a type that it does not know, or keywords that the type does not take.
     """
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
-        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
+    except (ValueError, OSError, ImportError, KeyError, TypeError) as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raised_in = Path(last.filename).resolve()
         package = Path(__file__).resolve().parents[1]
-        ours = any(folder in raised_in.parents for folder in (package, Path(sys.argv[0]).resolve().parent))
-        if sys.flags.dev_mode or not (ours or (isinstance(error, OSError) and error.filename is not None)):
+        known = any(folder in raised_in.parents for folder in (package, Path(sys.argv[0]).resolve().parent))
+        if isinstance(error, (KeyError, TypeError)):
+            handed_on = known and isinstance(error, TypeError) and (last.line or '').startswith('super().__init__(')
+            known = handed_on or raised_in == Path(build_functions.__file__).resolve()
+        if sys.flags.dev_mode or not (known or (isinstance(error, OSError) and error.filename is not None)):
             raise
-        raise SystemExit(f'{type(error).__name__}: {error}') from None
+        raise SystemExit(f'{type(error).__name__}: {error.args[0] if isinstance(error, KeyError) else error}') from None
 
 
 def require_file(

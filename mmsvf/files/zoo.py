@@ -38,7 +38,8 @@ def copy_models(names: Sequence[str], root: Path, dest: Path) -> list[Path]:
         The files, a checkpoint and a config (in one piece, without ``_base_``) each.
 
     Raises:
-        ValueError: a model that is not in the zoo or has no checkpoint; the message has those that do.
+        ValueError: a model that is not in the zoo or has no checkpoint, of which the message has those that do; or
+            ``dest`` is a file.
     """
     entries = zoo(root)
     shipped = [name for name, entry in entries.items() if 'Weights' in entry]
@@ -46,6 +47,8 @@ def copy_models(names: Sequence[str], root: Path, dest: Path) -> list[Path]:
         if name not in shipped:
             what = 'has no checkpoint: it was not trained' if name in entries else 'is no model of the zoo'
             raise ValueError(f'{name} {what}; with a checkpoint there are {", ".join(shipped)}')
+    if dest.exists() and not dest.is_dir():
+        raise ValueError(f'{dest} is a file; give a folder, in which a checkpoint and a config are written')
     dest.mkdir(parents=True, exist_ok=True)
     files = []
     for name in names:

@@ -36,6 +36,20 @@ def configured(monkeypatch):
     return seen
 
 
+def test_a_file_to_write_is_looked_at_first(tmp_path):
+    """By the command line, before hours of work."""
+    (tmp_path / 'there').touch()
+    assert run_config.output_file()(str(tmp_path / 'new' / 'a')) == tmp_path / 'new' / 'a'
+    assert run_config.picture_file('a.PNG') == Path('a.PNG')
+    for check, name, message in (
+        (run_config.picture_file, 'c.txt', r"'.*c\.txt' must end with one of \.png, \.jpg"),
+        (run_config.output_file(), '', r'cannot be written: it is a folder; give another file'),
+        (run_config.output_file(), 'there/below/a', r'cannot be written: .*there is no folder that can be written to'),
+    ):
+        with pytest.raises(argparse.ArgumentTypeError, match=message):
+            check(str(tmp_path / name))
+
+
 def test_flags_reach_the_config(configured, tmp_path):
     checkpoint = tmp_path / 'x.pth'
     checkpoint.touch()

@@ -47,13 +47,38 @@ def test_wrapped_data_and_paths_below_their_root(tmp_path):
 
 
 def test_a_tool_shows_no_traceback(tmp_path):
-    digits = 'configs/demo/svf_moving_digits.py'
+    digits, options = 'configs/demo/svf_moving_digits.py', ['--cfg-options']
     for tool, mistake, message in (
         ('train', ['configs/svf_k400.py', '--cfg-options', 'load_from=None'], 'the data of this config is not there'),
         ('train', ['configs/svf_k401.py'], 'svf_k401'),
         ('analysis/energy', ['configs/svf_k401.py'], 'svf_k401'),
         ('analysis/get_flops', [digits, '--shape', '4'], 'takes a video (batch, 3 channels, time'),  # of the model
         ('analysis/check_videos', ['absent.txt'], 'absent.txt'),  # of open()
+        (
+            'train',
+            [digits, *options, 'optim_wrapper.optimizer.type=AdamX'],
+            "type='AdamX'; choose one of ['ASGD', 'Ada",
+        ),
+        (
+            'analysis/get_flops',
+            [digits, *options, 'model.backbone.achr=small'],
+            "no option 'achr'; did you mean 'arch'? ch",
+        ),
+        (
+            'analysis/get_flops',
+            [digits, *options, 'model.cls_head.nm_classes=3'],
+            "unexpected keyword argument 'nm_classes",
+        ),
+        (
+            'analysis/get_flops',
+            [digits, *options, 'model.data_preprocessor.mena=0'],
+            "unexpected keyword argument 'mena'",
+        ),
+        (
+            'analysis/get_flops',
+            [digits, *options, 'model.cls_head.type=ClsHed'],
+            'KeyError: ClsHed is not in the mmaction',
+        ),
     ):
         work_dir = ['--work-dir', str(tmp_path / 'w')] * (tool == 'train')
         script = ROOT / 'tools' / f'{tool}.py'

@@ -39,3 +39,5 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit, match=f'{name} .*{message}.*svf_moving_scenes_vss'):
             call('--config', 'svf_moving_body', name, '--dest', tmp_path)
     assert [*map(str, tmp_path.iterdir())] == written
+    with pytest.raises(SystemExit, match=r'\.pth is a file; give a folder'):
+        call('--config', 'svf_moving_digits', '--dest', next(tmp_path.glob('*.pth')))

@@ -133,6 +133,11 @@ def test_wrong_rows_are_named(tmp_path):
     assert "no option 'scor'; did you mean 'score'" in tool_error('analysis/ablate', CONFIG, rows)
     rows.write_text('- base\n')
     assert 'a mapping of row names' in tool_error('analysis/ablate', CONFIG, rows)
+    rows.write_text('base: {\n')
+    assert 'is no YAML: ' in tool_error('analysis/ablate', CONFIG, rows)
+    assert "rows 'nope.yml' does not exist; give a YAML file of rows" in tool_error(
+        'analysis/ablate', CONFIG, 'nope.yml'
+    )
 
 
 def test_paired_differences():

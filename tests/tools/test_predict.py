@@ -101,7 +101,8 @@ def test_a_run_goes_on_where_it_was_stopped(predicted, digits):
     text = json.dumps(listed[0]) + '\n' + json.dumps(listed[1])[:20]
     (out / 'sources.jsonl').write_text(text)
     before = (out / '00000.mp4').stat().st_mtime_ns
-    command = (*DIGITS, folder / 'clips', '--out', out, '--no-fuse', '--classes', digits / 'classes.txt')
+    defaults = '--overlap', '0.5', '--window', '10'
+    command = (*DIGITS, folder / 'clips', '--out', out, *defaults, '--no-fuse', '--classes', digits / 'classes.txt')
     log = predict(*command)
     assert '00000: done before' in log and '00001: 10 records' in log
     assert (out / '00000.mp4').stat().st_mtime_ns == before and count_frames(out / '00001.mp4') == 10

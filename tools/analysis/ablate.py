@@ -18,7 +18,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from mmsvf.analysis.ablation import ablate, choose
-from mmsvf.engine.run_config import load_config, plain_messages
+from mmsvf.engine.run_config import load_config, output_file, plain_messages, require_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,8 +33,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--jobs', type=int, default=1, help='trainings side by side (default: %(default)s)')
     parser.add_argument('--minutes', type=float, help='stop after so long, with a table of what is done')
     parser.add_argument('--work-dir', type=Path, help='folder of the runs (default: work_dirs/ablation/CONFIG)')
-    parser.add_argument('--out', type=Path, help='write the table as Markdown')
-    parser.add_argument('--json', type=Path, help='write what the table is made of, by row and seed')
+    parser.add_argument('--out', type=output_file(), help='write the table as Markdown')
+    parser.add_argument('--json', type=output_file(), help='write what the table is made of, by row and seed')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='options of all rows, the base too'
     )
@@ -44,6 +44,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Train what is not done, print the table, and exit with what failed."""
     args = parse_args()
+    require_file(str(args.rows), 'rows ', 'give a YAML file of rows, as configs/ablation/table6.yml')
     text, failed = ablate(
         load_config(args.config),
         choose(args.rows, args.only),

@@ -20,7 +20,7 @@ from mmengine.utils import ProgressBar
 
 from mmsvf.datasets.check_videos import check, check_all
 from mmsvf.datasets.reading import VIDEOS
-from mmsvf.engine.run_config import plain_messages
+from mmsvf.engine.run_config import output_file, plain_messages
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,8 +33,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--frames', type=int, default=1, help='a video with fewer frames is broken (default: 1)')
     parser.add_argument('--all-frames', action='store_true', help='decode every frame')
     parser.add_argument('--timeout', type=float, default=60, help='seconds a video may take (default: %(default)s)')
-    parser.add_argument('--out', type=Path, help='write broken videos and reasons, a line each')
-    parser.add_argument('--clean', type=Path, help='write the list without the broken videos')
+    parser.add_argument('--out', type=output_file(), help='write broken videos and reasons, a line each')
+    parser.add_argument('--clean', type=output_file(), help='write the list without the broken videos')
     return parser.parse_args()
 
 

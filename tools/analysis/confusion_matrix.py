@@ -19,7 +19,7 @@ from mmsvf.analysis.confusions import counted, read_dump, read_predicted
 from mmsvf.apis.predictor import class_names, test_dataset
 from mmsvf.engine.launch import run
 from mmsvf.engine.missing_data import check_data
-from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare, require_file
+from mmsvf.engine.run_config import add_common_arguments, picture_file, plain_messages, prepare, require_file
 
 matplotlib.use('Agg')
 
@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--classes', metavar='FILE', help="names, one a line (default: the data set's)")
     parser.add_argument('--normalize', action='store_true', help='draw per cent of each true class, not samples')
     parser.add_argument('--pairs', type=int, default=10, help='confused pairs to print (default: %(default)s)')
-    parser.add_argument('--out', type=Path, default=Path('confusion.png'), help='picture (default: %(default)s)')
+    parser.add_argument('--out', type=picture_file, default='confusion.png', help='picture (default: %(default)s)')
     return parser.parse_args()
 
 

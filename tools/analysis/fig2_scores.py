@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import torch
 
+from mmsvf.engine.run_config import picture_file
 from mmsvf.spiking.hamming import hamming_similarity
 
 matplotlib.use('Agg')
@@ -102,7 +103,7 @@ def draw(pairs: list[Pair], path: Path) -> None:
 def main() -> None:
     """Print and draw the pairs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--out', type=Path, default=Path('fig2.png'), help='picture (default: %(default)s)')
+    parser.add_argument('--out', type=picture_file, default='fig2.png', help='picture (default: %(default)s)')
     args = parser.parse_args()
     print(f'{"query":20} {"key":20} dot  Hamming')
     pairs = scores()

@@ -10,13 +10,13 @@ sqrt(pi / (2 D)); the shaded band is where a pair lies with 95 %. One projection
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import matplotlib
 import torch
 from mmengine.utils import track_iter_progress
 
 from mmsvf.analysis.approximation import band, errors
+from mmsvf.engine.run_config import picture_file
 
 matplotlib.use('Agg')
 SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -27,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--pairs', type=int, nargs='+', default=[10_000, 100_000, 1_000_000], help='numbers of pairs')
     parser.add_argument('--sizes', type=int, nargs='+', default=list(SIZES), help='numbers of channels D')
-    parser.add_argument('--out', type=Path, default=Path('fig3.png'), help='picture (default: %(default)s)')
+    parser.add_argument('--out', type=picture_file, default='fig3.png', help='picture (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='random seed (default: %(default)s)')
     args = parser.parse_args()
     runs = [(pairs, d) for pairs in args.pairs for d in args.sizes]

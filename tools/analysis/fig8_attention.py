@@ -12,7 +12,6 @@ mp4 of the same name.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from torch.nn import functional
 from mmsvf.analysis.attention_map import attention_reads, attention_row
 from mmsvf.analysis.inputs import guess_shape, input_pictures, loader_inputs, video_inputs
 from mmsvf.analysis.models import build_model, run_model
-from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare, require_file
+from mmsvf.engine.run_config import add_common_arguments, picture_file, plain_messages, prepare, require_file
 from mmsvf.spiking.memory import MemoryRead
 from mmsvf.visualization.attention_figure import clip_pictures, draw_clip
 from mmsvf.visualization.video import write_video
@@ -39,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--head', type=int, help='attention head (default: the mean of all)')
     parser.add_argument('--scale', type=float, default=1, help='enlarge the input so many times, for finer tokens')
     parser.add_argument('--list', action='store_true', help='list the attentions and stop')
-    parser.add_argument('--out', type=Path, default=Path('fig8.png'), help='picture (default: %(default)s)')
+    parser.add_argument('--out', type=picture_file, default='fig8.png', help='picture (default: %(default)s)')
     return parser.parse_args()
 
 

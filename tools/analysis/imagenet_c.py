@@ -78,6 +78,8 @@ def main() -> None:
     if cfg.get('default_scope') != 'mmpretrain':
         parser.error(f'{args.config}: an image classifier of mmpretrain, not of {cfg.get("default_scope")}')
     require_file(args.checkpoint)
+    out = args.out or Path(cfg.work_dir)
+    out.mkdir(parents=True, exist_ok=True)
     init_default_scope('mmpretrain')
     if args.make_from is not None:
         if args.launcher != 'none':
@@ -96,8 +98,6 @@ def main() -> None:
     if os.environ.get('RANK', '0') != '0':
         return
 
-    out = args.out or Path(cfg.work_dir)
-    out.mkdir(parents=True, exist_ok=True)
     rows = table(metrics)
     text = '\n'.join(f'{row[0]:<18}' + ''.join(f'{value:>11}' for value in row[1:]) for row in rows)
     text = f'top-1 accuracy (%) on ImageNet-C: {args.config}, {args.checkpoint}\n{text}\n'

@@ -11,14 +11,14 @@ import json
 from pathlib import Path
 
 from mmsvf.analysis.match_baselines import baselines
-from mmsvf.engine.run_config import plain_messages
+from mmsvf.engine.run_config import output_file, plain_messages
 
 
 def main() -> None:
     """Print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path)
-    parser.add_argument('--json', type=Path, help='write them, too')
+    parser.add_argument('--json', type=output_file(), help='write them, too')
     args = parser.parse_args()
     found = baselines(args.folder)
     for name, value in found.items():

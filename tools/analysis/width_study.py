@@ -23,7 +23,7 @@ import argparse
 from pathlib import Path
 
 from mmsvf.analysis.width_study import draw, study, table
-from mmsvf.engine.run_config import plain_messages
+from mmsvf.engine.run_config import picture_file, plain_messages
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument('runs', type=Path, help='work-dir of ablate.py, with rows hamming_C and dot_C')
     parser.add_argument('--clips', type=int, default=16, help='clips of the test data (default: %(default)s)')
     parser.add_argument('--metric', default='acc/top1', help='metric of the runs (default: %(default)s)')
-    parser.add_argument('--out', type=Path, default=Path('width_study.png'), help='picture (default: %(default)s)')
+    parser.add_argument('--out', type=picture_file, default='width_study.png', help='picture (default: %(default)s)')
     args = parser.parse_args()
     lines = study(args.runs, args.metric, args.clips)
     print(f'\n{table(lines, args.metric, args.clips)}')

@@ -16,7 +16,7 @@ import numpy as np
 
 from mmsvf.analysis.confusions import counted, read_dump
 from mmsvf.datasets.reading import open_video
-from mmsvf.engine.run_config import plain_messages
+from mmsvf.engine.run_config import picture_file, plain_messages
 from mmsvf.files import pickles
 
 matplotlib.use('Agg')
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument('ann_file', type=Path, help='the list of videos that was tested')
     parser.add_argument('videos', type=Path, help='the folder the list refers to')
     parser.add_argument('--classes', type=Path, help='class names, one per line')
-    parser.add_argument('--out', type=Path, default=Path('predictions.png'), help='picture (default: %(default)s)')
+    parser.add_argument('--out', type=picture_file, default='predictions.png', help='picture (default: %(default)s)')
     parser.add_argument('--clips', type=int, default=8, help='clips to show (default: %(default)s)')
     parser.add_argument('--frames', type=int, default=8, help='frames per clip (default: %(default)s)')
     args = parser.parse_args()
