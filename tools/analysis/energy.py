@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from mmengine.utils import ProgressBar
 from rich.console import Console
@@ -21,7 +20,7 @@ from mmsvf.analysis.energy.html import to_html
 from mmsvf.analysis.energy.report import Report, make_report
 from mmsvf.analysis.inputs import describe, frames_and_steps, guess_shape, loader_inputs, random_inputs, video_inputs
 from mmsvf.analysis.models import NOT_COUNTED, build_model, run_model
-from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare, require_file
+from mmsvf.engine.run_config import add_common_arguments, output_file, plain_messages, prepare, require_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--e-ac', type=float, default=0.9, help='pJ per accumulate (default: %(default)s)')
     parser.add_argument('--depth', type=int, help='show layers down to this depth of names, added up')
     for kind in ('json', 'csv', 'html'):
-        parser.add_argument(f'--{kind}', type=Path, metavar='FILE', help=f'write the report as {kind.upper()}')
+        parser.add_argument(f'--{kind}', type=output_file(), metavar='FILE', help=f'write the report as {kind.upper()}')
     return parser.parse_args()
 
 
