@@ -117,10 +117,18 @@ def square_of(shape: Sequence[int], bbox: np.ndarray | None) -> tuple[int, int, 
     """Left, top and side of what is seen of a picture (H, W, 3) or a clip (T, H, W, 3): the box (1, 4) or the middle.
 
     A box that is the whole picture means none; mmpose takes a clip's (T, H) for height and width of a picture.
+
+    Raises:
+        ValueError: no box, or one without an area.
     """
     height, width = shape[-3:-1]
     if bbox is not None and not np.array_equal(bbox[0], [0, 0, *shape[1::-1]]):
-        x, y, right, bottom = (float(value) for value in bbox[0])
+        box = np.ravel(bbox[0]).astype(float)
+        if box.size != 4 or not (np.isfinite(box).all() and (box[2:] > box[:2]).all()):
+            raise ValueError(
+                f'bbox={box.tolist()}; left, top, right and bottom of a box in pixels, such as [0, 0, 64, 64]'
+            )
+        x, y, right, bottom = map(float, box)
         side = max(1, round(max(right - x, bottom - y)))
         return round((x + right - side) / 2), round((y + bottom - side) / 2), side
     return middle_square(height, width)

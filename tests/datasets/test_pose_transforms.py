@@ -11,6 +11,7 @@ from mmsvf.apis.person import PersonChooser
 from mmsvf.apis.pose_steps import steps_of
 from mmsvf.apis.sources import open_source
 from mmsvf.body import JOINTS
+from mmsvf.datasets.pose_transforms import square_of
 from mmsvf.registry import TRANSFORMS
 
 
@@ -66,6 +67,12 @@ def test_a_box_chooses_the_square():
     square[:, :80] = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[20:120, 120:]
     np.testing.assert_array_equal(found['img'][..., 0], cv2.resize(square, (256, 256)))
     assert found['input_center'].tolist() == [170, 70] and found['input_scale'].tolist() == [100, 100]
+
+
+@pytest.mark.parametrize('box', [[5, 5, 5, 5], [50, 50, 5, 5], [0, 0, np.nan, 5], [0, 0, np.inf, 5], [], 5])
+def test_what_is_no_box(box):
+    with pytest.raises(ValueError, match=r'bbox=\[.*\]; left, top, right and bottom of a box in pixels'):
+        square_of((120, 160, 3), [box])
 
 
 def test_clips_of_the_data_set_are_left_as_they_are():
