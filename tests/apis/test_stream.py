@@ -14,7 +14,7 @@ import mmsvf
 from mmsvf.apis.stream import why_not
 from mmsvf.spiking import LIF, SpikeAttention
 from mmsvf.spiking.continuation import Continuation
-from mmsvf.spiking.state import State
+from mmsvf.spiking.state import State, fingerprint
 from tests.awake import awake
 
 from ..conftest import ROOT
@@ -185,16 +185,31 @@ def test_a_state_is_of_one_model(tmp_path):
     assert state.model.startswith('ClipRecognizer ') and state.model in repr(state)
     found = mmsvf.Stream(mmsvf.fuse(model)).step(frames[1:2], state)[0][0].pred_score
     torch.testing.assert_close(found, stream.step(frames[1:2], state)[0][0].pred_score)
-    other = copy.deepcopy(model)
-    other.backbone.stages[2].blocks[0].sep_conv.norm1.running_var *= 1.01
     wide = build(name, **CAUSAL, num_heads=4)
     wide.cls_head.fc = torch.nn.Linear(64, 9).double()
-    for different in (mmsvf.Stream(other), mmsvf.Stream(wide), mmsvf.Stream(model, fuse=False)):
+    for different in (mmsvf.Stream(wide), mmsvf.Stream(model, fuse=False)):
         with pytest.raises(ValueError, match=rf'the state is of {state.model}, and goes with no other: this is ClipR'):
             different.step(frames[1:2], state)
         with pytest.raises(ValueError, match=r'the state is of .* this is'):
             State.merge([state, different.step(frames[:1])[1]])
     assert model.backbone.step(torch.rand(1, 3, 48, 48))[1].model == ''
+
+
+@torch.no_grad()
+def test_a_state_is_of_every_parameter_and_buffer():
+    """One number of a BatchNorm, a neuron or the data preprocessor is enough, plain and fused."""
+    model = build('demo/svf_moving_digits', **CAUSAL).float()
+    before, block = fingerprint(model), model.backbone.stages[3].blocks[0]
+    forms = {form: fingerprint(form(block)) for form in (copy.deepcopy, mmsvf.fuse)}
+    counted = {name: t for name, t in block.state_dict().items() if t.is_floating_point() and t.dim() < 2}
+    assert {name.split('.')[-1] for name in counted} == {'running_mean', 'running_var', 'weight', 'bias'}
+    for name, t in [*counted.items(), ('mean', model.data_preprocessor.mean), ('fc', model.cls_head.fc.bias)]:
+        value = t.flatten()[-1].clone()
+        t.view(-1)[-1] += 0.01
+        assert fingerprint(model) != before, name
+        assert name not in counted or all(fingerprint(form(block)) != forms[form] for form in forms), name
+        t.view(-1)[-1] = value
+    assert fingerprint(model) == before and len(counted) > 50
 
 
 @torch.no_grad()
