@@ -82,6 +82,29 @@ def last_metric(folder: Path, metric: str) -> float:
     raise ValueError(f'{folder}: no validation logged {metric!r}; --metric can be one of {sorted(seen)}')
 
 
+def versions() -> str:
+    """What a run's result depends on besides its options."""
+    return f'mmsvf {__version__}, torch {torch.__version__}, Python {platform.python_version()}'
+
+
+def recorded(raw: Path | None, facts: dict[str, Any], rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What a JSON file has of earlier runs, or a new record of none.
+
+    Raises:
+        ValueError: it is of another config, metric or options, or has a row of the same name with others.
+    """
+    if raw is None or not raw.is_file():
+        return {**facts, 'rows': {}, 'parameters': {}, 'results': {}}
+    kept = json.loads(raw.read_text(encoding='utf-8'))
+    shared = [name for name in rows if name in kept['rows']]
+    wanted = {**facts, **{f'row {name}': rows[name] for name in shared}}
+    has = {**kept, **{f'row {name}': kept['rows'][name] for name in shared}}
+    for name, value in json.loads(json.dumps(wanted, default=str)).items():
+        if has[name] != value:
+            raise ValueError(f'{raw} is of runs with {name}: {has[name]}, now {value}; give another --json')
+    return kept
+
+
 def run_once(
     cfg: Config, folder: Path, seed: int, metric: str, clips: int | None, threads: int, until: float, tools: Path
 ) -> dict[str, Any]:
@@ -103,7 +126,7 @@ def run_once(
         config.write_text(text)
     if 'trained' not in found:
         call(folder, threads, until, tools / 'train.py', config, '--work-dir', work, '--seed', seed, '--resume')
-        found['trained'] = True
+        found.update(trained=True, versions=versions())
     found[metric] = last_metric(work, metric)
     if clips and f'energy of {clips}' not in found:
         checkpoint = (work / 'last_checkpoint').read_text()
@@ -197,19 +220,31 @@ def ablate(
         jobs: Trainings side by side.
         minutes: Stop after so long.
         options: Of all rows, the base too.
-        raw: Write what the table is made of, as JSON: metric, versions, parameters and results by row and seed.
+        raw: A JSON file of what the table is made of: metric, versions, parameters, and results by row and seed. What
+            it holds is not run again, and what is run is added.
 
     Returns:
         Lines of Markdown, and what is not done and why.
+
+    Raises:
+        ValueError: ``raw`` holds other options, or the folder a run of them.
     """
     metric = metric or METRICS[config.default_scope]
+    facts = dict(config=Path(str(config.filename)).name, metric=metric, options=options or {})
+    kept = recorded(raw, facts, rows)
     variants = {(name, seed): variant(config, seed, options, rows[name], row=name) for seed in seeds for name in rows}
     sizes = {name: parameters(variants[name, seeds[0]]) for name in rows}
     threads = max(1, (os.cpu_count() or 1) // jobs)
     results: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in rows}
+    for name in rows:
+        for seed in seeds:
+            run = kept['results'].get(name, {}).get(str(seed), {})
+            if run and (not clips or f'energy of {clips}' in run):
+                results[name][seed] = run
+                del variants[name, seed]
     failed: list[str] = []
     until = float('inf') if minutes is None else time.monotonic() + minutes * 60
-    bar = ProgressBar(len(rows) * len(seeds))
+    bar = ProgressBar(len(variants))
     with ThreadPoolExecutor(jobs) as pool:
         # all rows of a seed before the next seed: an early stop leaves pairs
         runs = {
@@ -227,13 +262,16 @@ def ablate(
                 failed.append(f'{name}, seed {seed}: {error}')
             bar.update()
     done = {name: dict(sorted(found.items())) for name, found in results.items() if found}
-    versions = f'mmsvf {__version__}, torch {torch.__version__}, Python {platform.python_version()}'
     energy = f'; energy by rates on {clips} clips of the test data, T and size of the config' * bool(clips)
     if raw is not None:
+        for name, found in done.items():
+            kept['rows'][name], kept['parameters'][name] = rows[name], sizes[name]
+            kept['results'].setdefault(name, {}).update({str(seed): run for seed, run in found.items()})
         raw.parent.mkdir(parents=True, exist_ok=True)
-        facts = dict(config=Path(str(config.filename)).name, metric=metric, versions=versions, options=options or {})
-        whole = dict(facts, rows=rows, parameters=sizes, results=done)
-        raw.write_text(json.dumps(whole, indent=1, default=str) + '\n', encoding='utf-8')
+        raw.write_text(json.dumps(kept, indent=1, default=str) + '\n', encoding='utf-8')
     lines = table(done, sizes, metric, clips) if next(iter(rows)) in done else ['no run of the base is done']
-    said = f'{metric} of the last validation, mean ± s.d. over seeds{energy}. {versions}, {platform.machine()}.'
+    made = '; '.join(
+        sorted({run['versions'] for found in done.values() for run in found.values() if 'versions' in run})
+    )
+    said = f'{metric} of the last validation, mean ± s.d. over seeds{energy}. {made}, {platform.machine()}.'
     return [said, '', *lines], failed

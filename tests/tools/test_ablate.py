@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmsvf.analysis import ablation, width_study
+from mmsvf.analysis import ablation, score_signals, width_study
+from mmsvf.spiking.attention_reads import AttentionRead
 
 from . import forked
 from .test_train_and_test import ROOT
@@ -94,6 +95,28 @@ def test_seeds_are_added_and_finished_runs_kept(runs, options, tmp_path):
         assert raw['results']['hamming_16'][seed] == json.loads(result)
     after = contents(work)
     assert {path: after[path] for path in before} == before
+    # the record is enough, elsewhere and without any time; a row is added to it, and another training is not mixed in
+    elsewhere = ['--work-dir', tmp_path / 'elsewhere', '--energy', '1', *files]
+    other = tool(
+        'analysis/ablate',
+        CONFIG,
+        command[2],
+        *elsewhere,
+        '--only',
+        'hamming_16',
+        '--seeds',
+        '0',
+        '1',
+        '--minutes',
+        '0',
+        *options,
+    )
+    assert re.search(r'^\| hamming_16 .*$', other, re.M)[0] in log and not (tmp_path / 'elsewhere').exists()
+    tool(*command, '--only', 'dot_16', '--seeds', '0', *files, *options)
+    added = json.loads((tmp_path / 'raw' / 'table.json').read_text())
+    assert added['results']['hamming_16'] == raw['results']['hamming_16'] and list(added['results']['dot_16']) == ['0']
+    error = tool_error(*command, '--only', 'dot_16', '--seeds', '0', *files, *options, 'optim_wrapper.optimizer.lr=0.1')
+    assert 'table.json is of runs with options: {' in error and 'give another --json' in error
     paths = [(work / 'hamming_16' / seed / 'run' / 'last_checkpoint').read_text() for seed in '01']
     first, second = (torch.load(path, weights_only=False)['state_dict'] for path in paths)  # our own files
     assert not all(torch.equal(first[key], second[key]) for key in first), 'seeds differ'
@@ -122,6 +145,27 @@ def test_width_study(runs, tmp_path, options):
     assert cells[1:3] == ['16', '2'] and all(-1 <= float(cell) <= 1 for cell in cells[4:8])
     assert float(cells[5]) == pytest.approx(0.28, abs=0.06), 'two random bits'
     assert (tmp_path / 'study.png').stat().st_size > 5000
+
+
+def test_signals_of_known_spikes():
+    """One clip of two tokens, one head of two channels: queries 00, 10; keys 10, 11; values 10, 01."""
+    q, k, v = (
+        torch.tensor(x, dtype=torch.float32).T.reshape(1, 1, 2, 1, 2)
+        for x in ([[0, 0], [1, 0]], [[1, 0], [1, 1]], [[1, 0], [0, 1]])
+    )
+    dot, hamming = (AttentionRead(2, 1, 'clip', score=score) for score in ('dot', 'hamming'))
+    assert score_signals.of_spikes(dot, q, k, v) == (0.5, 0.5)  # scores 0 0, 1 1: the reads 00, 11
+    assert score_signals.of_spikes(hamming, q, k, v) == (0.5, 1.0)  # scores 0 -2, 2 0
+
+
+def test_score_signals(runs, options):
+    work, _, _ = runs
+    rows = ['--only', 'hamming_16', 'dot_16', '--seeds', '0']
+    log = tool('analysis/score_signals', CONFIG, 'configs/ablation/width.yml', *rows, '--runs', work, *options)
+    cells = {line.split(' | ')[0]: line.split(' | ')[1:] for line in log.splitlines() if line.startswith('| ')}
+    hamming, dot = ([float(x.strip(' |')) for x in cells[f'| {row}_16']] for row in ('hamming', 'dot'))
+    assert len(dot) == 6 and hamming[0] < 0.5 < dot[0] <= 1, 'sparse spikes seldom meet'
+    assert all(x > 0 for x in hamming)
 
 
 def test_wrong_rows_are_named(tmp_path):

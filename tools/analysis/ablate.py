@@ -3,8 +3,9 @@
 
 ROWS is a YAML file: a name for each variant, and the options that it changes, as --cfg-options would. The first row is
 what the others are compared with, seed by seed. Every run is tools/train.py in WORK_DIR/ROW/SEED/run; a finished run is
-not repeated and an interrupted one resumes, so the same command goes on after a stop, or adds rows and seeds. {row}
-and {seed} in an option, such as the file to start from, are those of the run.
+not repeated and an interrupted one resumes, so the same command goes on after a stop, or adds rows and seeds; so do
+the runs that --json has, wherever they were made. {row} and {seed} in an option, such as the file to start from, are
+those of the run.
 
     python tools/analysis/ablate.py configs/demo/svf_moving_digits.py configs/ablation/table6.yml --only base dot
 """
@@ -34,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--minutes', type=float, help='stop after so long, with a table of what is done')
     parser.add_argument('--work-dir', type=Path, help='folder of the runs (default: work_dirs/ablation/CONFIG)')
     parser.add_argument('--out', type=Path, help='write the table as Markdown')
-    parser.add_argument('--json', type=Path, help='write what the table is made of, by row and seed')
+    parser.add_argument('--json', type=Path, help='what the table is made of, by row and seed: read and added to')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='options of all rows, the base too'
     )
