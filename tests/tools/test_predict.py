@@ -135,12 +135,12 @@ def test_segmentation_and_poses(recordings, tmp_path):
     masks = sorted((frames.parent / 'mask').iterdir())
     masks[1].write_bytes(masks[1].read_bytes()[:60])
     cv2.imwrite(str(masks[4]), np.ones((32, 48), np.uint8))
-    log = predict(SCENES, checkpoint, frames, '--out', tmp_path / 'b', '--batch-size', '4', '--cfg-options', *SMALL)
+    log = predict(SCENES, checkpoint, frames, '--out', tmp_path / 'd', '--batch-size', '4', '--cfg-options', *SMALL)
     assert f'2 of 6 masks cannot be read, so these frames have no truth: {masks[1]} could not be read' in log
-    assert '1 of 1 sources' in log and 'problem' in lines(tmp_path / 'b' / 'sources.jsonl')[0]
+    assert '1 of 1 sources' in log and 'problem' in lines(tmp_path / 'd' / 'sources.jsonl')[0]
     right[1] = right[4] = None
-    assert [record['right'] for record in lines(tmp_path / 'b' / 'origin.jsonl')] == right
-    assert count_frames(tmp_path / 'b' / 'origin.mp4') == 6
+    assert [record['right'] for record in lines(tmp_path / 'd' / 'origin.jsonl')] == right
+    assert count_frames(tmp_path / 'd' / 'origin.mp4') == 6
     masks[2].unlink()
     log = predict(SCENES, checkpoint, frames, '--out', tmp_path / 'c', '--cfg-options', *SMALL)
     assert 'right' not in lines(tmp_path / 'c' / 'origin.jsonl')[0] and 'right' not in log
