@@ -13,6 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mmsvf.files.work_dir import WorkDirLock
+
 from .prediction_files import SUFFIXES, whole, write_predictions
 from .predictor import Predictor
 
@@ -29,7 +31,7 @@ class Folder:
 
     Raises:
         ValueError: it has predictions of another run.
-        OSError: nothing can be written there.
+        OSError: nothing can be written there, or another run does write there.
     """
 
     def __init__(self, path: Path, run: dict[str, Any], again: bool = False) -> None:
@@ -42,6 +44,7 @@ class Folder:
             (path / f'.writable-{os.getpid()}').unlink()
         except OSError as error:
             raise OSError(f'nothing can be written to {path} ({error}); give another --out') from error
+        self._lock = WorkDirLock(path, '--out')
         if again:
             listed.unlink(missing_ok=True)
         elif listed.exists() and written.exists():

@@ -37,7 +37,8 @@ class SegmentationPredictor(Predictor):
     Frame by frame the memory has the last frames at the interval of the offsets: with (-9, -6, -3) the frames 0, 3, 6,
     ... are one stream, 1, 4, 7, ... another, and 2, 5, 8, ... a third.
 
-    Of a folder ``origin`` beside one of masks, ``mask`` (VSPW's layout), records have the truth.
+    Of a folder ``origin`` beside one of masks, ``mask`` (VSPW's layout), records have the truth. A mask that cannot be
+    read is taken for one of unlabelled pixels, and ``problem`` of the source says so.
 
     Args:
         model, cfg: See :class:`Predictor`.
@@ -79,6 +80,7 @@ class SegmentationPredictor(Predictor):
         annotate = [step for step in self.dataset.pipeline if str(step['type']).endswith('LoadAnnotations')]
         self._annotate = Compose(annotate[:1]) if annotate else None
         self._masks: dict[str, Path] = {}
+        self._broken: list[str] = []
         # a test that spoils frames on purpose shows them as the network saw them
         self._spoil = Compose([step for step in steps if str(step['type']).endswith('DegradeLastFrame')])
         self.choose(windows, self._why_clips(), batch_size=batch_size)
@@ -96,10 +98,14 @@ class SegmentationPredictor(Predictor):
 
     def predict(self, source: Source) -> Iterator[SegmentationRecord]:
         """Predict an open source, lazily."""
-        self._masks = masks_of(source) if self._annotate else {}
-        if self.frame_by_frame:
-            yield from self._steps(source)
-            return
+        self._masks, self._broken = masks_of(source) if self._annotate else {}, []
+        yield from self._steps(source) if self.frame_by_frame else self._clips(source)
+        if self._broken:
+            count = f'{len(self._broken)} of {len(self._masks)} masks'
+            source.problem = f'{count} cannot be read, so these frames have no truth: {self._broken[0]}'
+
+    def _clips(self, source: Source) -> Iterator[SegmentationRecord]:
+        """Records of a model that sees clips, or single frames."""
         held: deque[Frame] = deque(maxlen=1 - self.offsets[0] if self.offsets else 1)
         batch: list[tuple[Frame, dict[str, Any]]] = []
         for frame in source:
@@ -148,17 +154,19 @@ class SegmentationPredictor(Predictor):
         return SegmentationRecord(frame, mask, self.classes, self.palette, self._truth(frame, mask.shape))
 
     def _truth(self, frame: Frame, shape: tuple[int, ...]) -> np.ndarray | None:
-        """The frame's mask, as the test reads it."""
+        """The frame's mask, as the test reads it; 255 where it cannot be read, so that all pictures are alike."""
         if frame.path not in self._masks or self._annotate is None:
             return None
         path = self._masks[frame.path]
-        check_image(path, MASKS)
         given: dict[str, Any] = dict(seg_map_path=str(path), seg_fields=[], label_map=None)
         given.update(reduce_zero_label=self._void_is_zero())
-        truth: np.ndarray = self._annotate(given)['gt_seg_map']
-        if truth.shape != shape:
-            raise ValueError(f'{path} has {truth.shape} pixels, its frame {shape}; a mask is as large as its frame')
-        return truth.astype(np.uint8)
+        try:
+            if check_image(path, MASKS) != shape:
+                raise ValueError(f'{path} has another size than its frame')
+            return self._annotate(given)['gt_seg_map'].astype(np.uint8)
+        except ValueError as error:
+            self._broken.append(str(error))
+            return np.full(shape, 255, np.uint8)
 
     def _void_is_zero(self) -> bool:
         """``reduce_zero_label`` of the data set: of the config, or as its class has it."""

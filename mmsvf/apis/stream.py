@@ -24,7 +24,7 @@ class Stream:
         for sample in stream(frames):  # of one video
             print(sample.pred_label)
 
-        state = None  # the same, with the state in hand: to save it, or to have streams join, leave and restart
+        state = None  # of two, with the state in hand: to save it, or to have streams join, leave and restart
         for frame_of_each in zip(camera_a, camera_b):
             samples, state = stream.step(frame_of_each, state)
 
@@ -58,15 +58,15 @@ class Stream:
         """Predict frames lazily.
 
         Args:
-            frames: Tensors (C, H, W) of one video, as the model's data preprocessor takes them; or sequences of them,
-                one per stream.
+            frames: Tensors or arrays (C, H, W) of one video, as the model's data preprocessor takes them; or
+                sequences of them, one per stream, as ``zip`` makes them of several videos.
             state: Where to go on; None: a new video.
 
         Yields:
             A data sample per frame; of several streams a list of them.
         """
         for frame in frames:
-            single = isinstance(frame, Tensor) and frame.dim() == 3
+            single = getattr(frame, 'ndim', 0) == 3  # a tensor or an array
             samples, state = self.step([frame] if single else frame, state)
             yield samples[0] if single else samples
 

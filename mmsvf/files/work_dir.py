@@ -66,13 +66,17 @@ def find_latest_checkpoint(folder: str | os.PathLike) -> str | None:
 
 
 class WorkDirLock:
-    """One training at a time writes in a folder; the lock goes with its process, however that ends.
+    """One run at a time writes in a folder; the lock goes with its process, however that ends.
+
+    Args:
+        folder: The folder.
+        flag: What gives another one.
 
     Raises:
-        RuntimeError: another process holds it; the message says which.
+        BlockingIOError: another process holds it; the message says which.
     """
 
-    def __init__(self, folder: str | os.PathLike) -> None:
+    def __init__(self, folder: str | os.PathLike, flag: str = '--work-dir') -> None:
         self.file: Any = None
         path = Path(folder, LOCK)
         if fcntl is None:
@@ -85,9 +89,9 @@ class WorkDirLock:
             file.seek(0)
             holder = file.read().strip() or 'another process'
             file.close()
-            raise RuntimeError(
-                f'{folder} is in use by {holder}: two trainings in one folder would overwrite each other. Wait, stop '
-                'that one, or give another --work-dir'
+            raise BlockingIOError(
+                f'{folder} is in use by {holder}: two runs in one folder would overwrite each other. Wait, stop that '
+                f'one, or give another {flag}'
             ) from None
         except OSError:  # a file system without locks
             file.close()

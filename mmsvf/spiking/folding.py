@@ -83,8 +83,9 @@ class FoldedRepConv(Folded):
         last = fold(conv.pointwise2, conv.norm2, conv.norm3)
         assert last.bias is not None
         # the shift is the same at every pixel, the border too: the depth-wise convolution makes a constant of it
-        constant = shift * conv.depthwise.weight.sum((1, 2, 3))
-        bias = last.bias + last.weight[:, :, 0, 0] @ constant
+        # in fp64, so that every machine rounds it alike
+        constant = shift.double() * conv.depthwise.weight.double().sum((1, 2, 3))
+        bias = (last.bias + last.weight[:, :, 0, 0].double() @ constant).to(shift)
         return conv.pointwise1.weight * scale.view(-1, 1, 1, 1), conv.depthwise.weight, last.weight, bias
 
     def merged(self) -> nn.Conv2d:

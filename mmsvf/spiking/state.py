@@ -155,14 +155,14 @@ class State:
 
 
 def fingerprint(network: nn.Module) -> str:
-    """A network's class and a hash of its weights: their names, shapes and some values of each.
+    """A network's class and a hash of its parameters and buffers: their names, shapes and values, rounded to fp32.
 
-    Of matrices and kernels alone, which every machine fuses to the same bits. Takes milliseconds; what has been trained
-    for a step has another one.
+    Of up to 2047 values all count, so those of every BatchNorm do; of more, a thousand or two spread over them:
+    what has been trained for a step has another one. Takes milliseconds.
     """
-    weights = {name: value for name, value in network.state_dict().items() if value.dim() > 1}
-    digest = hashlib.sha256(str([(name, tuple(value.shape)) for name, value in weights.items()]).encode())
-    # 16 values of each, spread over it
-    values = [value.reshape(-1)[:: max(1, value.numel() // 16)].double() for value in weights.values()]
+    named = [*network.named_parameters(), *network.named_buffers()]
+    numbers = {name: value.detach() for name, value in named if value.is_floating_point()}
+    digest = hashlib.sha256(str([(name, tuple(value.shape)) for name, value in numbers.items()]).encode())
+    values = [value.reshape(-1)[:: max(1, value.numel() // 1024)].float() for value in numbers.values()]
     digest.update(cat(values).cpu().numpy().tobytes() if values else b'')
     return f'{type(network).__name__} {digest.hexdigest()[:12]}'

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+
+with suppress(ImportError):  # which VideoWriter says; before decord, with whose libvpx PyAV could not write VP9
+    import_module('av')
 
 # encoders in the order of how many players take what they write, with options for a speed beyond that of a model
 CODECS: dict[str, dict[str, str]] = {

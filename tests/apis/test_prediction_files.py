@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from mmsvf.apis.records import ActionRecord, PoseRecord, SegmentationRecord
 from mmsvf.apis.sources import Frame
 from mmsvf.visualization import drawing
 from mmsvf.visualization.video import write_video
+
+from ..conftest import ROOT, python_path
 
 
 @pytest.mark.parametrize('length', [1, 7, 12, 25, 1000])
@@ -149,3 +152,21 @@ def test_where_nothing_can_be_written_is_said(tmp_path):
     for out in (tmp_path / 'file', '/proc/nowhere'):
         with pytest.raises(OSError, match=r'nothing can be written to .*; give another --out'):
             Folder(Path(out), {})
+
+
+def test_two_runs_at_once_in_one_folder_are_refused(tmp_path):
+    """As two trainings are; what is killed does not stand in the way."""
+    hold = f"""from mmsvf.files.work_dir import WorkDirLock
+lock = WorkDirLock({str(tmp_path)!r})
+input(print(1, flush=True))"""
+    env = {**os.environ, 'PYTHONPATH': python_path(ROOT)}
+    other = subprocess.Popen([sys.executable, '-c', hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == b'1\n'
+        with pytest.raises(BlockingIOError, match=rf'in use by process {other.pid} on .*: two runs .* another --out'):
+            Folder(tmp_path, {})
+        assert {path.name for path in tmp_path.iterdir()} == {'.lock'}
+    finally:
+        other.kill()
+        other.wait()
+    Folder(tmp_path, {}).finish('x', {})

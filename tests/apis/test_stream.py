@@ -1,6 +1,8 @@
 """mmsvf.Stream: what whole models predict frame by frame."""
 
 import copy
+import random
+import re
 
 import pytest
 import torch
@@ -12,12 +14,13 @@ import mmsvf
 from mmsvf.apis.stream import why_not
 from mmsvf.spiking import LIF, SpikeAttention
 from mmsvf.spiking.continuation import Continuation
-from mmsvf.spiking.state import State
+from mmsvf.spiking.state import State, fingerprint
 from tests.awake import awake
 
 from ..conftest import ROOT
 
 SIZES = {'demo/svf_moving_digits': 48, 'demo/svf_moving_body': 64, 'demo/svf_moving_scenes_vss': 64}
+SAID = dict(zip(SIZES, (lambda s: s.pred_score, lambda s: s.pred_instances.joints_3d, lambda s: s.seg_logits.data)))
 CAUSAL = dict(space_time='causal', reference_size=(8, 3, 3))
 
 
@@ -26,7 +29,10 @@ def build(name, **attention):
     cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
     init_default_scope(cfg.default_scope)
     cfg.model.backbone.attention = {**(cfg.model.backbone.get('attention') or {}), **attention}
-    return awake(MODELS.build(cfg.model)).eval().double()
+    model = awake(MODELS.build(cfg.model)).eval().double()
+    for read in model.memory.reads if model.neck_of_images else ():
+        torch.nn.init.uniform_(read.proj.norm3.weight, 1.0, 2.0)  # a memory that counts
+    return model
 
 
 def videos(name, frames=6):
@@ -60,7 +66,7 @@ def test_recognizer():
     assert scores.std(0).mean() > 0.01
     whole = model.predict(clips(model, pictures).unsqueeze(1), [type(sample)() for _ in samples])
     torch.testing.assert_close(samples[1].pred_score, whole[1].pred_score)
-    *_, last = stream(pictures[1])  # alone
+    *_, last = stream(pictures[1].numpy())  # alone
     torch.testing.assert_close(last.pred_score, whole[1].pred_score)
 
 
@@ -81,8 +87,6 @@ def test_segmentor_remembers_the_last_frames():
     """Streams of different ages in one batch; features of the whole video, then the memory of the last three frames."""
     name = 'demo/svf_moving_scenes_vss'
     model = build(name, **CAUSAL)
-    for read in model.memory.reads:
-        torch.nn.init.uniform_(read.proj.norm3.weight, 1.0, 2.0)
     stream, pictures = mmsvf.Stream(model, clip_length=3), videos(name)
     model, size = stream.model, (SIZES[name],) * 2
     data = [SegDataSample(metainfo=dict(img_shape=size, ori_shape=size)) for _ in pictures]
@@ -104,6 +108,33 @@ def test_segmentor_remembers_the_last_frames():
     assert expected(0, 5).std() > 0.1 and not torch.equal(expected(0, 5), expected(0, 4))
     with pytest.raises(ValueError, match=r'the last 3 frames of .memory., and 4 are asked for'):
         mmsvf.Stream(model).step([pictures[0, 0]] * 2, state)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('name', SIZES)
+def test_streams_of_a_batch_are_themselves_alone(name):
+    """The block of docs/live.md: streams join, leave, restart and change places as they like, and notice nothing."""
+    page = (ROOT / 'docs' / 'live.md').read_text()
+    block: dict = {}
+    exec(re.search(r'```python\n(def several.*?)\n\n\n', page, re.S)[1], block)
+    stream, draw = mmsvf.Stream(build(name, **CAUSAL)), random.Random(0)
+    pictures = torch.cat([videos(name), videos(name)])
+    steps, videos_of = [], [0] * 4
+    for _ in range(10):
+        here = draw.sample(range(4), draw.randint(1, 4))
+        for camera in range(4):
+            videos_of[camera] += camera not in here or draw.random() < 0.2
+        steps.append({(camera, videos_of[camera]): pictures[camera, draw.randrange(6)] for camera in here})
+    alone: dict = {}
+    for frames, samples in zip(steps, block['several'](stream, steps)):
+        assert list(samples) == list(frames)
+        for key, frame in frames.items():
+            (expected,), alone[key] = stream.step([frame], alone.get(key))
+            torch.testing.assert_close(SAID[name](samples[key]), SAID[name](expected))
+    assert len(alone) > 8 and max(map(len, steps)) == 4
+    assert max(int(state.frames) for state in alone.values()) > 3
+    key = next(key for key in frames if alone[key].frames > 1)  # what they are is what they remember
+    assert not torch.allclose(SAID[name](samples[key]), SAID[name](stream.step([frames[key]])[0][0]))
 
 
 def test_what_cannot_stream():
@@ -154,16 +185,31 @@ def test_a_state_is_of_one_model(tmp_path):
     assert state.model.startswith('ClipRecognizer ') and state.model in repr(state)
     found = mmsvf.Stream(mmsvf.fuse(model)).step(frames[1:2], state)[0][0].pred_score
     torch.testing.assert_close(found, stream.step(frames[1:2], state)[0][0].pred_score)
-    other = copy.deepcopy(model)
-    other.backbone.stages[2].blocks[0].sep_conv.norm1.running_var *= 1.01
     wide = build(name, **CAUSAL, num_heads=4)
     wide.cls_head.fc = torch.nn.Linear(64, 9).double()
-    for different in (mmsvf.Stream(other), mmsvf.Stream(wide), mmsvf.Stream(model, fuse=False)):
+    for different in (mmsvf.Stream(wide), mmsvf.Stream(model, fuse=False)):
         with pytest.raises(ValueError, match=rf'the state is of {state.model}, and goes with no other: this is ClipR'):
             different.step(frames[1:2], state)
         with pytest.raises(ValueError, match=r'the state is of .* this is'):
             State.merge([state, different.step(frames[:1])[1]])
     assert model.backbone.step(torch.rand(1, 3, 48, 48))[1].model == ''
+
+
+@torch.no_grad()
+def test_a_state_is_of_every_parameter_and_buffer():
+    """One number of a BatchNorm, a neuron or the data preprocessor is enough, plain and fused."""
+    model = build('demo/svf_moving_digits', **CAUSAL).float()
+    before, block = fingerprint(model), model.backbone.stages[3].blocks[0]
+    forms = {form: fingerprint(form(block)) for form in (copy.deepcopy, mmsvf.fuse)}
+    counted = {name: t for name, t in block.state_dict().items() if t.is_floating_point() and t.dim() < 2}
+    assert {name.split('.')[-1] for name in counted} == {'running_mean', 'running_var', 'weight', 'bias'}
+    for name, t in [*counted.items(), ('mean', model.data_preprocessor.mean), ('fc', model.cls_head.fc.bias)]:
+        value = t.flatten()[-1].clone()
+        t.view(-1)[-1] += 0.01
+        assert fingerprint(model) != before, name
+        assert name not in counted or all(fingerprint(form(block)) != forms[form] for form in forms), name
+        t.view(-1)[-1] = value
+    assert fingerprint(model) == before and len(counted) > 50
 
 
 @torch.no_grad()

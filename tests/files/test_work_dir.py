@@ -82,7 +82,7 @@ def test_one_training_at_a_time(tmp_path):
     other = subprocess.Popen([sys.executable, '-c', hold], stdout=subprocess.PIPE)
     try:
         assert other.stdout is not None and other.stdout.readline() == b'1\n'
-        with pytest.raises(RuntimeError, match=rf'in use by process {other.pid} on .* --work-dir'):
+        with pytest.raises(BlockingIOError, match=rf'in use by process {other.pid} on .* --work-dir'):
             WorkDirLock(tmp_path)
     finally:
         other.kill()

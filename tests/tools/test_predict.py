@@ -85,7 +85,8 @@ def test_actions_are_those_of_the_test(predicted, digits, tmp_path):
 def test_what_is_written(predicted):
     out = predicted[0] / 'out'
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        [f'0000{i}.{suffix}' for i in range(4) for suffix in ('jsonl', 'mp4', 'png')] + ['run.json', 'sources.jsonl']
+        [f'0000{i}.{suffix}' for i in range(4) for suffix in ('jsonl', 'mp4', 'png')]
+        + ['.lock', 'run.json', 'sources.jsonl']
     )
     assert [said['records'] for said in lines(out / 'sources.jsonl')] == [10] * 4
     assert count_frames(out / '00000.mp4') == 10
@@ -131,7 +132,17 @@ def test_segmentation_and_poses(recordings, tmp_path):
     assert count_frames(tmp_path / 'a' / 'origin.mp4') == 6
     assert list(find_sources([str(frames.parent)])) == ['origin'], 'masks are no video'
     assert find_sources([str(tmp_path / 'vspw' / 'val.txt')]) == {'origin': str(frames)}
-    sorted((frames.parent / 'mask').iterdir())[2].unlink()
+    right = [record['right'] for record in lines(tmp_path / 'a' / 'origin.jsonl')]
+    masks = sorted((frames.parent / 'mask').iterdir())
+    masks[1].write_bytes(masks[1].read_bytes()[:60])
+    cv2.imwrite(str(masks[4]), np.ones((32, 48), np.uint8))
+    log = predict(SCENES, checkpoint, frames, '--out', tmp_path / 'd', '--batch-size', '4', '--cfg-options', *SMALL)
+    assert f'2 of 6 masks cannot be read, so these frames have no truth: {masks[1]} could not be read' in log
+    assert '1 of 1 sources' in log and 'problem' in lines(tmp_path / 'd' / 'sources.jsonl')[0]
+    right[1] = right[4] = None
+    assert [record['right'] for record in lines(tmp_path / 'd' / 'origin.jsonl')] == right
+    assert count_frames(tmp_path / 'd' / 'origin.mp4') == 6
+    masks[2].unlink()
     log = predict(SCENES, checkpoint, frames, '--out', tmp_path / 'c', '--cfg-options', *SMALL)
     assert 'right' not in lines(tmp_path / 'c' / 'origin.jsonl')[0] and 'right' not in log
 

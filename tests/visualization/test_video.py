@@ -3,8 +3,10 @@
 import functools
 import http.server
 import json
+import os
 import shutil
 import subprocess
+import sys
 import threading
 
 import cv2
@@ -13,6 +15,8 @@ import pytest
 
 from mmsvf.visualization import video
 from mmsvf.visualization.video import VideoWriter, write_video
+
+from ..conftest import ROOT, python_path
 
 av = pytest.importorskip('av')
 COLOURS = [(200, 40, 30), (30, 200, 60), (40, 60, 220)]  # BGR
@@ -145,3 +149,15 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, 'av', None)
     with pytest.raises(ImportError, match='pip install av'):
         VideoWriter(tmp_path / 'x.mp4', (32, 32), 10)
+
+
+def test_decord_takes_no_codec_away(tmp_path):
+    """Loaded first, its libvpx would be PyAV's; the module that writes videos loads PyAV."""
+    pytest.importorskip('decord')
+    script = (
+        'import numpy, mmsvf.visualization.video as video, decord\n'
+        "video.CODECS = {'libvpx-vp9': video.CODECS['libvpx-vp9']}\n"
+        f'video.write_video({str(tmp_path / "a.mp4")!r}, numpy.zeros((3, 32, 32, 3), numpy.uint8), 10)\n'
+    )
+    subprocess.run([sys.executable, '-c', script], check=True, env={**os.environ, 'PYTHONPATH': python_path(ROOT)})
+    assert (tmp_path / 'a.mp4').stat().st_size
