@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The delayed match to sample, step by step as a user would type it (make demo-match).
-# PROCESSES=2 trains on so many; flags of tools/train.py are handed on.
+# Flags of tools/train.py are handed on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${BIN:+$BIN/}python
@@ -12,7 +12,7 @@ run() { echo "+ $*" && "$@"; }
 run "$PYTHON" tools/analysis/match_baselines.py $DATA
 # the colour of the cue, then cue and candidates without a delay, then the task; each starts from the one before
 for step in _cue _pairs ''; do
-    PYTHON=$PYTHON OMP_NUM_THREADS=1 run bash tools/dist_train.sh $CONFIG$step.py "${PROCESSES:-2}" "$@"
+    run "$PYTHON" tools/train.py $CONFIG$step.py "$@"
 done
 run "$PYTHON" tools/test.py $CONFIG.py "$(cat $WORK/last_checkpoint)" --work-dir $WORK --dump $WORK/predictions.pkl
 run "$PYTHON" tools/visualizations/show_clips.py $WORK/predictions.pkl $DATA/val.txt $DATA/val \

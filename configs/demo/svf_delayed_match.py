@@ -8,7 +8,7 @@ model = dict(
     backbone=dict(arch=dict(_delete_=True, embed_dims=(8, 16, 32, 64, 64), depths=(1, 1, 1, 1, 1))),
     cls_head=dict(num_classes=num_classes, in_channels=64, topk=(1,)),
 )
-load_from = 'work_dirs/svf_delayed_match_pairs/epoch_8.pth'
+load_from = 'work_dirs/svf_delayed_match_pairs/epoch_1.pth'
 
 data_source = 'Written by: python tools/dataset_converters/delayed_match.py data/delayed_match'
 data_root = 'data/delayed_match/'
@@ -40,12 +40,12 @@ val_evaluator = dict(type='AccMetric', metric_options=dict(top_k_accuracy=dict(t
 test_evaluator = val_evaluator
 
 auto_scale_lr = dict(enable=False, base_batch_size=32)
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=3, val_interval=1)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=4e-3, weight_decay=0.01))
 # one number of epochs: the schedule covers the training
 param_scheduler = dict(
-    type='OneCycleLR', eta_max=4e-3, total_steps=3, pct_start=0.2, by_epoch=True, convert_to_iter_based=True
+    type='OneCycleLR', eta_max=4e-3, total_steps=1, pct_start=0.2, by_epoch=True, convert_to_iter_based=True
 )
-randomness = dict(seed=0)
+randomness = dict(seed=1)  # of seed 0 the second step takes two of the colours for one (docs/evidence.md)

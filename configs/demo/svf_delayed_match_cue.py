@@ -12,9 +12,7 @@ pipeline = [
     dict(type='PackActionInputs'),
 ]
 data_root = 'data/delayed_match/'
-colours = dict(classes=('red', 'green', 'blue', 'white'))
+colours = dict(classes=('red', 'green', 'blue', 'yellow'))
 train_dataloader = dict(dataset=dict(ann_file=data_root + 'train_cue.txt', metainfo=colours, pipeline=pipeline))
 val_dataloader = dict(dataset=dict(ann_file=data_root + 'val_cue.txt', metainfo=colours, pipeline=pipeline))
 test_dataloader = val_dataloader
-train_cfg = dict(max_epochs=2)
-param_scheduler = dict(total_steps=2)

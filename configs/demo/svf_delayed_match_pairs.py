@@ -1,7 +1,7 @@
 # The delayed match without a delay: the first and the last frame of the same videos, before svf_delayed_match.py
 _base_ = ['svf_delayed_match.py']
 
-load_from = 'work_dirs/svf_delayed_match_cue/epoch_2.pth'
+load_from = 'work_dirs/svf_delayed_match_cue/epoch_1.pth'
 pipeline = [
     dict(type='DecordInit', num_threads=1),
     dict(type='mmsvf.SampleClip', clip_len=2, frame_interval=7, num_clips=1, test_mode=True),
@@ -13,6 +13,5 @@ pipeline = [
 train_dataloader = dict(dataset=dict(pipeline=pipeline))
 val_dataloader = dict(dataset=dict(pipeline=pipeline))
 test_dataloader = val_dataloader
-train_cfg = dict(max_epochs=8)
 optim_wrapper = dict(optimizer=dict(lr=6e-3))
-param_scheduler = dict(eta_max=6e-3, total_steps=8)
+param_scheduler = dict(eta_max=6e-3)

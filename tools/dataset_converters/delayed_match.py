@@ -9,8 +9,8 @@ frame holds a trace of an earlier one, and lists in mmaction2's format:
 
     OUT/train/*.avi  OUT/train.txt  OUT/val/*.avi  OUT/val.txt  OUT/classes.txt
 
-train_cue.txt and val_cue.txt name the same files with the colour of the cue as the label, for pre-training on the first
-frames alone.
+train_cue.txt and val_cue.txt name the first of these files with the colour of the cue as the label, for pre-training on
+the first frames alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 PLACES = ('top-left', 'top-right', 'bottom-left', 'bottom-right')
-COLOURS = np.array([[255, 40, 40], [40, 255, 40], [40, 70, 255], [255, 255, 255]], np.float32)  # RGB
+COLOURS = np.array([[255, 40, 40], [40, 255, 40], [40, 70, 255], [255, 255, 40]], np.float32)  # RGB
 
 
 def paste(frame: np.ndarray, patch: np.ndarray, ink: np.ndarray, top: int, left: int) -> None:
@@ -85,8 +85,9 @@ def main() -> None:
     """Write the videos and their lists."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, help='folder to write')
-    parser.add_argument('--train', type=int, default=4000, help='training videos (default: %(default)s)')
+    parser.add_argument('--train', type=int, default=16000, help='training videos (default: %(default)s)')
     parser.add_argument('--val', type=int, default=640, help='validation videos (default: %(default)s)')
+    parser.add_argument('--cues', type=int, default=6400, help='lines of a list of cues (default: %(default)s)')
     parser.add_argument('--frames', type=int, default=8, help='frames per video (default: %(default)s)')
     parser.add_argument('--delay', type=int, help='frames between cue and candidates (default: FRAMES - 3)')
     parser.add_argument('--size', type=int, default=64, help='height and width in pixels (default: %(default)s)')
@@ -114,7 +115,7 @@ def main() -> None:
             lines.append(f'{i:05d}.avi {label}\n')
             cues.append(f'{i:05d}.avi {colour}\n')
         (args.out / f'{split}.txt').write_text(''.join(lines))
-        (args.out / f'{split}_cue.txt').write_text(''.join(cues))
+        (args.out / f'{split}_cue.txt').write_text(''.join(cues[: args.cues]))
         print(f'{count} {split} videos of {args.frames} frames, {delay} of them the delay, in {args.out / split}')
 
 
