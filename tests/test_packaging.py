@@ -72,7 +72,7 @@ def test_a_published_wheel_says_where_its_weights_are(source, tmp_path):
     wheel = build(source, tmp_path, MMSVF_WEIGHTS='https://example.org/mmsvf/checkpoints/')
     index = ''.join(wheel.read(n).decode() for n in wheel.namelist() if n.endswith('metafile.yml'))
     weights = re.findall(r'Weights: https://example\.org/mmsvf/checkpoints/(\S+\.pth)\n', index)
-    assert len(weights) == index.count('Weights:') == 5
+    assert len(weights) == index.count('Weights:') == 6
     wheel.extractall(tmp_path)
     root = tmp_path / 'mmsvf' / '.mim'
     assert all(weights_file(root, entry).is_file() for entry in zoo(root).values() if 'Weights' in entry), 'still there'
