@@ -17,6 +17,7 @@ METAFILE = Path('configs', 'demo', 'metafile.yml')
 # title and what to know of each; a model that is not here has the name of its task
 WORDS = {
     'svf_moving_digits': ('Actions', 'Which way does a digit move? One of eight directions.'),
+    'svf_delayed_match': ('A match over a delay', 'In which corner is the colour of the first frame, at the end?'),
     'svf_moving_scenes': ('Segmentation', 'What is each pixel? Frame by frame.'),
     'svf_moving_scenes_vss': (
         'Segmentation with a memory',

@@ -22,6 +22,7 @@ from mmsvf.visualization.drawing import enlarged
 # validation videos: none of them was seen in training
 SCRIPTS = {
     'moving digits': ('moving_digits.py', '--train', '0', '--val', '6'),
+    'delayed match': ('delayed_match.py', '--train', '0', '--val', '6'),
     'moving scenes': ('moving_scenes.py', '--train', '0', '--val', '3', '--sequences', '0', '--frames', '48'),
     'moving body': ('moving_body.py', '--train', '0', '--test', '3', '--frames', '61', '--workers', '1'),
 }
@@ -99,8 +100,8 @@ def make_samples(scripts: Path, folder: Path) -> list[Sample]:
 
 def _samples_of(data: str, folder: Path) -> Iterator[Sample]:
     fps = SCENES_FPS
-    if data == 'moving digits':
-        paths = sorted((folder / 'val').glob('*.mp4'))
+    if data in ('moving digits', 'delayed match'):
+        paths = sorted((folder / 'val').iterdir())
     elif data == 'moving scenes':
         paths = sorted((folder / 'vspw' / 'data').glob('*/origin'))
     else:

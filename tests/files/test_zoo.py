@@ -16,7 +16,7 @@ def test_checkpoint_and_config_of_each_model(tmp_path):
     assert len(entries) > 20
     names = [name for name, entry in entries.items() if 'Weights' in entry]
     files = copy_models(names, ROOT, tmp_path / 'new')
-    assert len(files) == 2 * len(names) == 10 and set(files) == set((tmp_path / 'new').iterdir())
+    assert len(files) == 2 * len(names) == 12 and set(files) == set((tmp_path / 'new').iterdir())
     for name in names:
         source = weights_file(ROOT, entries[name])
         assert (tmp_path / 'new' / source.name).read_bytes() == source.read_bytes()

@@ -41,7 +41,7 @@ def test_own_model_comes_first(app, capsys):
     page = app(*OWN, CHECKPOINT, '--port', '0', '--max-upload', '7', '--max-seconds', '3', '--host', '127.0.0.1')
     assert re.search(r'open http://127\.0\.0\.1:\d+/ in a browser', capsys.readouterr().out)
     assert next(iter(page.models)) == 'own' and page.models['own'].title == 'svf_moving_digits'
-    assert page.models['own'].predictor.classes[0] == 'east' and len(page.models) == 6
+    assert page.models['own'].predictor.classes[0] == 'east' and len(page.models) == 7
     assert (page.max_upload, page.runs.limits, page.bound) == (7_000_000, Limits(3, 640), '127.0.0.1')
     assert not page.runs.folder.exists()
 
