@@ -58,7 +58,7 @@ class Sample:
     def thumbnail(self) -> bytes:
         """A JPEG of a frame."""
         picture = self.path if self.path.is_file() else sorted(self.path.glob('*.jpg'))[0]
-        if picture.suffix == '.mp4':
+        if picture.suffix in ('.mp4', '.avi'):
             capture = cv2.VideoCapture(str(picture))
             image = capture.read()[1]
             capture.release()
