@@ -57,13 +57,12 @@ class Sample:
 
     def thumbnail(self) -> bytes:
         """A JPEG of a frame."""
-        picture = self.path if self.path.is_file() else sorted(self.path.glob('*.jpg'))[0]
-        if picture.suffix in ('.mp4', '.avi'):
-            capture = cv2.VideoCapture(str(picture))
+        if self.path.is_file():
+            capture = cv2.VideoCapture(str(self.path))
             image = capture.read()[1]
             capture.release()
         else:
-            image = cv2.imread(str(picture))
+            image = cv2.imread(str(sorted(self.path.glob('*.jpg'))[0]))
         scale = min(1.0, THUMBNAIL / min(image.shape[:2]))
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         return cv2.imencode('.jpg', enlarged(image, THUMBNAIL))[1].tobytes()
