@@ -118,7 +118,10 @@ def test_parts_are_registered():
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(neuron='Leeky'), r"neuron='Leeky'; choose one of \['IntegerLIF', 'LIF', 'LearnableLIF'\], a preset of "),
+        (
+            dict(neuron='Leeky'),
+            r"neuron='Leeky'; choose one of \['IntegerLIF', 'LIF', 'LearnableLIF', 'Rectifier'\], a preset of ",
+        ),
         (dict(attention=dict(score='cosine')), r"score='cosine'; choose one of \['dot', 'hamming'\], or your own"),
         (
             dict(attention=dict(score=torch.add, space_time='causal')),
@@ -222,7 +225,7 @@ def affinity(q, k, v, scale):
             r"attention='MeanAttention'; a dict of options, .* or dict\(type=...\) for your",
         ),
         (dict(attention=dict(score=dict(type='dot'))), r"score=.'type': 'dot'.; choose one of \['dot', 'hamming'\]"),
-        (dict(neuron=['LIF']), r"neuron=\['LIF'\]; choose one of \['IntegerLIF', 'LIF', 'LearnableLIF'\]"),
+        (dict(neuron=['LIF']), r"neuron=\['LIF'\]; choose one of \['IntegerLIF', 'LIF', 'LearnableLIF', 'Rectifier'\]"),
         (dict(neuron=dict(type=dict())), r"neuron=\{\}; choose one of \['IntegerLIF'"),
         (
             dict(attention=dict(_delete_=True)),

@@ -2,6 +2,7 @@
 _base_ = ['svf_delayed_match_pairs.py']
 
 load_from = None
+model = dict(backbone=dict(frozen_stages=-1, frozen_modules=()))
 pipeline = [
     dict(type='DecordInit', num_threads=1),
     # of eight frames, a span of eight: the first one
@@ -12,7 +13,7 @@ pipeline = [
     dict(type='PackActionInputs'),
 ]
 data_root = 'data/delayed_match/'
-colours = dict(classes=('red', 'green', 'blue', 'yellow'))
+colours = dict(classes=('red', 'green', 'blue', 'white'))
 train_dataloader = dict(dataset=dict(ann_file=data_root + 'train_cue.txt', metainfo=colours, pipeline=pipeline))
 val_dataloader = dict(dataset=dict(ann_file=data_root + 'val_cue.txt', metainfo=colours, pipeline=pipeline))
 test_dataloader = val_dataloader

@@ -14,4 +14,3 @@ train_dataloader = dict(dataset=dict(pipeline=pipeline))
 val_dataloader = dict(dataset=dict(pipeline=pipeline))
 test_dataloader = val_dataloader
 optim_wrapper = dict(optimizer=dict(lr=6e-3))
-param_scheduler = dict(eta_max=6e-3)

@@ -17,7 +17,19 @@ from .leaky_neurons import LIF, LearnableLIF
 from .surrogates import build_surrogate  # noqa: F401
 
 NeuronSpec = Union[str, Mapping[str, Any], Callable[..., nn.Module]]
-NEURONS: dict[str, Any] = {'LIF': LIF, 'LearnableLIF': LearnableLIF, 'IntegerLIF': IntegerLIF}
+
+
+class Rectifier(nn.ReLU):
+    """max(0, x), each step by itself: for the twin of a network that neither spikes nor remembers (docs/evidence.md).
+
+    torch's has no threshold, which layers give to their neurons; this one ignores it.
+    """
+
+    def __init__(self, v_threshold: float = 1.0) -> None:
+        super().__init__()
+
+
+NEURONS: dict[str, Any] = {'LIF': LIF, 'LearnableLIF': LearnableLIF, 'IntegerLIF': IntegerLIF, 'Rectifier': Rectifier}
 
 PRESETS: dict[str, dict[str, Any]] = {
     # the authors' code, which their checkpoints need
@@ -32,8 +44,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 def build_neuron(spec: NeuronSpec | None = 'official', **overrides: Any) -> nn.Module:
     """A neuron from a preset's name or from ``dict(type=..., **arguments)``.
 
-    ``type`` is a class ('LIF', 'LearnableLIF', 'IntegerLIF', or one's own: a module of (T, ...) to spikes of that
-    shape that takes ``v_threshold``; see :mod:`mmsvf.plug_ins`) or a preset ('official', 'paper', 'IF')
+    ``type`` is a class ('LIF', 'LearnableLIF', 'IntegerLIF', 'Rectifier', or one's own: a module of (T, ...) to spikes
+    of that shape that takes ``v_threshold``; see :mod:`mmsvf.plug_ins`) or a preset ('official', 'paper', 'IF')
     whose values the other arguments replace. ``overrides`` replace both: a layer's own
     threshold, for example. None is no neuron: values pass as they are.
 

@@ -240,3 +240,8 @@ def test_no_neuron_passes_values():
 def test_bad_input(spec, message):
     with pytest.raises(ValueError, match=message):
         build_neuron(spec)
+
+
+def test_the_rectifier_neither_fires_nor_remembers():
+    x = clip()
+    assert torch.equal(build_neuron('Rectifier', v_threshold=0.5)(x), x.clamp(min=0))

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 """Write videos of a delayed match to sample: which of four patches is the one that was shown at the start?
 
-The first frame shows one coloured patch at a random place: the cue. Handwritten digits of scikit-learn in grey, the
-distractors, fill the delay. The last frames show a patch of each of four colours, each somewhere in its own quadrant;
-the label is the quadrant of the cue's colour. Colour, place of the cue and order of the candidates are independent: the
-first frame has the colour and no place, a last one has all places and all colours. Lossless files (FFV1), so that no
-frame holds a trace of an earlier one, and lists in mmaction2's format:
+The first frame shows one coloured patch at a random place: the cue. Handwritten digits of scikit-learn, black and white
+and larger than the patches, are the distractors that fill the delay. The last frames show a patch of each of four
+colours, each somewhere in its own quadrant; the label is the quadrant of the cue's colour. Colour, place of the cue and
+order of the candidates are independent: the first frame has the colour and no place, a last one has all places and all
+colours. Lossless files (FFV1), so that no frame holds a trace of an earlier one, and lists in mmaction2's format:
 
     OUT/train/*.avi  OUT/train.txt  OUT/val/*.avi  OUT/val.txt  OUT/classes.txt
 
@@ -23,7 +23,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 PLACES = ('top-left', 'top-right', 'bottom-left', 'bottom-right')
-COLOURS = np.array([[255, 40, 40], [40, 255, 40], [40, 70, 255], [255, 255, 40]], np.float32)  # RGB
+# red, green, blue, white: seen from the grey behind them the corners of a tetrahedron, as unlike as four colours can be
+COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]], np.float32)
 
 
 def paste(frame: np.ndarray, patch: np.ndarray, ink: np.ndarray, top: int, left: int) -> None:
@@ -49,15 +50,15 @@ def match_clip(
     rng: np.random.Generator, digits: np.ndarray, label: int, colour: int, frames: int, delay: int, size: int
 ) -> np.ndarray:
     """A clip (frames, size, size, 3) uint8, RGB: a cue frame, ``delay`` frames of distractors, then the candidates."""
-    side, digit_side = size // 4, size * 3 // 8
+    side, digit_side = size // 4, size * 3 // 4
     cue, *places = draw_places(rng, size, side)
-    clip = np.zeros((frames, size, size, 3), np.float32) + rng.uniform(20, 120, (frames, 1, 1, 1)).astype(np.float32)
+    clip = np.zeros((frames, size, size, 3), np.float32) + rng.uniform(80, 140, (frames, 1, 1, 1)).astype(np.float32)
     square = np.ones((side, side), np.float32)
     paste(clip[0], square, COLOURS[colour], *cue)
     for frame in clip[1 : 1 + delay]:
-        for _ in range(2):
+        for _ in range(8):
             digit = cv2.resize(digits[rng.integers(len(digits))].astype(np.float32), (digit_side, digit_side))
-            ink = np.full(3, rng.uniform(190, 255))
+            ink = np.full(3, rng.choice([0, 255]))
             paste(frame, digit / 16, ink, *rng.integers(0, size - digit_side + 1, 2))
     others = iter(rng.permutation([other for other in range(len(COLOURS)) if other != colour]))
     for place, corner in enumerate(places):

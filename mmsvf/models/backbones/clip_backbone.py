@@ -7,6 +7,7 @@ TBCHW.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from mmengine.logging import print_log
@@ -41,6 +42,8 @@ class ClipBackbone(BaseModule):
         output: 'tensor' returns the one feature map of ``out_indices`` (what mmaction2's heads
             take), 'tuple' a tuple of them (what all other frameworks take).
         frozen_stages: Stages 0 to this one are frozen (parameters and statistics); -1: none.
+        frozen_modules: Names of others that are, such as 'stages.3.downsample', which belongs to stage 3 and hands it
+            the features of stage 2.
         norm_eval: Whether all BatchNorms keep their statistics in training.
         with_cp: Recompute each stage in the backward pass instead of keeping its activations;
             gradients and statistics are the same.
@@ -65,6 +68,7 @@ class ClipBackbone(BaseModule):
         out_indices: Sequence[int] | None = None,
         output: str = 'tensor',
         frozen_stages: int = -1,
+        frozen_modules: Sequence[str] = (),
         norm_eval: bool = False,
         with_cp: bool = False,
         pretrained: str | None = None,
@@ -91,7 +95,7 @@ class ClipBackbone(BaseModule):
             check_count('time_steps', time_steps, ', or None to show an image once')
         self.in_channels, self.time_steps, self.keep_time = in_channels, time_steps or 1, keep_time
         self.out_indices, self.output = out_indices, output
-        self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
+        self.frozen_stages, self.frozen_modules, self.norm_eval = frozen_stages, frozen_modules, norm_eval
         self.recomputed_stages: Sequence[int] = stages if with_cp else ()
         # what a hook on a module sees of the feature maps: Grad-CAM's target layer 'backbone/features/4'
         self.features = nn.ModuleList(nn.Identity() for _ in stages)
@@ -149,10 +153,14 @@ class ClipBackbone(BaseModule):
         return self if self.per_frame else run.of(self, name)
 
     def _freeze(self) -> None:
-        for stage in self.stages[: self.frozen_stages + 1]:
-            stage.eval()
-            for parameter in stage.parameters():
-                parameter.requires_grad = False
+        modules = dict(self.named_modules())
+        if unknown := [name for name in self.frozen_modules if name not in modules]:
+            near = get_close_matches(unknown[0], modules, 3, 0.0)
+            raise ValueError(
+                f'frozen_modules: {type(self).__name__} has no module {unknown[0]!r}; did you mean one of {near}?'
+            )
+        for frozen in (*self.stages[: self.frozen_stages + 1], *(modules[name] for name in self.frozen_modules)):
+            frozen.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> ClipBackbone:
         """As ``nn.Module.train``, but frozen stages and, with ``norm_eval``, all norms stay in evaluation."""

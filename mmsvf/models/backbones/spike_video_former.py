@@ -83,7 +83,7 @@ class SpikeVideoFormer(ClipBackbone):
         with_cp: Recompute each block in the backward pass instead of keeping its activations;
             gradients and statistics are the same.
         **kwargs: Options of :class:`ClipBackbone`: time_steps, keep_time, out_indices (0 to 4), output, frozen_stages,
-            norm_eval, init_cfg.
+            frozen_modules, norm_eval, init_cfg.
 
     Raises:
         ValueError: an unknown arch, option or value; the message has the allowed ones.

@@ -217,6 +217,19 @@ def test_frozen_stages_and_norms():
     assert tiny(norm_eval=True).train().stages[0].downsample.norm.training is False
 
 
+def test_frozen_modules():
+    backbone = tiny(frozen_stages=0, frozen_modules=('stages.1.downsample', 'stages.3.blocks.0.attn')).train()
+    frozen = ('stages.0.', 'stages.1.downsample.', 'stages.3.blocks.0.attn.')
+    before = {k: v.clone() for k, v in backbone.state_dict().items()}
+    backbone(video()).sum().backward()
+    for name, p in backbone.named_parameters():
+        assert p.requires_grad != name.startswith(frozen) and (p.grad is None) == name.startswith(frozen), name
+    moved = {k for k, v in backbone.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved and not any(k.startswith(frozen) for k in moved)
+    backbone.eval().train()
+    assert not backbone.stages[1].downsample.training and backbone.stages[1].blocks.training
+
+
 def test_training_starts_with_every_block_as_the_identity():
     backbone = tiny()
     backbone.init_weights()
@@ -284,6 +297,10 @@ def test_layer_depth():
         (dict(out_indices=(0, 4)), r"output='tensor' with out_indices=\(0, 4\).*tuple"),
         (dict(output='list'), r"output='list'"),
         (dict(frozen_stages=7), r'frozen_stages=7'),
+        (
+            dict(frozen_modules=['stages.3.down']),
+            r"no module 'stages\.3\.down'; did you mean .*'stages\.3\.downsample'",
+        ),
         (dict(time_steps=0), r'time_steps=0; at least 1, a whole number, or None'),
         (dict(time_steps=-4), r'time_steps=-4'),
         (dict(time_steps=2.5), r'time_steps=2\.5'),
