@@ -42,8 +42,8 @@ class ClipBackbone(BaseModule):
         output: 'tensor' returns the one feature map of ``out_indices`` (what mmaction2's heads
             take), 'tuple' a tuple of them (what all other frameworks take).
         frozen_stages: Stages 0 to this one are frozen (parameters and statistics); -1: none.
-        frozen_modules: Names of others that are, such as 'stages.3.downsample', which belongs to stage 3 and hands it
-            the features of stage 2.
+        frozen_modules: Names of other modules that are, or the name of one, such as 'stages.3.downsample', which
+            belongs to stage 3 and hands it the features of stage 2.
         norm_eval: Whether all BatchNorms keep their statistics in training.
         with_cp: Recompute each stage in the backward pass instead of keeping its activations;
             gradients and statistics are the same.
@@ -68,7 +68,7 @@ class ClipBackbone(BaseModule):
         out_indices: Sequence[int] | None = None,
         output: str = 'tensor',
         frozen_stages: int = -1,
-        frozen_modules: Sequence[str] = (),
+        frozen_modules: str | Sequence[str] = (),
         norm_eval: bool = False,
         with_cp: bool = False,
         pretrained: str | None = None,
@@ -95,7 +95,8 @@ class ClipBackbone(BaseModule):
             check_count('time_steps', time_steps, ', or None to show an image once')
         self.in_channels, self.time_steps, self.keep_time = in_channels, time_steps or 1, keep_time
         self.out_indices, self.output = out_indices, output
-        self.frozen_stages, self.frozen_modules, self.norm_eval = frozen_stages, frozen_modules, norm_eval
+        self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
+        self.frozen_modules = (frozen_modules,) if isinstance(frozen_modules, str) else tuple(frozen_modules)
         self.recomputed_stages: Sequence[int] = stages if with_cp else ()
         # what a hook on a module sees of the feature maps: Grad-CAM's target layer 'backbone/features/4'
         self.features = nn.ModuleList(nn.Identity() for _ in stages)

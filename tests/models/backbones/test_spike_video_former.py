@@ -228,6 +228,7 @@ def test_frozen_modules():
     assert moved and not any(k.startswith(frozen) for k in moved)
     backbone.eval().train()
     assert not backbone.stages[1].downsample.training and backbone.stages[1].blocks.training
+    assert tiny(frozen_modules='stages.2').frozen_modules == ('stages.2',)
 
 
 def test_training_starts_with_every_block_as_the_identity():
