@@ -8,7 +8,9 @@ DATA=data/moving_digits WORK=work_dirs/demo CONFIG=configs/demo/svf_moving_digit
 
 run() { echo "+ $*" && "$@"; }
 
-[ -f $DATA/val.txt ] || run "$PYTHON" tools/dataset_converters/moving_digits.py $DATA
+WRITER=tools/dataset_converters/moving_digits.py
+# not again, unless the script is newer than what it wrote
+[ $DATA/val.txt -nt $WRITER ] || run "$PYTHON" $WRITER $DATA
 # two CPU processes with one thread each; dist_train.sh starts tools/train.py
 PYTHON=$PYTHON OMP_NUM_THREADS=1 run bash tools/dist_train.sh $CONFIG "${PROCESSES:-2}" --work-dir $WORK "$@"
 run "$PYTHON" tools/test.py $CONFIG "$(cat $WORK/last_checkpoint)" --work-dir $WORK --dump $WORK/predictions.pkl

@@ -8,7 +8,9 @@ DATA=data/delayed_match CONFIG=configs/demo/svf_delayed_match WORK=work_dirs/svf
 
 run() { echo "+ $*" && "$@"; }
 
-[ -f $DATA/val_cue.txt ] || run "$PYTHON" tools/dataset_converters/delayed_match.py $DATA
+WRITER=tools/dataset_converters/delayed_match.py
+# not again, unless the script is newer than what it wrote
+[ $DATA/val_cue.txt -nt $WRITER ] || run "$PYTHON" $WRITER $DATA
 run "$PYTHON" tools/analysis/match_baselines.py $DATA
 # the colour of the cue, then cue and candidates without a delay, then the task; each starts from the one before
 for step in _cue _pairs ''; do

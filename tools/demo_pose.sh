@@ -9,7 +9,9 @@ export OMP_NUM_THREADS=1 PYTHON
 
 run() { echo "+ $*" && "$@"; }
 
-[ -f $DATA/.complete ] || { run "$PYTHON" tools/dataset_converters/moving_body.py $DATA && touch $DATA/.complete; }
+WRITER=tools/dataset_converters/moving_body.py
+# not again, unless the script is newer than what it wrote
+[ $DATA/.complete -nt $WRITER ] || { run "$PYTHON" $WRITER $DATA && touch $DATA/.complete; }
 for MODALITY in ${MODALITIES:-frames events}; do
     CONFIG=configs/demo/svf_moving_body.py
     [ $MODALITY = frames ] || CONFIG=configs/demo/svf_moving_body_event.py

@@ -10,7 +10,9 @@ export OMP_NUM_THREADS=1 PYTHON
 
 run() { echo "+ $*" && "$@"; }
 
-[ -f $DATA/vspw/val.txt ] || run "$PYTHON" tools/dataset_converters/moving_scenes.py $DATA
+WRITER=tools/dataset_converters/moving_scenes.py
+# not again, unless the script is newer than what it wrote
+[ $DATA/vspw/val.txt -nt $WRITER ] || run "$PYTHON" $WRITER $DATA
 # two CPU processes with one thread each; dist_train.sh starts tools/train.py
 run bash tools/dist_train.sh $STAGE1 "${PROCESSES:-2}" --work-dir $WORK/stage1 "$@"
 run bash tools/dist_train.sh $STAGE2 "${PROCESSES:-2}" --work-dir $WORK/stage2 "$@" \
