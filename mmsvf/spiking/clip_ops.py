@@ -154,8 +154,8 @@ def _lif_constants(
 
 
 def advances(x: Tensor) -> bool:
-    """Whether :func:`advance` takes this clip: on CPU, no part of a compiled graph."""
-    return type(x) is Tensor and not torch.compiler.is_compiling() and x.device.type == 'cpu' and has_kernel(x)
+    """Whether :func:`advance` takes this clip: no part of a compiled graph."""
+    return type(x) is Tensor and not torch.compiler.is_compiling() and x.device.type != 'meta' and has_kernel(x)
 
 
 def advance(operator: str, x: Tensor, v: Tensor, *constants: Any) -> tuple[Tensor, Tensor]:
@@ -197,7 +197,8 @@ class _Advance(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, grad_after: Tensor) -> tuple[Tensor | None, ...]:
         x, v = ctx.saved_tensors
         dense = _dense(x)
-        grad_x, past, carried = torch.empty_like(dense), torch.empty_like(dense[0]), torch.empty_like(dense[0])
+        grad_x = torch.empty_like(dense)
+        past, carried = (torch.empty_like(dense[0], dtype=torch.float32) for _ in range(2))
         clips, steps = (dense, _as(grad, dense), grad_x), (past.copy_(v), carried.copy_(grad_after))
         run('advance_backward', x, ctx.name, clips, steps, *_prepared(ctx.name, ctx.constants))
         return _as(grad_x, x), carried, None, None

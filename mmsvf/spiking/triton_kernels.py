@@ -49,6 +49,15 @@ def _read(clip, step, steps, size, i):
 
 
 @triton.jit
+def _start(carried, size, i, otherwise, CARRIED: tl.constexpr, BLOCK: tl.constexpr):
+    """What a clip starts with: the values that are handed in, or one for all."""
+    start = tl.zeros((BLOCK,), tl.float32) + otherwise
+    if CARRIED:
+        start = tl.load(carried + i, i < size, other=0.0)
+    return start
+
+
+@triton.jit
 def _surrogate(u, alpha, SURROGATE: tl.constexpr):
     """Surrogate of the spike's derivative, ``u`` above the threshold."""
     if SURROGATE == SIGMOID:
@@ -65,40 +74,45 @@ def _surrogate(u, alpha, SURROGATE: tl.constexpr):
 
 @triton.jit
 def _lif(
-    x, spikes, leak, steps, size, rest, fires_at, keep, after, DECAY_INPUT: tl.constexpr, BLOCK: tl.constexpr
+    x, spikes, carried, leak, steps, size, rest, fires_at, keep, after,
+    DECAY_INPUT: tl.constexpr, CARRIED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     leak = tl.load(leak).to(tl.float32)
-    v = tl.zeros((BLOCK,), tl.float32) + rest
+    v = _start(carried, size, i, rest, CARRIED, BLOCK)
     for step in range(steps):
         t = tl.cast(step, tl.int64)  # large clips have more than 2^31 values
         h = _charge(_read(x, t, steps, size, i), v, leak, rest, DECAY_INPUT)
         tl.store(spikes + t * size + i, tl.where(h >= fires_at, 1.0, 0.0), i < size)
         v = tl.where(h >= fires_at, h * keep + after, h)
+    if CARRIED:
+        tl.store(carried + i, v, i < size)
 
 
 @triton.jit
 def _lif_backward(
-    x, grad, grad_x, starts, leak_parts, leak, steps, size, rest, theta, alpha, fires_at, keep, after,
+    x, grad, grad_x, starts, past, carried, leak_parts, leak, steps, size, rest, theta, alpha, fires_at, keep, after,
     SURROGATE: tl.constexpr, THROUGH_RESET: tl.constexpr, LEARN: tl.constexpr, DECAY_INPUT: tl.constexpr,
-    CHUNK: tl.constexpr, BLOCK: tl.constexpr,
+    CHUNK: tl.constexpr, CARRIED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     program = tl.program_id(0)
     i = program.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     leak = tl.load(leak).to(tl.float32)
     chunks = tl.cdiv(steps, CHUNK)
-    v = tl.zeros((BLOCK,), tl.float32) + rest
+    first = _start(past, size, i, rest, CARRIED, BLOCK)
+    v = first
     for step in range((chunks - 1) * CHUNK):
         t = tl.cast(step, tl.int64)
         h = _charge(_read(x, t, steps, size, i), v, leak, rest, DECAY_INPUT)
         v = tl.where(h >= fires_at, h * keep + after, h)
         tl.store(starts + (t // CHUNK) * size + i, v, i < tl.where(t % CHUNK == CHUNK - 1, size, 0))
     tl.debug_barrier()  # a thread may read what another one wrote
-    gv = tl.zeros((BLOCK,), tl.float32)  # gradient of the membrane
+    gv = _start(carried, size, i, 0.0, CARRIED, BLOCK)  # gradient of the membrane
     total = tl.zeros((BLOCK,), tl.float32)  # of the leak
     for k in range(chunks):
         chunk = tl.cast(chunks - 1 - k, tl.int64)
-        begin = tl.load(starts + (chunk - 1) * size + i, i < tl.where(chunk > 0, size, 0), other=rest)
+        begin = tl.load(starts + (chunk - 1) * size + i, i < tl.where(chunk > 0, size, 0), other=0.0)
+        begin = tl.where(chunk > 0, begin, first)
         v, membranes = begin, ()
         for s in tl.static_range(CHUNK):
             h = _charge(_read(x, chunk * CHUNK + s, steps, size, i), v, leak, rest, DECAY_INPUT)
@@ -111,8 +125,9 @@ def _lif_backward(
             reset = tl.where(h >= fires_at, keep, 1.0)
             if THROUGH_RESET:
                 reset += (after - (1.0 - keep) * h) * surrogate
-            gh = tl.where(t < steps, _read(grad, t, steps, size, i) * surrogate + gv * reset, 0.0)
-            gv = gh * (1.0 - leak)
+            gh = _read(grad, t, steps, size, i) * surrogate + gv * reset
+            gh = tl.where(t < steps, gh, 0.0)
+            gv = tl.where(t < steps, gh * (1.0 - leak), gv)
             if LEARN:
                 if CHUNK - 1 - back > 0:
                     last = membranes[CHUNK - 2 - back]
@@ -128,6 +143,8 @@ def _lif_backward(
             tl.store(grad_x + t * size + i, gh, i < tl.where(t < steps, size, 0))
     if LEARN:
         tl.store(leak_parts + program, tl.sum(tl.where(i < size, total, 0.0)))
+    if CARRIED:
+        tl.store(carried + i, gv, i < size)
 
 
 @triton.jit
@@ -138,36 +155,43 @@ def _fire_integers(h, theta, most):
 
 
 @triton.jit
-def _integer_lif(x, spikes, steps, size, decay, theta, most, BLOCK: tl.constexpr):
+def _integer_lif(
+    x, spikes, carried, steps, size, decay, theta, most, CARRIED: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     theta = tl.zeros((BLOCK,), tl.float32) + theta
-    v = tl.zeros((BLOCK,), tl.float32)
+    v = _start(carried, size, i, 0.0, CARRIED, BLOCK)
     for step in range(steps):
         t = tl.cast(step, tl.int64)  # large clips have more than 2^31 values
         h = decay * v + _read(x, t, steps, size, i)
         fired = _fire_integers(h, theta, most)
         tl.store(spikes + t * size + i, fired, i < size)
         v = h - fired * theta
+    if CARRIED:
+        tl.store(carried + i, v, i < size)
 
 
 @triton.jit
 def _integer_lif_backward(
-    x, grad, grad_x, starts, steps, size, decay, theta, most, CHUNK: tl.constexpr, BLOCK: tl.constexpr
-):
+    x, grad, grad_x, starts, past, carried, steps, size, decay, theta, most,
+    CHUNK: tl.constexpr, CARRIED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     theta = tl.zeros((BLOCK,), tl.float32) + theta
     chunks = tl.cdiv(steps, CHUNK)
-    v = tl.zeros((BLOCK,), tl.float32)
+    first = _start(past, size, i, 0.0, CARRIED, BLOCK)
+    v = first
     for step in range((chunks - 1) * CHUNK):
         t = tl.cast(step, tl.int64)
         h = decay * v + _read(x, t, steps, size, i)
         v = h - _fire_integers(h, theta, most) * theta
         tl.store(starts + (t // CHUNK) * size + i, v, i < tl.where(t % CHUNK == CHUNK - 1, size, 0))
     tl.debug_barrier()
-    gv = tl.zeros((BLOCK,), tl.float32)
+    gv = _start(carried, size, i, 0.0, CARRIED, BLOCK)
     for k in range(chunks):
         chunk = tl.cast(chunks - 1 - k, tl.int64)
         v = tl.load(starts + (chunk - 1) * size + i, i < tl.where(chunk > 0, size, 0), other=0.0)
+        v = tl.where(chunk > 0, v, first)
         passes = ()  # where the gradient passes straight through
         for s in tl.static_range(CHUNK):
             h = decay * v + _read(x, chunk * CHUNK + s, steps, size, i)
@@ -177,9 +201,11 @@ def _integer_lif_backward(
         for back in tl.static_range(CHUNK):
             t = chunk * CHUNK + CHUNK - 1 - back
             g = tl.div_rn(_read(grad, t, steps, size, i), theta)
-            gh = tl.where(t < steps, gv + tl.where(passes[CHUNK - 1 - back], g, 0.0), 0.0)
+            gh = gv + tl.where(passes[CHUNK - 1 - back], g, 0.0)
             tl.store(grad_x + t * size + i, gh, i < tl.where(t < steps, size, 0))
-            gv = gh * decay
+            gv = tl.where(t < steps, gh * decay, gv)
+    if CARRIED:
+        tl.store(carried + i, gv, i < size)
 
 
 @cache
@@ -204,41 +230,69 @@ def _chunked(x: Tensor) -> tuple[int, Tensor]:
     return math.ceil(len(x) / chunks), torch.empty(max(chunks - 1, 1), *x.shape[1:], device=x.device)
 
 
-def lif(x: Tensor, spikes: Tensor, leak: Tensor, decay_input: bool, *constants: Any) -> None:
+def _run(kernel: Any, clips: tuple[Tensor, ...], ends: tuple[Tensor | None, ...], *arguments: Any) -> None:
+    """A kernel whose ``ends`` are those of the membranes, or None: from rest, where it takes no look at them."""
+    steps, size, grid = _sizes(clips[0])
+    given = (clips[0] if end is None else end for end in ends)
+    tensors = [value for value in arguments if isinstance(value, Tensor)]
+    others = [value for value in arguments if not isinstance(value, Tensor)]
+    with torch.cuda.device_of(clips[0]):
+        kernel[grid](*clips, *given, *tensors, steps, size, *others, CARRIED=ends[0] is not None, **OPTIONS)
+
+
+def lif(x: Tensor, spikes: Tensor, *constants: Any) -> None:
     """Spikes of a clip; the constants are those that :mod:`mmsvf.spiking.clip_ops` prepares."""
-    steps, size, grid = _sizes(x)
-    with torch.cuda.device_of(x):
-        _lif[grid](x, spikes, leak, steps, size, *constants[:4], decay_input, **OPTIONS)
+    lif_advance(x, spikes, None, *constants)
 
 
-def lif_backward(
-    grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, leak: Tensor, decay_input: bool, rest: float,
-    fires_at: float, keep: float, after: float, theta: float, through_reset: bool, surrogate: int, alpha: float,
-) -> Tensor:  # fmt: skip
+def lif_advance(x: Tensor, spikes: Tensor, carried: Tensor | None, leak: Tensor, decay: bool, *constants: Any) -> None:
+    """Spikes of a clip from membranes of the same layout, which become those after it; None: from rest."""
+    _run(_lif, (x, spikes), (carried,), leak, *constants[:4], decay)
+
+
+def lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, leak: Tensor, *constants: Any) -> Tensor:
     """Writes the gradient of the clip; returns that of the leak, block by block, if it learns."""
-    (steps, size, grid), (chunk, starts) = _sizes(x), _chunked(x)
-    leak_parts = torch.zeros(grid if learn else 1, device=x.device)
-    constants = rest, theta, alpha, fires_at, keep, after, surrogate, through_reset, learn, decay_input, chunk
-    with torch.cuda.device_of(x):
-        _lif_backward[grid](x, grad, grad_x, starts, leak_parts, leak, steps, size, *constants, **OPTIONS)
+    return _lif_gradients((x, grad, grad_x), (None, None), learn, leak, *constants)
+
+
+def _lif_gradients(
+    clips: tuple[Tensor, ...], ends: tuple[Tensor | None, ...], learn: bool, leak: Tensor, decay_input: bool,
+    rest: float, fires_at: float, keep: float, after: float, theta: float, through_reset: bool, surrogate: int,
+    alpha: float,
+) -> Tensor:  # fmt: skip
+    x = clips[0]
+    chunk, starts = _chunked(x)
+    leak_parts = torch.zeros(_sizes(x)[2] if learn else 1, device=x.device)
+    numbers = rest, theta, alpha, fires_at, keep, after, surrogate, through_reset, learn, decay_input, chunk
+    _run(_lif_backward, (*clips, starts), ends, leak_parts, leak, *numbers)
     return leak_parts
 
 
-def integer_lif(x: Tensor, spikes: Tensor, decay: float, theta: float, most: int) -> None:
+def integer_lif(x: Tensor, spikes: Tensor, *constants: Any) -> None:
     """Integer spikes of a clip."""
-    steps, size, grid = _sizes(x)
-    with torch.cuda.device_of(x):
-        _integer_lif[grid](x, spikes, steps, size, decay, theta, float(most), **OPTIONS)
+    integer_lif_advance(x, spikes, None, *constants)
 
 
-def integer_lif_backward(
-    grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, decay: float, theta: float, most: int
-) -> Tensor:
+def integer_lif_advance(
+    x: Tensor, spikes: Tensor, carried: Tensor | None, decay: float, theta: float, most: int
+) -> None:
+    """Integer spikes of a clip from membranes of the same layout, which become those after it; None: from rest."""
+    _run(_integer_lif, (x, spikes), (carried,), decay, theta, float(most))
+
+
+def integer_lif_backward(grad: Tensor, x: Tensor, grad_x: Tensor, learn: bool, *constants: Any) -> Tensor:
     """Writes the gradient of the clip; nothing learns."""
-    (steps, size, grid), (chunk, starts) = _sizes(x), _chunked(x)
-    with torch.cuda.device_of(x):
-        _integer_lif_backward[grid](x, grad, grad_x, starts, steps, size, decay, theta, float(most), chunk, **OPTIONS)
+    advance_backward('integer_lif', (x, grad, grad_x), (None, None), *constants)
     return torch.zeros(0, device=x.device)
+
+
+def advance_backward(name: str, clips: tuple[Tensor, ...], steps: tuple[Tensor | None, ...], *constants: Any) -> None:
+    """Writes the gradient of a clip: ``clips`` are x, that at the spikes, that of x; ``steps`` past and carried."""
+    if name == 'lif':
+        _lif_gradients(clips, steps, False, *constants)
+        return
+    (decay, theta, most), (chunk, starts) = constants, _chunked(clips[0])
+    _run(_integer_lif_backward, (*clips, starts), steps, decay, theta, float(most), chunk)
 
 
 def compile_backward(size: int, operator: str) -> None:

@@ -55,6 +55,35 @@ def test_equals_the_steps(spec, steps):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize('steps', [1, 6, 19])
+@pytest.mark.parametrize('spec', SPECS, ids=str)
+def test_goes_on_from_membranes(spec, steps, monkeypatch):
+    """Spikes and membranes bit for bit, in two parts, too; the gradient reaches the membranes before the clip."""
+    neuron = build_neuron(spec).to(DEVICE).requires_grad_(False)
+    x, v = torch.randn(steps, 2, 3, 7, 13, device=DEVICE) * 2, torch.randn(2, 3, 7, 13, device=DEVICE)
+    weights = torch.randn_like(x), torch.randn_like(v)
+
+    def run(advances):
+        monkeypatch.setattr(clip_ops, 'advances', lambda x: advances)
+        leaf, start = x.detach().clone().requires_grad_(), v.clone().requires_grad_()
+        spikes, past = neuron.advance(leaf, dict(membrane=start))
+        outputs = spikes, past['membrane']
+        sum((output * weight).sum() for output, weight in zip(outputs, weights)).backward()
+        return [output.detach() for output in outputs], [leaf.grad, start.grad]
+
+    (spikes, membrane), gradients = run(advances=False)
+    (mine, my_membrane), my_gradients = run(advances=True)
+    assert torch.equal(mine, spikes) and torch.equal(my_membrane, membrane) and 0.01 < spikes.mean() < 2
+    torch.testing.assert_close(my_gradients, gradients, rtol=1e-5, atol=1e-6)
+    with torch.no_grad():
+        first, past = neuron.advance(x[: steps // 3 + 1], dict(membrane=v))
+        parts = [first]
+        if steps > 1:
+            rest, past = neuron.advance(x[steps // 3 + 1 :], past)
+            parts.append(rest)
+    assert torch.equal(torch.cat(parts), spikes) and torch.equal(past['membrane'], membrane)
+
+
 @pytest.mark.parametrize('dtype', clip_ops.HALF, ids=str)
 @pytest.mark.parametrize('spec', ['official', 'LearnableLIF', 'IntegerLIF'])
 def test_half_precision(spec, dtype):
@@ -108,16 +137,18 @@ def compiled(kernel, capability, types, **constants):
     return 1
 
 count = 0
-for clip, capability in (('*fp32', 80), ('*bf16', 90)):
-    lif = f'{clip} {clip} *fp32 i32 i32 fp32 fp32 fp32 fp32'
-    count += compiled(k._lif, capability, lif, DECAY_INPUT=True)
-    back = f'{clip} {clip} {clip} *fp32 *fp32 *fp32 i32 i32 fp32 fp32 fp32 fp32 fp32 fp32'
+for clip, capability, carried in (('*fp32', 80, False), ('*bf16', 90, True)):
+    end = '*fp32' if carried else clip
+    lif = f'{clip} {clip} {end} *fp32 i32 i32 fp32 fp32 fp32 fp32'
+    count += compiled(k._lif, capability, lif, DECAY_INPUT=True, CARRIED=carried)
+    back = f'{clip} {clip} {clip} *fp32 {end} {end} *fp32 *fp32 i32 i32 fp32 fp32 fp32 fp32 fp32 fp32'
     for surrogate, flag in ((SIGMOID, True), (ATAN, False), (RECT, False)):
-        flags = dict(SURROGATE=surrogate, THROUGH_RESET=flag, LEARN=flag, DECAY_INPUT=flag, CHUNK=k.CHUNK)
-        count += compiled(k._lif_backward, capability, back, **flags)
-    count += compiled(k._integer_lif, capability, f'{clip} {clip} i32 i32 fp32 fp32 fp32')
-    back = f'{clip} {clip} {clip} *fp32 i32 i32 fp32 fp32 fp32'
-    count += compiled(k._integer_lif_backward, capability, back, CHUNK=k.CHUNK)
+        flags = dict(SURROGATE=surrogate, THROUGH_RESET=flag, LEARN=flag, DECAY_INPUT=flag, CARRIED=carried)
+        count += compiled(k._lif_backward, capability, back, CHUNK=k.CHUNK, **flags)
+    integer = f'{clip} {clip} {end} i32 i32 fp32 fp32 fp32'
+    count += compiled(k._integer_lif, capability, integer, CARRIED=carried)
+    back = f'{clip} {clip} {clip} *fp32 {end} {end} i32 i32 fp32 fp32 fp32'
+    count += compiled(k._integer_lif_backward, capability, back, CARRIED=carried, CHUNK=k.CHUNK)
 print(count)
 """
 
