@@ -20,6 +20,17 @@ def test_layout(digits):
         for line in lines:
             video = cv2.VideoCapture(str(digits / split / line.split()[0]))
             assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 10 and video.get(cv2.CAP_PROP_FRAME_WIDTH) == 64
+    # the same random numbers give the same digit, and the list has its name
+    images, names = moving_digits.load_digits(return_X_y=True)
+    rng, photographs = (
+        np.random.default_rng([0, 0]),
+        [image[..., ::-1] for image in moving_digits.load_sample_images().images],
+    )
+    drawn = [
+        moving_digits.moving_digit(rng, images[:898].reshape(-1, 8, 8), photographs, i, 10, 64)[1] for i in range(8)
+    ]
+    still = (digits / 'train_digit.txt').read_text().splitlines()
+    assert still == [f'{i:05d}.mp4 {names[which]}' for i, which in enumerate(drawn)] and len(set(names[drawn])) > 2
     assert (digits / 'classes.txt').read_text().splitlines() == list(moving_digits.DIRECTIONS)
 
 
@@ -29,7 +40,7 @@ def test_the_label_is_the_direction_of_motion(label):
     digit = np.zeros((1, 8, 8))
     digit[0, 2:6, 3:5] = 16
     black = [np.zeros((400, 400, 3), np.uint8)]
-    clip = moving_digits.moving_digit(np.random.default_rng(label), digit, black, label, 6, 64)
+    clip, _ = moving_digits.moving_digit(np.random.default_rng(label), digit, black, label, 6, 64)
     angle = label * np.pi / 4
     shifts = [
         (x, y)
@@ -44,6 +55,7 @@ def test_frames_of_all_labels_are_drawn_alike():
     """Same random numbers, another label: the first frame is the same picture."""
     digits, photographs = np.random.rand(4, 8, 8) * 16, [np.full((400, 400, 3), 99, np.uint8)]  # noqa: NPY002
     first = [
-        moving_digits.moving_digit(np.random.default_rng(7), digits, photographs, label, 3, 64)[0] for label in range(8)
+        moving_digits.moving_digit(np.random.default_rng(7), digits, photographs, label, 3, 64)[0][0]
+        for label in range(8)
     ]
     assert all(np.array_equal(first[0], frame) for frame in first)

@@ -6,6 +6,8 @@ the label is one of eight directions of motion. Start points are uniform and the
 around, so no single frame tells the direction. Real mp4 files and lists in mmaction2's format:
 
     OUT/train/*.mp4  OUT/train.txt  OUT/val/*.mp4  OUT/val.txt  OUT/classes.txt
+
+train_digit.txt and val_digit.txt name the same files with the digit as the label, for pre-training on still frames.
 """
 
 from __future__ import annotations
@@ -36,12 +38,13 @@ def moving_digit(
     label: int,
     frames: int,
     size: int,
-) -> np.ndarray:
-    """A clip (frames, size, size, 3) uint8 of one digit that moves by 14 to 17 pixels per frame."""
+) -> tuple[np.ndarray, int]:
+    """A clip (frames, size, size, 3) uint8 of one digit that moves by 14 to 17 pixels per frame, and which of them."""
     angle = label * np.pi / 4
     step = rng.uniform(14.0, 17.0) * np.array([np.cos(angle), np.sin(angle)])
     side = int(rng.uniform(0.45, 0.55) * size)
-    digit = digits[rng.integers(len(digits))].astype(np.float32) / 16
+    which = int(rng.integers(len(digits)))
+    digit = digits[which].astype(np.float32) / 16
     canvas = np.zeros((size, size), np.float32)
     canvas[:side, :side] = cv2.resize(digit, (side, side), interpolation=cv2.INTER_CUBIC).clip(0, 1)
     canvas = np.roll(canvas, tuple(rng.integers(0, size, 2)), (0, 1))
@@ -52,7 +55,7 @@ def moving_digit(
         x, y = np.round(t * step).astype(int)
         alpha = np.roll(canvas, (y, x), (0, 1))[..., None]
         clip.append(still * (1 - alpha) + ink * alpha)
-    return np.stack(clip).astype(np.uint8)
+    return np.stack(clip).astype(np.uint8), which
 
 
 def write_mpeg4(path: Path, frames: np.ndarray, fps: float) -> None:
@@ -79,20 +82,24 @@ def main() -> None:
     if args.size % 32:
         parser.error(f'--size {args.size}: a multiple of 32; decord 0.6 cannot read some other widths, such as 48')
 
-    digits = load_digits().images
+    digits = load_digits()
     photographs = [image[..., ::-1] for image in load_sample_images().images]
-    halves = {'train': digits[: len(digits) // 2], 'val': digits[len(digits) // 2 :]}
+    half = len(digits.images) // 2
+    halves = {'train': slice(half), 'val': slice(half, None)}
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / 'classes.txt').write_text('\n'.join(DIRECTIONS) + '\n')
     for part, (split, count) in enumerate((('train', args.train), ('val', args.val))):
         rng = np.random.default_rng([args.seed, part])
         (args.out / split).mkdir(exist_ok=True)
-        lines = []
+        images, names = digits.images[halves[split]], digits.target[halves[split]]
+        lines, still = [], []
         for i in range(count):
             label = i % len(DIRECTIONS)
-            clip = moving_digit(rng, halves[split], photographs, label, args.frames, args.size)
+            clip, which = moving_digit(rng, images, photographs, label, args.frames, args.size)
             write_mpeg4(args.out / split / f'{i:05d}.mp4', clip, args.fps)
             lines.append(f'{i:05d}.mp4 {label}')
+            still.append(f'{i:05d}.mp4 {names[which]}')
+        (args.out / f'{split}_digit.txt').write_text('\n'.join(still) + '\n')
         (args.out / f'{split}.txt').write_text('\n'.join(lines) + '\n')
         print(f'{count} {split} videos of {args.frames} frames in {args.out / split}')
 
