@@ -24,7 +24,8 @@ from mmsvf.app.runs import Limits
 from mmsvf.app.samples import make_samples
 from mmsvf.app.server import DemoApp, serve
 from mmsvf.engine.environment import check_environment
-from mmsvf.engine.run_config import load_config, merge_options
+from mmsvf.engine.run_config import load_config
+from mmsvf.files.config_options import merge_options
 
 ROOT = Path(__file__).resolve().parent.parent
 

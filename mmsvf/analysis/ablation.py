@@ -7,6 +7,7 @@ finished run is not repeated and an interrupted one resumes.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import os
 import platform
@@ -26,8 +27,12 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
 from scipy import stats
 
+from mmsvf.files.config_options import merge_options
+from mmsvf.files.work_dir import find_latest_checkpoint
 from mmsvf.registry import MODELS
 from mmsvf.version import __version__
+
+from .ablation_record import Record, write_whole
 
 METRICS = {'mmaction': 'acc/top1', 'mmpretrain': 'accuracy/top1', 'mmseg': 'mIoU', 'mmpose': 'PA-MPJPE'}
 
@@ -51,14 +56,22 @@ def choose(path: Path, only: list[str] | None) -> dict[str, dict[str, Any]]:
 
 
 def variant(config: Config, seed: int, *options: dict[str, Any] | None, row: str = '') -> Config:
-    """A copy of the config with options merged; ``{seed}`` and ``{row}`` in a string are filled in."""
+    """A copy of the config with options merged; ``{seed}`` and ``{row}`` in a string are filled in.
+
+    Raises:
+        ValueError: an option that the config does not have, and that is nearly one that it has.
+    """
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: filled(each) for key, each in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(map(filled, value))
+        return value.replace('{seed}', str(seed)).replace('{row}', row) if isinstance(value, str) else value
+
     cfg = copy.deepcopy(config)
     for chosen in options:
-        own = dict(chosen or {})
-        for key, value in own.items():
-            if isinstance(value, str):
-                own[key] = value.replace('{seed}', str(seed)).replace('{row}', row)
-        cfg.merge_from_dict(copy.deepcopy(own))
+        merge_options(cfg, filled(chosen or {}))
     return cfg
 
 
@@ -85,27 +98,14 @@ def last_metric(folder: Path, metric: str) -> float:
     raise ValueError(f'{folder}: no validation logged {metric!r}; --metric can be one of {sorted(seen)}')
 
 
+def fingerprint(cfg: Config) -> str:
+    """Of a run's config: two that differ differ in it."""
+    return hashlib.sha256(cfg.pretty_text.encode()).hexdigest()[:16]
+
+
 def versions() -> str:
     """What a run's result depends on besides its options."""
     return f'mmsvf {__version__}, torch {torch.__version__}, Python {platform.python_version()}'
-
-
-def recorded(raw: Path | None, facts: dict[str, Any], rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What a JSON file has of earlier runs, or a new record of none.
-
-    Raises:
-        ValueError: it is of another config, metric or options, or has a row of the same name with others.
-    """
-    if raw is None or not raw.is_file():
-        return {**facts, 'rows': {}, 'parameters': {}, 'results': {}}
-    kept = json.loads(raw.read_text(encoding='utf-8'))
-    shared = [name for name in rows if name in kept['rows']]
-    wanted = {**facts, **{f'row {name}': rows[name] for name in shared}}
-    has = {**kept, **{f'row {name}': kept['rows'][name] for name in shared}}
-    for name, value in json.loads(json.dumps(wanted, default=str)).items():
-        if has[name] != value:
-            raise ValueError(f'{raw} is of runs with {name}: {has[name]}, now {value}; give another --json')
-    return kept
 
 
 def run_once(
@@ -124,6 +124,7 @@ def run_once(
         raise ValueError(f'{folder} holds a run of another config or other options: give another --work-dir')
     found = json.loads(result.read_text()) if result.is_file() else {}
     before = dict(found)
+    found['config'] = fingerprint(cfg)
     if not config.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         config.write_text(text)
@@ -132,7 +133,7 @@ def run_once(
         found.update(trained=True, versions=versions())
     found[metric] = last_metric(work, metric)
     if clips and f'energy of {clips}' not in found:
-        checkpoint = (work / 'last_checkpoint').read_text()
+        checkpoint = find_latest_checkpoint(work)
         report = folder / 'energy.json'
         call(
             folder, threads, until, tools / 'analysis/energy.py', config, checkpoint, '--clips', clips, '--json', report
@@ -140,7 +141,7 @@ def run_once(
         totals = json.loads(report.read_text())['totals']
         found[f'energy of {clips}'] = {name: total['mj_per_clip'] for name, total in totals.items()}
     if found != before:
-        result.write_text(json.dumps(found))
+        write_whole(result, json.dumps(found))
     return found
 
 
@@ -172,6 +173,8 @@ def spread(values: np.ndarray) -> str:
 def differences(values: np.ndarray, base: np.ndarray) -> list[str]:
     """Paired differences to the base: mean ± s.d., and the 95 % interval of the mean by Student's t."""
     d = values - base
+    if not len(d):
+        return ['-', '-']
     if len(d) < 2 or not d.any():
         return [spread(d) if d.any() else '0', '-']
     half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / np.sqrt(len(d))
@@ -224,54 +227,56 @@ def ablate(
         minutes: Stop after so long.
         options: Of all rows, the base too.
         raw: A JSON file of what the table is made of: metric, versions, parameters, and results by row and seed. What
-            it holds is not run again, and what is run is added.
+            it holds is not run again, and what is run is added, run by run.
 
     Returns:
         Lines of Markdown, and what is not done and why.
 
     Raises:
-        ValueError: ``raw`` holds other options, or the folder a run of them.
+        ValueError: ``raw`` holds runs of another config or other options, or the folder a run of them.
     """
     metric = metric or METRICS[config.default_scope]
+    if jobs < 1 or not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f'--jobs {jobs} --seeds {list(seeds)}: one job or more, one seed or more, and each seed once')
     facts = dict(config=Path(str(config.filename)).name, metric=metric, options=options or {})
-    kept = recorded(raw, facts, rows)
     variants = {(name, seed): variant(config, seed, options, rows[name], row=name) for seed in seeds for name in rows}
     sizes = {name: parameters(variants[name, seeds[0]]) for name in rows}
+    record = Record(raw, facts, rows, sizes)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     results: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in rows}
     for name in rows:
         for seed in seeds:
-            run = kept['results'].get(name, {}).get(str(seed), {})
+            run = record.run(name, seed, fingerprint(variants[name, seed]))
             if run and (not clips or f'energy of {clips}' in run):
                 results[name][seed] = run
                 del variants[name, seed]
     failed: list[str] = []
     until = float('inf') if minutes is None else time.monotonic() + minutes * 60
     bar = ProgressBar(len(variants))
-    with ThreadPoolExecutor(jobs) as pool:
-        # all rows of a seed before the next seed: an early stop leaves pairs
-        runs = {
-            pool.submit(run_once, cfg, folder / name / str(seed), seed, metric, clips, threads, until, tools): (
-                name,
-                seed,
-            )
-            for (name, seed), cfg in variants.items()
-        }
-        for run in as_completed(runs):
-            name, seed = runs[run]
+    pool = ThreadPoolExecutor(jobs)
+    # all rows of a seed before the next seed: an early stop leaves pairs
+    runs = {
+        pool.submit(run_once, cfg, folder / name / str(seed), seed, metric, clips, threads, until, tools): (name, seed)
+        for (name, seed), cfg in variants.items()
+    }
+    try:
+        for ended in as_completed(runs):
+            name, seed = runs.pop(ended)
             try:
-                results[name][seed] = run.result()
-            except (ValueError, RuntimeError) as error:
-                failed.append(f'{name}, seed {seed}: {error}')
+                results[name][seed] = ended.result()
+                record.add(name, seed, results[name][seed])
+            except Exception as error:
+                kind = '' if isinstance(error, (ValueError, RuntimeError)) else f'{type(error).__name__}: '
+                failed.append(f'{name}, seed {seed}: {kind}{error}')
             bar.update()
+    except KeyboardInterrupt:
+        failed += [
+            f'{name}, seed {seed}: interrupted; the same command goes on from there' for name, seed in runs.values()
+        ]
+    finally:
+        pool.shutdown(cancel_futures=True)  # what runs has had the interrupt, too
     done = {name: dict(sorted(found.items())) for name, found in results.items() if found}
     energy = f'; energy by rates on {clips} clips of the test data, T and size of the config' * bool(clips)
-    if raw is not None:
-        for name, found in done.items():
-            kept['rows'][name], kept['parameters'][name] = rows[name], sizes[name]
-            kept['results'].setdefault(name, {}).update({str(seed): run for seed, run in found.items()})
-        raw.parent.mkdir(parents=True, exist_ok=True)
-        raw.write_text(json.dumps(kept, indent=1, default=str) + '\n', encoding='utf-8')
     lines = table(done, sizes, metric, clips) if next(iter(rows)) in done else ['no run of the base is done']
     made = '; '.join(
         sorted({run['versions'] for found in done.values() for run in found.values() if 'versions' in run})

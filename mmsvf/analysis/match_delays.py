@@ -11,19 +11,22 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.runner import Runner
 
-from mmsvf.engine.launch import run
+from mmsvf.files.work_dir import find_latest_checkpoint
 
 Curves = dict[str, dict[str, dict[str, float]]]
 
 
 def write_videos(data: Path, delays: Sequence[int], count: int, tools: Path) -> None:
-    """Validation videos of each delay, in DATA/DELAY, unless they are there."""
+    """Validation videos of each delay, in DATA/DELAY, unless they are there and newer than the script."""
+    script = tools / 'dataset_converters/delayed_match.py'
     for delay in delays:
-        if not (data / str(delay) / 'val_cue.txt').is_file():
-            writer = [sys.executable, tools / 'dataset_converters/delayed_match.py', data / str(delay)]
+        last = data / str(delay) / 'val_cue.txt'  # written when all else is
+        if not last.is_file() or last.stat().st_mtime < script.stat().st_mtime:
             options = {'--train': 0, '--val': count, '--frames': delay + 3, '--delay': delay}
-            subprocess.run([*map(str, writer), *(str(word) for pair in options.items() for word in pair)], check=True)
+            command = [sys.executable, script, last.parent, *(word for pair in options.items() for word in pair)]
+            subprocess.run([*map(str, command)], check=True)
 
 
 def accuracy(config: Config, checkpoint: str, videos: Path, frames: int) -> float:
@@ -32,34 +35,40 @@ def accuracy(config: Config, checkpoint: str, videos: Path, frames: int) -> floa
     dataset = cfg.test_dataloader.dataset
     dataset.ann_file, dataset.data_prefix = str(videos / 'val.txt'), dict(video=str(videos / 'val'))
     sample = next(step for step in dataset.pipeline if 'clip_len' in step)
-    sample.clip_len = frames
+    sample.update(clip_len=frames, frame_interval=1)
     # a batch has as many frames as in training's validation, so that the longest clips take no more memory
     cfg.test_dataloader.batch_size = max(1, cfg.test_dataloader.batch_size * 8 // frames)
     cfg.load_from, cfg.resume, cfg.log_level = checkpoint, False, 'ERROR'
     with tempfile.TemporaryDirectory() as cfg.work_dir:
         # by default a name of the second, and of two runs in one the later takes the folder of the earlier for its own
         cfg.experiment_name = Path(cfg.work_dir).name
-        return float(run(cfg, 'test')['acc/top1'])
+        return float(Runner.from_cfg(cfg).test()['acc/top1'])
 
 
-def curves(runs: Path, rows: Sequence[str], seeds: Sequence[int], delays: Sequence[int], data: Path) -> Curves:
-    """Accuracy by row, seed and delay, of the last checkpoints of runs of tools/analysis/ablate.py.
+def find_runs(runs: Path, rows: Sequence[str], seeds: Sequence[int]) -> dict[tuple[str, int], tuple[Config, str]]:
+    """Config and last checkpoint of runs of tools/analysis/ablate.py, by row and seed.
 
     Raises:
         FileNotFoundError: a row has no finished run of a seed.
     """
-    found: Curves = {}
+    found = {}
     for row in rows:
         for seed in seeds:
             folder = runs / row / str(seed)
-            last = folder / 'run' / 'last_checkpoint'
-            if not last.is_file():
+            checkpoint = find_latest_checkpoint(folder / 'run') if (folder / 'result.json').is_file() else None
+            if checkpoint is None:
                 raise FileNotFoundError(f'{folder} has no finished run; train it with tools/analysis/ablate.py')
-            config, checkpoint = Config.fromfile(str(folder / 'config.py')), last.read_text()
-            for delay in delays:
-                value = accuracy(config, checkpoint, data / str(delay), delay + 3)
-                found.setdefault(row, {}).setdefault(str(seed), {})[str(delay)] = value
+            found[row, seed] = Config.fromfile(str(folder / 'config.py')), checkpoint
     return found
+
+
+def curves(found: dict[tuple[str, int], tuple[Config, str]], delays: Sequence[int], data: Path) -> Curves:
+    """Accuracy by row, seed and delay, of the runs of :func:`find_runs` on the videos of :func:`write_videos`."""
+    measured: Curves = {}
+    for (row, seed), (config, checkpoint) in found.items():
+        by_delay = {str(delay): accuracy(config, checkpoint, data / str(delay), delay + 3) for delay in delays}
+        measured.setdefault(row, {})[str(seed)] = by_delay
+    return measured
 
 
 def table(found: Curves) -> list[str]:

@@ -1,11 +1,13 @@
 """Runs of the delayed match on other delays: the runs' own models, on all frames of the videos of each delay."""
 
+import os
+
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmsvf.analysis.match_delays import curves, plot, table, write_videos
+from mmsvf.analysis.match_delays import curves, find_runs, plot, table, write_videos
 from mmsvf.models.recognizers.clip_recognizer import ClipRecognizer
 from mmsvf.registry import MODELS
 
@@ -27,7 +29,8 @@ def runs(tmp_path):
         cfg.dump(folder / 'config.py')
         checkpoint = folder / 'run' / 'epoch_1.pth'
         torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), checkpoint)
-        (folder / 'run' / 'last_checkpoint').write_text(str(checkpoint))
+        (folder / 'run' / 'last_checkpoint').write_text(f'/elsewhere/{checkpoint.name}')  # the folder was moved
+        (folder / 'result.json').write_text('{}')
     return tmp_path / 'runs'
 
 
@@ -40,13 +43,20 @@ def test_each_delay_is_tested_on_all_its_frames(runs, tmp_path, monkeypatch):
         lambda self, inputs, *a, **k: seen.append(tuple(inputs.shape)) or extract(self, inputs, *a, **k),
     )
     write_videos(tmp_path / 'data', [0, 9], 24, ROOT / 'tools')
-    found = curves(runs, ['base'], [0, 1], [0, 9], tmp_path / 'data')
+    old = tmp_path / 'data' / '0' / 'val_cue.txt'
+    os.utime(old, (0, 0))
+    write_videos(tmp_path / 'data', [0, 9], 24, ROOT / 'tools')
+    assert old.stat().st_mtime > 0, 'older than the script: written again'
+    found = curves(find_runs(runs, ['base'], [0, 1]), [0, 9], tmp_path / 'data')
     frames = [(shape[0], shape[-3]) for shape in seen]
     assert frames == [(24, 3), (24, 12)] * 2
     assert [list(by_delay) for by_delay in found['base'].values()] == [['0', '9']] * 2
     assert all(value * 24 == pytest.approx(round(value * 24)) for s in found['base'].values() for value in s.values())
     with pytest.raises(FileNotFoundError, match='base/2 has no finished run'):
-        curves(runs, ['base'], [2], [0], tmp_path / 'data')
+        find_runs(runs, ['base'], [2])
+    (runs / 'base' / '1' / 'result.json').unlink()
+    with pytest.raises(FileNotFoundError, match='base/1 has no finished run'):
+        find_runs(runs, ['base'], [0, 1])
 
 
 def test_table_and_picture(tmp_path):

@@ -24,6 +24,7 @@ def main() -> None:
     for name, value in found.items():
         print(f'{name:16s}', *(f'{100 * each:.1f}' for each in (value if isinstance(value, list) else [value])))
     if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(found, indent=1) + '\n')
 
 

@@ -13,7 +13,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mmsvf.analysis.match_delays import curves, plot, table, write_videos
+from mmsvf.analysis.match_delays import curves, find_runs, plot, table, write_videos
 from mmsvf.engine.run_config import output_file, plain_messages
 
 
@@ -32,9 +32,12 @@ def main() -> None:
     args = parser.parse_args()
     if min(args.delays) < 0:
         parser.error(f'--delays {min(args.delays)}: 0 or more frames')
-    data = args.data / str(args.videos)
+    runs, data = find_runs(args.runs, args.rows, args.seeds), args.data / str(args.videos)
     write_videos(data, args.delays, args.videos, Path(__file__).resolve().parents[1])
-    found = curves(args.runs, args.rows, args.seeds, args.delays, data)
+    found = curves(runs, args.delays, data)
+    for file in (args.json, args.plot):
+        if file:
+            file.parent.mkdir(parents=True, exist_ok=True)
     print('\n' + '\n'.join(table(found)))
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
