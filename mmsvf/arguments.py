@@ -83,7 +83,7 @@ def is_number(value: Any) -> TypeGuard[float]:
 
 def check_count(name: str, value: Any, otherwise: str = '') -> None:
     """Raise ValueError where an option is not a whole number of at least 1; ``otherwise`` says what else it may be."""
-    if not isinstance(value, Integral) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f'{name}={value!r}; at least 1, a whole number{otherwise}')
 
 

@@ -11,7 +11,10 @@ run() { echo "+ $*" && "$@"; }
 
 WRITER=tools/dataset_converters/moving_body.py
 # not again, unless the script is newer than what it wrote
-[ $DATA/.complete -nt $WRITER ] || { run "$PYTHON" $WRITER $DATA && touch $DATA/.complete; }
+if [ ! $DATA/.complete -nt $WRITER ]; then
+    run "$PYTHON" $WRITER $DATA
+    touch $DATA/.complete
+fi
 for MODALITY in ${MODALITIES:-frames events}; do
     CONFIG=configs/demo/svf_moving_body.py
     [ $MODALITY = frames ] || CONFIG=configs/demo/svf_moving_body_event.py

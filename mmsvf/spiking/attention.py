@@ -16,7 +16,7 @@ from mmsvf.plug_ins import build, find
 
 from .attention_reads import AttentionRead, count_keys, merge_heads, split_heads  # noqa: F401
 from .layers import PointwiseConv, RepConv, over_images
-from .neuron import IntegerLIF, NeuronSpec, build_neuron
+from .neuron import IntegerLIF, NeuronSpec, Rectifier, build_neuron
 
 # tokens that attend to each other, one entry per attention read
 SPACE_TIME = {
@@ -38,7 +38,7 @@ class SpikeProjection(nn.Module):
 
     folds = (('conv', None, 'lif'),)
 
-    def __init__(self, channels: int, neuron: NeuronSpec, projection: str = 'rep') -> None:
+    def __init__(self, channels: int, neuron: NeuronSpec, projection: str = 'rep', signed: bool | None = None) -> None:
         super().__init__()
         self.conv = _projection(projection, channels, channels)
         self.lif = build_neuron(neuron)
@@ -47,6 +47,12 @@ class SpikeProjection(nn.Module):
             raise ValueError(
                 f'{made_by} cannot make attention spikes: queries, keys and values are 0/1; give the attention another '
                 'neuron, as in attention=dict(neuron="official")'
+            )
+        if signed and isinstance(self.lif, Rectifier):
+            raise ValueError(
+                'Rectifier cannot make the spikes of score="hamming": its queries, keys and values are 0/1; give the '
+                'attention another neuron, as in attention=dict(neuron="official"), or another score, as in '
+                'attention=dict(score="dot")'
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,7 +78,7 @@ class _Unit(nn.Module):
     ) -> None:
         super().__init__()
         self.lif = build_neuron(neuron)
-        self.q, self.k, self.v = (SpikeProjection(channels, neuron, projection) for _ in range(3))
+        self.q, self.k, self.v = (SpikeProjection(channels, neuron, projection, read.signed) for _ in range(3))
         self.pool = nn.MaxPool2d(3, 1, 1) if pool else None
         self.read = read
         self.proj = _output(channels, channels, projection)
@@ -96,9 +102,10 @@ class _FactorizedUnit(nn.Module):
     def __init__(self, channels: int, reads: list[AttentionRead], neuron: NeuronSpec, projection: str = 'rep') -> None:
         super().__init__()
         self.lif = build_neuron(neuron)
-        self.q = SpikeProjection(channels, neuron, projection)
-        self.k = nn.ModuleList([SpikeProjection(channels, neuron, projection) for _ in reads])
-        self.v = nn.ModuleList([SpikeProjection(channels, neuron, projection) for _ in reads])
+        signed = reads[0].signed
+        self.q = SpikeProjection(channels, neuron, projection, signed)
+        self.k = nn.ModuleList([SpikeProjection(channels, neuron, projection, signed) for _ in reads])
+        self.v = nn.ModuleList([SpikeProjection(channels, neuron, projection, signed) for _ in reads])
         self.reads = nn.ModuleList(reads)
         self.proj = _output(len(reads) * channels, channels, projection)
 
@@ -145,7 +152,8 @@ class SpikeAttention(nn.Module):
         pool: STAtten's for events: 3x3 max-pooling of queries, keys, values and input; the pooled input x gates what
             is read: y * x + x. What the output's convolution sees is then 0, 1 or 2. Not for 'factorized'.
         neuron: See :func:`mmsvf.spiking.neuron.build_neuron`; it fires 0 or 1, which queries, keys and values are.
-            Neither None nor an IntegerLIF of more is taken. :mod:`mmsvf.spiking.hamming` says how to have them checked.
+            Neither None nor an IntegerLIF of more is taken, and no Rectifier with 'hamming'.
+            :mod:`mmsvf.spiking.hamming` says how to have them checked.
         reference_size: (T, H, W) of the feature map in training, for other sizes in use. None: a read is a sum over its
             keys, as the authors', which grows with their number. A size: it is their mean times their number at that
             size, where it equals the sum bit for bit. Not with scale 'height' or 'volume'. Of 'causal' it is the mean

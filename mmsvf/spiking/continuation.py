@@ -37,7 +37,7 @@ class Continuation:
 
         run = Continuation(state)
         y = run.of(network)(x)
-        return y, run.state(streams, frames)
+        return y, run.state(streams, frames)  # before a backward pass
 
     Args:
         state: Of the frames before; None: there were none.
@@ -49,6 +49,7 @@ class Continuation:
         self.before = state
         self.parts: dict[str, dict[str, Tensor]] = {}
         self.rest: dict[str, float] = {}
+        self.given = False  # its state: what is computed after that is computed again
 
     def of(self, module: nn.Module, name: str = '') -> Any:
         """The module as part of this continuation; ``name`` is what the state calls it.
@@ -92,18 +93,33 @@ class Continuation:
         return self.before.parts[name]
 
     def keep(self, name: str, tensors: dict[str, Tensor], rest: float = 0.0) -> None:
-        """Have the next call find these tensors, streams first; ``rest`` is what they are before the first frame."""
+        """Have the next call find these tensors, streams first; ``rest`` is what they are before the first frame.
+
+        Raises:
+            ValueError: there are some already, of the same frames.
+        """
+        # with_cp computes a part again in the backward pass, from the same past, which is never written
+        if name in self.parts and not self.given:
+            raise ValueError(
+                f'{name or "the network"} is called twice for the same frames, and remembers those of one call: give '
+                'each call a module of its own (recomputed in a backward pass: take state() before it)'
+            )
         self.parts[name] = tensors
         if rest:
             self.rest[name] = rest
 
     def _advance(self, module: Any, *inputs: Tensor) -> Tensor:
-        # with_cp computes a part again, from the same past, which is never written
         output, after = module.advance(*inputs, self.past(module._part) or None)
         self.keep(module._part, after, float(getattr(module, 'v_reset', None) or 0.0))
         return output
 
+    def seen(self, like: Tensor) -> Tensor:
+        """Frames before these, of each of the streams that come first in a tensor."""
+        return like.new_zeros(len(like), dtype=torch.int64) if self.before is None else self.before.frames
+
     def state(self, like: Tensor, frames: int) -> State:
-        """The state after so many more frames of the streams that come first in a tensor."""
-        seen = like.new_zeros(len(like), dtype=torch.int64) if self.before is None else self.before.frames
-        return State(seen + frames, dict(self.parts), dict(self.rest), self.before.model if self.before else '')
+        """The state after so many more frames of the streams that come first in a tensor: the end of the call."""
+        self.given = True
+        return State(
+            self.seen(like) + frames, dict(self.parts), dict(self.rest), self.before.model if self.before else ''
+        )

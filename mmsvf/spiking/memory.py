@@ -61,11 +61,12 @@ class MemoryRead(nn.Module):
     ) -> None:
         super().__init__()
         self.lif = build_neuron(neuron)
-        self.q, self.k, self.v = (SpikeProjection(channels, neuron) for _ in range(3))
         reference = None if reference_size is None else count_keys('memory', reference_size)
-        self.read = AttentionRead(
+        read = AttentionRead(
             channels, num_heads, 'clip', score, scale, norm, v_threshold, neuron, reference_tokens=reference
         )
+        self.q, self.k, self.v = (SpikeProjection(channels, neuron, signed=read.signed) for _ in range(3))
+        self.read = read
         self.proj = RepConv(channels, channels)
         self.start_at_zero()
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Callable, Union
 
-from torch import nn
+from torch import Tensor, nn
 
 from mmsvf.arguments import check_arguments
 from mmsvf.plug_ins import build, find
@@ -27,6 +27,10 @@ class Rectifier(nn.ReLU):
 
     def __init__(self, v_threshold: float = 1.0) -> None:
         super().__init__()
+
+    def advance(self, x: Tensor, past: None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The output, and that nothing is remembered (:mod:`mmsvf.spiking.continuation`)."""
+        return super().forward(x), {}
 
 
 NEURONS: dict[str, Any] = {'LIF': LIF, 'LearnableLIF': LearnableLIF, 'IntegerLIF': IntegerLIF, 'Rectifier': Rectifier}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, cat, nn
 
+from mmsvf.arguments import check_count
 from mmsvf.files.checkpoints import load_checkpoint, save_checkpoint
 
 FORMAT = 'mmsvf.State 1'
@@ -70,15 +71,29 @@ class State:
         """Some of the streams, by their places in the batch and in the order given; the others leave.
 
         Raises:
-            ValueError: no stream, or a place that is none.
+            ValueError: no stream, or a place that is none, such as a float or the bools of a mask.
         """
-        index = torch.as_tensor(streams, dtype=torch.int64, device=self.frames.device).flatten()
-        if len(index) == 0 or bool(((index < 0) | (index >= len(self))).any()):
-            raise ValueError(f'streams {index.tolist()} of {len(self)}; one or more of 0 to {len(self) - 1}')
+        index = torch.as_tensor(self._places(streams), device=self.frames.device)
         return self.map(lambda t: t[index])
 
+    def _places(self, streams: Any) -> list[int]:
+        given = streams.flatten().tolist() if hasattr(streams, 'flatten') else streams
+        given = list(given) if isinstance(given, Iterable) else [given]
+        places = [i.tolist() if hasattr(i, 'tolist') else i for i in given]  # numbers of torch and NumPy
+        if not places or not all(type(i) is int and 0 <= i < len(self) for i in places):
+            raise ValueError(
+                f'streams {places} of {len(self)}; one or more of 0 to {len(self) - 1}, integers: of a mask '
+                'torch.as_tensor(mask).nonzero()'
+            )
+        return places
+
     def starting(self, streams: int = 1) -> State:
-        """New streams at rest with frames of the same size, to be merged."""
+        """New streams at rest with frames of the same size, to be merged.
+
+        Raises:
+            ValueError: no whole number of streams, or none.
+        """
+        check_count('streams', streams)
         first = self.select([0] * streams)
         parts = {
             name: {k: torch.full_like(t, self.rest.get(name, 0.0)) for k, t in part.items()}
@@ -86,10 +101,13 @@ class State:
         }
         return replace(self, frames=torch.zeros_like(first.frames), parts=parts)
 
-    def restart(self, streams: Sequence[int]) -> State:
-        """Some of the streams back at rest, for another video each."""
-        self.select(streams)  # are they there?
-        again = set(torch.as_tensor(streams).flatten().tolist())
+    def restart(self, streams: Sequence[int] | Tensor) -> State:
+        """Some of the streams back at rest, for another video each.
+
+        Raises:
+            ValueError: as :meth:`select`.
+        """
+        again = self._places(streams)
         order = [len(self) if i in again else i for i in range(len(self))]
         return State.merge([self, self.starting()]).select(order)
 

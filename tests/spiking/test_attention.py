@@ -136,6 +136,8 @@ def test_scale_is_part_of_the_threshold():
         (dict(scale=-1), r'scale=-1'),
         (dict(scor='dot'), r"attention 'SpikeAttention' has no option 'scor'; did you mean 'score'"),
         (dict(neuron='IntegerLIF'), r'IntegerLIF\(max_value=4\) cannot make attention spikes'),
+        (dict(neuron='Rectifier'), r'Rectifier cannot make the spikes of score="hamming": .*score="dot"'),
+        (dict(neuron='Rectifier', space_time='factorized'), r'Rectifier cannot make the spikes'),
         (dict(num_heads=5), r'num_heads=5 does not divide the width 16'),
         (dict(num_heads=0), r'num_heads=0; at least 1'),
         (dict(num_heads=-8), r'num_heads=-8; at least 1'),
@@ -155,6 +157,13 @@ def test_scale_is_part_of_the_threshold():
 def test_bad_input(options, message):
     with pytest.raises(ValueError, match=message):
         SpikeTransformerBlock(WIDTH, 4, attention=options)
+
+
+@pytest.mark.parametrize('score', ['dot', 'torch.nn.functional.scaled_dot_product_attention'])
+@pytest.mark.parametrize('design', ['joint', 'factorized'])
+def test_real_values_where_the_score_has_no_signs(score, design):
+    attention = SpikeAttention(WIDTH, 4, score, design, neuron='Rectifier')
+    assert attention(membranes()).isfinite().all()
 
 
 def test_table_of_designs_is_complete():

@@ -1,6 +1,7 @@
 """Causal attention, and networks that go frame by frame with a state that is handed in and out."""
 
 import gc
+import re
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pickle import UnpicklingError
@@ -8,11 +9,13 @@ from pickle import UnpicklingError
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 import mmsvf
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
 from mmsvf.spiking.attention import AttentionRead
 from mmsvf.spiking.causal import causal_attention, no_past
+from mmsvf.spiking.continuation import Continuation
 from mmsvf.spiking.neuron import build_neuron
 from mmsvf.spiking.state import State
 
@@ -208,7 +211,7 @@ def test_state_on_disk(tmp_path):
     model, clip = network(neuron=dict(type='LIF', v_reset=-0.5), window=2), torch.randn(3, 3, 6, 32, 32).double()
     _, state = frame_by_frame(model, clip[:, :, :3])
     assert 'State(3 streams of [3, 3, 3] frames' in repr(state) and 0 < state.nbytes < 2e6
-    state.select([2, 0]).save(tmp_path / 'state.pth')
+    state.select(torch.tensor([True, False, True]).nonzero()).select([1, 0]).save(tmp_path / 'state.pth')
     assert (tmp_path / 'state.pth').stat().st_size < state.nbytes + 1e5
     again = State.load(tmp_path / 'state.pth', 'cpu')
     found, after = frame_by_frame(model, clip[[2, 0], :, 3:], again)
@@ -241,6 +244,82 @@ def test_a_state_of_something_else():
     model.stages.append(torch.nn.GRU(2, 2))
     with pytest.raises(ValueError, match=r'stages\.5 is a GRU, whose memory is its own'):
         model.step(frame)
+
+
+@pytest.mark.parametrize(
+    'streams, said',
+    [
+        (torch.tensor([True, False, True]), r'\[True, False, True\]'),
+        ([False, False, True], r'\[False, False, True\]'),
+        ([True, 2], r'\[True, 2\]'),
+        (torch.tensor([0, 1, 1]).numpy() > 0, r'\[False, True, True\]'),
+        ([0.9], r'\[0\.9\]'),
+        (torch.tensor([1.0]), r'\[1\.0\]'),
+        (['0'], r"\['0'\]"),
+        (None, r'\[None\]'),
+        ([3], r'\[3\]'),
+        ([-1], r'\[-1\]'),
+        ([], r'\[\]'),
+    ],
+    ids=str,
+)
+def test_streams_are_integers(streams, said):
+    state = State(torch.arange(3), {'lif': {'membrane': torch.arange(3.0)}})
+    for method in (state.select, state.restart):
+        with pytest.raises(ValueError, match=rf'streams {said} of 3; one or more of 0 to 2, integers: of a mask torch'):
+            method(streams)
+    for number in (0, True, 1.5, [1]):
+        with pytest.raises(ValueError, match=rf'streams={re.escape(repr(number))}; at least 1, a whole number'):
+            state.starting(number)
+
+
+def test_integers_of_any_kind_are_streams():
+    state, places = State(torch.arange(3), {}), torch.tensor([2, 0])
+    for streams in ([2, 0], (2, 0), places, places.int(), places.numpy(), list(places), list(places.numpy())):
+        assert state.select(streams).frames.tolist() == [2, 0] and state.restart(streams).frames.tolist() == [0, 1, 0]
+    assert state.select(range(2)).frames.tolist() == [0, 1] and state.select(2).frames.tolist() == [2]
+
+
+def test_what_is_called_twice():
+    """It has one past. Twice as two modules it has two, and recomputed in the backward pass it is called once."""
+    x, lif = 3 * torch.randn(4, 2, 5), build_neuron()
+    run = Continuation(None)
+    part = run.of(torch.nn.Sequential(lif))[0]
+    part(x)
+    with pytest.raises(ValueError, match=r'^0 is called twice for the same frames, .* a module of its own'):
+        part(x)
+    model, state, found = torch.nn.Sequential(lif, build_neuron(v_threshold=0.2)), None, []
+    for frames in x.split(2):
+        run = Continuation(state)
+        found.append(run.of(model)(frames))
+        state = run.state(frames[0], 2)
+    assert torch.equal(torch.cat(found), model(x)) and found[0].any()
+    x.requires_grad_()
+    run = Continuation(state)
+    y, after = checkpoint(run.of(model), x, use_reentrant=False), run.state(x[0], 4)
+    kept = after.clone()
+    for _ in range(2):
+        y.sum().backward(retain_graph=True)
+    assert x.grad.any() and all(torch.equal(after.parts[k]['membrane'], kept.parts[k]['membrane']) for k in '01')
+
+
+def test_rectifiers_stream(tmp_path):
+    """They remember nothing, which a state says and takes."""
+    rectifier = dict(type='Rectifier')
+    for form in FORMS.values():
+        model, clip = form(network(neuron=rectifier, score='dot')), torch.randn(2, 3, 6, 32, 32, dtype=torch.float64)
+        with torch.no_grad():
+            expected = model(clip)
+        found, state = frame_by_frame(model, clip[:, :, :3])
+        assert_same(found, [y[:, :, :3] for y in expected])
+        state.save(tmp_path / 'state.pth')
+        state = State.load(tmp_path / 'state.pth')
+        assert state.parts['stages.0.blocks.0.sep_conv.lif1'] == {} and 'frames' in repr(state)
+        state = State.merge([state.starting(), state.restart([1])]).select([2, 1])
+        found, _ = frame_by_frame(model, clip[[1, 0], :, 3:], state.to('cpu').detach())
+        with torch.no_grad():
+            assert_same([y[:1] for y in found], [y[:1] for y in model(clip[1:, :, 3:])])
+        assert_same([y[1:] for y in found], [y[:1, :, 3:] for y in expected])
 
 
 def test_nothing_stays_in_the_network():

@@ -108,10 +108,13 @@ def test_empty_clip(shape):
 
 
 @pytest.mark.parametrize(
-    'options', [dict(num_heads=0), dict(num_heads=-8), dict(num_heads=3), dict(neuron=None)], ids=str
+    'options',
+    [dict(num_heads=0), dict(num_heads=-8), dict(num_heads=3), dict(neuron=None), dict(neuron='Rectifier')],
+    ids=str,
 )
 def test_bad_options(options):
     with pytest.raises(
-        ValueError, match=r'num_heads=(0|-8); at least 1|num_heads=3 does not divide|neuron=None cannot make'
+        ValueError,
+        match=r'num_heads=(0|-8); at least 1|num_heads=3 does not divide|(neuron=None|Rectifier) cannot make',
     ):
         MemoryRead(8, **options)

@@ -43,7 +43,7 @@ class ClipBackbone(BaseModule):
             take), 'tuple' a tuple of them (what all other frameworks take).
         frozen_stages: Stages 0 to this one are frozen (parameters and statistics); -1: none.
         frozen_modules: Names of other modules that are, or the name of one, such as 'stages.3.downsample', which
-            belongs to stage 3 and hands it the features of stage 2.
+            belongs to stage 3 and hands it the features of stage 2. '' and None: none.
         norm_eval: Whether all BatchNorms keep their statistics in training.
         with_cp: Recompute each stage in the backward pass instead of keeping its activations;
             gradients and statistics are the same.
@@ -68,7 +68,7 @@ class ClipBackbone(BaseModule):
         out_indices: Sequence[int] | None = None,
         output: str = 'tensor',
         frozen_stages: int = -1,
-        frozen_modules: str | Sequence[str] = (),
+        frozen_modules: str | Sequence[str] | None = (),
         norm_eval: bool = False,
         with_cp: bool = False,
         pretrained: str | None = None,
@@ -96,7 +96,8 @@ class ClipBackbone(BaseModule):
         self.in_channels, self.time_steps, self.keep_time = in_channels, time_steps or 1, keep_time
         self.out_indices, self.output = out_indices, output
         self.frozen_stages, self.norm_eval = frozen_stages, norm_eval
-        self.frozen_modules = (frozen_modules,) if isinstance(frozen_modules, str) else tuple(frozen_modules)
+        names = frozen_modules or ()  # '' is what --cfg-options frozen_modules= gives
+        self.frozen_modules = (names,) if isinstance(names, str) else tuple(names)
         self.recomputed_stages: Sequence[int] = stages if with_cp else ()
         # what a hook on a module sees of the feature maps: Grad-CAM's target layer 'backbone/features/4'
         self.features = nn.ModuleList(nn.Identity() for _ in stages)
@@ -154,7 +155,7 @@ class ClipBackbone(BaseModule):
         return self if self.per_frame else run.of(self, name)
 
     def _freeze(self) -> None:
-        modules = dict(self.named_modules())
+        modules = {name: module for name, module in self.named_modules() if name}  # '' is the backbone
         if unknown := [name for name in self.frozen_modules if name not in modules]:
             near = get_close_matches(unknown[0], modules, 3, 0.0)
             raise ValueError(

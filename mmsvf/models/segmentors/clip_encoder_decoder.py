@@ -116,7 +116,7 @@ class ClipEncoderDecoder(StreamedModel, FiniteInputs, EncoderDecoder):
         """What the memory makes of the last frames; streams that have just begun have fewer."""
         scales = {str(i): y.squeeze(2) for i, y in enumerate(maps)}
         clips = [y.transpose(1, 2) for y in last_of(run, 'memory', clip_length, **scales).values()]  # B C T H W
-        lengths = run.state(maps[0], 1).frames.clamp(max=clip_length)
+        lengths = (run.seen(maps[0]) + 1).clamp(max=clip_length)
         found = tuple(y.new_empty(y[:, :, -1].shape) for y in clips)
         for length in lengths.unique().tolist():
             streams = (lengths == length).nonzero().flatten()

@@ -229,6 +229,9 @@ def test_frozen_modules():
     backbone.eval().train()
     assert not backbone.stages[1].downsample.training and backbone.stages[1].blocks.training
     assert tiny(frozen_modules='stages.2').frozen_modules == ('stages.2',)
+    for none in ('', None, [], ()):  # '' is what --cfg-options model.backbone.frozen_modules= gives
+        backbone = tiny(frozen_modules=none).train()
+        assert all(p.requires_grad for p in backbone.parameters()) and all(m.training for m in backbone.modules())
 
 
 def test_training_starts_with_every_block_as_the_identity():
@@ -302,6 +305,7 @@ def test_layer_depth():
             dict(frozen_modules=['stages.3.down']),
             r"no module 'stages\.3\.down'; did you mean .*'stages\.3\.downsample'",
         ),
+        (dict(frozen_modules=['']), r"no module ''; did you mean one of \['stages"),
         (dict(time_steps=0), r'time_steps=0; at least 1, a whole number, or None'),
         (dict(time_steps=-4), r'time_steps=-4'),
         (dict(time_steps=2.5), r'time_steps=2\.5'),
