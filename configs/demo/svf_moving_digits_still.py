@@ -13,6 +13,10 @@ pipeline = [
 ]
 data_root = 'data/moving_digits/'
 digits = dict(num_classes=num_classes, metainfo=dict(classes=tuple('0123456789')), pipeline=pipeline)
-train_dataloader = dict(dataset=dict(ann_file=data_root + 'train_digit.txt', **digits))
+train_dataloader = dict(batch_size=32, dataset=dict(ann_file=data_root + 'train_digit.txt', **digits))
 val_dataloader = dict(dataset=dict(ann_file=data_root + 'val_digit.txt', **digits))
 test_dataloader = val_dataloader
+
+auto_scale_lr = dict(base_batch_size=32)
+train_cfg = dict(max_epochs=16, val_interval=4)
+param_scheduler = dict(total_steps=16)
