@@ -28,11 +28,12 @@ from mmengine.utils import ProgressBar
 from scipy import stats
 
 from mmsvf.files.config_options import merge_options
+from mmsvf.files.whole import whole
 from mmsvf.files.work_dir import find_latest_checkpoint
 from mmsvf.registry import MODELS
 from mmsvf.version import __version__
 
-from .ablation_record import Record, write_whole
+from .ablation_record import Record
 
 METRICS = {'mmaction': 'acc/top1', 'mmpretrain': 'accuracy/top1', 'mmseg': 'mIoU', 'mmpose': 'PA-MPJPE'}
 
@@ -141,7 +142,8 @@ def run_once(
         totals = json.loads(report.read_text())['totals']
         found[f'energy of {clips}'] = {name: total['mj_per_clip'] for name, total in totals.items()}
     if found != before:
-        write_whole(result, json.dumps(found))
+        with whole(result) as part:
+            part.write_text(json.dumps(found), encoding='utf-8')
     return found
 
 

@@ -9,20 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mmsvf.files.whole import whole
+
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """A text file, all of it or as it was."""
-    part = path.with_name(f'{path.name}.{os.getpid()}.partial')
-    try:
-        part.write_text(text, encoding='utf-8')
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 class Record:
@@ -40,7 +32,7 @@ class Record:
 
     def __init__(self, path: Path | None, facts: dict[str, Any], rows: dict[str, Any], sizes: dict[str, int]) -> None:
         self.path, self.facts, self.rows, self.sizes = path, facts, rows, sizes
-        self.read()
+        self.kept = self.read()  # when last looked at
 
     def read(self) -> dict[str, Any]:
         """What the file has."""
@@ -67,7 +59,7 @@ class Record:
         Raises:
             ValueError: there is one, of another state of the config. Records of before fingerprints are taken.
         """
-        run = self.read()['results'].get(name, {}).get(str(seed), {})
+        run = self.kept['results'].get(name, {}).get(str(seed), {})
         if run.get('config', fingerprint) != fingerprint:
             raise ValueError(
                 f'{self.path} has {name}, seed {seed}, of a config of this name that was another; give another --json'
@@ -79,11 +71,11 @@ class Record:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(self.path.parent):
-            kept = self.read()
+        with _locked(self.path.parent), whole(self.path) as part:
+            self.kept = kept = self.read()
             kept['rows'][name], kept['parameters'][name] = self.rows[name], self.sizes[name]
             kept['results'].setdefault(name, {})[str(seed)] = run
-            write_whole(self.path, json.dumps(kept, indent=1, default=str) + '\n')
+            part.write_text(json.dumps(kept, indent=1, default=str) + '\n', encoding='utf-8')
 
 
 @contextlib.contextmanager

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 from mmsvf.body import JOINTS, errors
+from mmsvf.files.whole import whole
 from mmsvf.visualization import drawing
 from mmsvf.visualization.video import VideoWriter
 
@@ -72,18 +72,6 @@ class Averages:
         """Names and means of the largest."""
         means = sorted(((name, total / self.count) for name, total in self.sums.items()), key=lambda pair: -pair[1])
         return [[name, round(mean, 5)] for name, mean in means[:most]]
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary path; what is written there gets its name at the end, and is taken away if there was an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part{path.suffix}')
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def limited(picture: np.ndarray, longest: int = LONGEST) -> np.ndarray:

@@ -13,9 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mmsvf.files.whole import whole
 from mmsvf.files.work_dir import WorkDirLock
 
-from .prediction_files import SUFFIXES, whole, write_predictions
+from .prediction_files import SUFFIXES, write_predictions
 from .predictor import Predictor
 
 DONE, RUN = 'sources.jsonl', 'run.json'
