@@ -171,7 +171,7 @@ def draw(args: argparse.Namespace, states: dict[int, State], times: dict[str, fl
             axis.plot(known, [values[f'window of {window}']] * 2, ls='--', label=f'window of {window} frames')
         axis.set(xscale='log', yscale='log', xlabel='number of the frame', ylabel=name)
         axis.grid(which='both', alpha=0.25)
-    axes[0].legend()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=1 + len(args.windows))
     figure.suptitle(f'{args.arch}, {args.size} x {args.size}, fp32, {machine().split(",")[0]}', fontsize=10)
     args.plot.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.plot, dpi=110)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +111,7 @@ def steps_of(source: Source, step: float, person: PersonChooser) -> Iterator[Ste
     if isinstance(source, StepSource):
         yield from source.steps()
         return
+    person = copy(person)  # others may go on with theirs
     person.reset()
     held: Step | None = None
     number, last = 0, 0

@@ -7,17 +7,29 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from copy import copy
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from mmsvf.files.whole import whole
 from mmsvf.files.work_dir import WorkDirLock
 
 from .prediction_files import SUFFIXES, write_predictions
 from .predictor import Predictor
+from .sources import Camera
 
 DONE, RUN = 'sources.jsonl', 'run.json'
 
@@ -45,7 +57,7 @@ class Folder:
             (path / f'.writable-{os.getpid()}').unlink()
         except OSError as error:
             raise OSError(f'nothing can be written to {path} ({error}); give another --out') from error
-        self._lock = WorkDirLock(path, '--out')
+        self._lock, self._one = WorkDirLock(path, '--out'), Lock()
         if again:
             listed.unlink(missing_ok=True)
         elif listed.exists() and written.exists():
@@ -76,8 +88,8 @@ class Folder:
 
     def finish(self, name: str, said: dict[str, Any]) -> None:
         """List a source as done."""
-        self.done[name] = dict(name=name, **said)
-        with whole(self.path / DONE) as part:
+        with self._one, whole(self.path / DONE) as part:
+            self.done[name] = dict(name=name, **said)
             part.write_text(''.join(json.dumps(s, ensure_ascii=False) + '\n' for s in self.done.values()), 'utf-8')
 
 
@@ -137,31 +149,64 @@ def predict_sources(
     """
     keep_apart(folder.path, sources, options.get('masks', False))
     unreadable: list[str] = []
-    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    # a bar is for a terminal; what is done is printed, wherever that goes
-    shown: Any = dict(transient=True, redirect_stdout=sys.stdout.isatty(), disable=not sys.stderr.isatty())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(file=sys.stderr), **shown) as progress:
+    with _progress() as progress:
         for place, (name, given) in enumerate(sources.items(), 1):
             if folder.done.get(name, {}).get('source') == str(given):
                 print(f'{name}: done before')
                 continue
             task = progress.add_task(f'{place}/{len(sources)} {name}')
-            folder.sweep(name)
-            try:
-                source = predictor.open(given, fps)
-                progress.update(task, total=predictor.expected(source))
-                said = write_predictions(
-                    predictor, source, folder.path / name, advance=lambda t=task: progress.advance(t), **options
-                )
-            except (ValueError, FileNotFoundError) as error:  # not what stops all of them, such as a full disk
-                unreadable.append(f'{name}: {" ".join(str(error).split())}')
-                print(f'{name}: skipped')
-                continue
-            finally:
-                progress.remove_task(task)
-            folder.finish(name, said)
-            print(describe(name, said))
+            unreadable += _predict_one(predictor, name, given, folder, fps, progress, task, options)
     return unreadable
+
+
+def predict_cameras(predictor: Predictor, cameras: Mapping[str, Camera], folder: Folder, **options: Any) -> list[str]:
+    """Predict cameras side by side, each in a thread of its own, until they are stopped.
+
+    Arguments and what is returned are those of :func:`predict_sources`. They share the model, and keep what they know
+    of their source in a copy of the predictor. An error of one, such as a full disk, stops
+    all: what they have written is ended as files.
+    """
+    with _progress() as progress, ThreadPoolExecutor(len(cameras)) as threads:
+        try:
+            waiting = [
+                threads.submit(_predict_one, copy(predictor), name, camera, folder, 0, progress, task, options)
+                for name, camera in cameras.items()
+                for task in [progress.add_task(name)]
+            ]
+            wait(waiting, return_when=FIRST_EXCEPTION)
+        finally:
+            for camera in cameras.values():
+                camera.stop()
+    return [line for done in waiting for line in done.result()]
+
+
+def _progress() -> Progress:
+    """Bars for a terminal; what is done is printed, wherever that goes."""
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    shown: Any = dict(transient=True, redirect_stdout=sys.stdout.isatty(), disable=not sys.stderr.isatty())
+    return Progress(*columns, TimeRemainingColumn(), console=Console(file=sys.stderr), **shown)
+
+
+def _predict_one(
+    predictor: Predictor, name: str, given: Any, folder: Folder, fps: float, progress: Progress, task: TaskID,
+    options: dict[str, Any],
+) -> list[str]:  # fmt: skip
+    """Predict a source; a line that says why it could not be read."""
+    folder.sweep(name)
+    try:
+        source = predictor.open(given, fps)
+        progress.update(task, total=predictor.expected(source))
+        said = write_predictions(
+            predictor, source, folder.path / name, advance=lambda: progress.advance(task), **options
+        )
+    except (ValueError, FileNotFoundError) as error:  # not what stops all of them, such as a full disk
+        print(f'{name}: skipped')
+        return [f'{name}: {" ".join(str(error).split())}']
+    finally:
+        progress.remove_task(task)
+    folder.finish(name, said)
+    print(describe(name, said))
+    return []
 
 
 def describe(name: str, said: Mapping[str, Any]) -> str:

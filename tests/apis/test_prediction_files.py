@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from mmsvf.apis.prediction_files import Spread, limited, whole
-from mmsvf.apis.prediction_folder import Folder, keep_apart
+from mmsvf.apis.prediction_folder import Folder, keep_apart, predict_cameras
 from mmsvf.apis.records import ActionRecord, PoseRecord, SegmentationRecord
-from mmsvf.apis.sources import Frame
+from mmsvf.apis.sources import Camera, Frame
 from mmsvf.visualization import drawing
 from mmsvf.visualization.video import write_video
 
@@ -170,3 +170,40 @@ input(print(1, flush=True))"""
         other.kill()
         other.wait()
     Folder(tmp_path, {}).finish('x', {})
+
+
+class Endless(Camera):
+    """A camera that sees grey until it is stopped; of number 1 the disk is full."""
+
+    def __init__(self, number):
+        self.number, self.name, self._stopped = number, f'camera{number}', False
+
+    def __iter__(self):
+        while not self._stopped:
+            yield Frame(np.full((8, 8, 3), 99, np.uint8), 0, 0.0)
+            if self.number:
+                raise OSError(28, 'No space left on device')
+
+
+class Says:
+    """A predictor that says the same of each frame."""
+
+    def open(self, source, fps):
+        return source
+
+    def expected(self, source):
+        return source.length
+
+    def output_fps(self, source):
+        return source.fps
+
+    def predict(self, source):
+        return (ActionRecord(frame, np.array([0.9, 0.1]), ['up', 'down']) for frame in source)
+
+
+def test_an_error_of_one_camera_stops_all(tmp_path):
+    cameras = {f'camera{k}': Endless(k) for k in range(2)}
+    with pytest.raises(OSError, match='No space left'):
+        predict_cameras(Says(), cameras, Folder(tmp_path, {}), video=False)
+    assert (tmp_path / 'camera0.jsonl').stat().st_size > 0
+    assert not list(tmp_path.glob('camera1*')), 'half a file is none'

@@ -5,6 +5,7 @@ import json
 import re
 import runpy
 import sys
+import threading
 from contextlib import redirect_stdout
 
 import cv2
@@ -172,6 +173,9 @@ def test_segmentation_and_poses(recordings, tmp_path):
         (('x.txt', '--show'), '--show needs a display, and none is here'),
         (('x.txt',), r'x\.txt lists nothing; a source a line'),
         (('--camera', '77'), 'camera 77 cannot be opened'),
+        (('--camera', '1', '--camera', '1'), '--camera 1 1: each but once'),
+        (('--camera', '1', '--camera', '2', '--show'), '--show has one window, for one --camera'),
+        (('x.txt', '--no-fuse', '--engine', 'events'), r"engine='events', fuse=False"),
         (('x.txt', '--classes', 'absent.txt'), r"list of class names 'absent\.txt' does not exist"),
         (('x.txt', '--classes', 'README.md'), r'class names, but the head of the config has num_classes=8'),
         (('x.txt', '--window', '-1'), r'window=-1\.0'),
@@ -185,6 +189,40 @@ def test_what_is_wrong_is_named(argv, message, tmp_path, capsys):
     with pytest.raises((SystemExit, Exception)) as error:
         predict(*DIGITS, '--out', tmp_path / 'out', *(str(tmp_path / a) if a == 'x.txt' else a for a in argv))
     assert re.search(message, ' '.join([str(error.value), *capsys.readouterr()]))
+
+
+def test_cameras_are_predicted_side_by_side(digits, tmp_path, monkeypatch):
+    """Each camera has the files that it has alone; both are read at the same time."""
+    videos = sorted((digits / 'val').glob('*.mp4'))
+    files, together = cv2.VideoCapture, threading.Barrier(2, timeout=60)
+
+    class Capture:
+        def __init__(self, source, *_):
+            self.camera = isinstance(source, int)
+            self.file = files(str(videos[source] if self.camera else source))
+
+        def read(self):
+            if self.camera:
+                together.wait()
+            return self.file.read()
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+    monkeypatch.setattr(cv2, 'VideoCapture', Capture)
+    options = '--engine', 'dense', '--cfg-options', 'model.backbone.attention.space_time=causal'
+    log = predict(*DIGITS, '--camera', '0', '--camera', '1', '--out', tmp_path / 'both', *options)
+    assert '2 of 2 sources are in' in log and 'camera0: 10 records' in log and 'camera1: 10 records' in log
+    monkeypatch.setattr(cv2, 'VideoCapture', files)
+    for k in range(2):
+        predict(*DIGITS, videos[k], '--out', tmp_path / f'{k}', *options)
+        alone, seen = (
+            lines(tmp_path / f'{k}' / f'{videos[k].stem}.jsonl'),
+            lines(tmp_path / 'both' / f'camera{k}.jsonl'),
+        )
+        assert [record['top'] for record in seen] == [record['top'] for record in alone]
+        assert count_frames(tmp_path / 'both' / f'camera{k}.mp4') == 10
+    assert {said['name'] for said in lines(tmp_path / 'both' / 'sources.jsonl')} == {'camera0', 'camera1'}
 
 
 def test_nothing_readable_is_a_failure(tmp_path):
