@@ -6,7 +6,7 @@ import copy
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,13 +62,17 @@ def find_runs(runs: Path, rows: Sequence[str], seeds: Sequence[int]) -> dict[tup
     return found
 
 
-def curves(found: dict[tuple[str, int], tuple[Config, str]], delays: Sequence[int], data: Path) -> Curves:
-    """Accuracy by row, seed and delay, of the runs of :func:`find_runs` on the videos of :func:`write_videos`."""
+def curves(found: dict[tuple[str, int], tuple[Config, str]], delays: Sequence[int], data: Path) -> Iterator[Curves]:
+    """Accuracy by row, seed and delay, of the runs of :func:`find_runs` on the videos of :func:`write_videos`.
+
+    Yields:
+        What is known after each run, so that nothing is lost if a later one fails.
+    """
     measured: Curves = {}
     for (row, seed), (config, checkpoint) in found.items():
         by_delay = {str(delay): accuracy(config, checkpoint, data / str(delay), delay + 3) for delay in delays}
         measured.setdefault(row, {})[str(seed)] = by_delay
-    return measured
+        yield measured
 
 
 def table(found: Curves) -> list[str]:

@@ -1,6 +1,7 @@
 """Runs of the delayed match on other delays: the runs' own models, on all frames of the videos of each delay."""
 
 import os
+from copy import deepcopy
 
 import pytest
 import torch
@@ -47,7 +48,8 @@ def test_each_delay_is_tested_on_all_its_frames(runs, tmp_path, monkeypatch):
     os.utime(old, (0, 0))
     write_videos(tmp_path / 'data', [0, 9], 24, ROOT / 'tools')
     assert old.stat().st_mtime > 0, 'older than the script: written again'
-    found = curves(find_runs(runs, ['base'], [0, 1]), [0, 9], tmp_path / 'data')
+    first, found = map(deepcopy, curves(find_runs(runs, ['base'], [0, 1]), [0, 9], tmp_path / 'data'))
+    assert list(first['base']) == ['0'] and first['base']['0'] == found['base']['0'], 'known before the second run'
     frames = [(shape[0], shape[-3]) for shape in seen]
     assert frames == [(24, 3), (24, 12)] * 2
     assert [list(by_delay) for by_delay in found['base'].values()] == [['0', '9']] * 2

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mmsvf.analysis.match_delays import curves, find_runs, plot, table, write_videos
 from mmsvf.engine.run_config import output_file, plain_messages
+from mmsvf.files.whole import whole
 
 
 def main() -> None:
@@ -34,14 +35,13 @@ def main() -> None:
         parser.error(f'--delays {min(args.delays)}: 0 or more frames')
     runs, data = find_runs(args.runs, args.rows, args.seeds), args.data / str(args.videos)
     write_videos(data, args.delays, args.videos, Path(__file__).resolve().parents[1])
-    found = curves(runs, args.delays, data)
-    for file in (args.json, args.plot):
-        if file:
-            file.parent.mkdir(parents=True, exist_ok=True)
+    for found in curves(runs, args.delays, data):
+        if args.json:
+            with whole(args.json) as part:
+                part.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
     print('\n' + '\n'.join(table(found)))
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
     if args.plot:
+        args.plot.parent.mkdir(parents=True, exist_ok=True)
         plot(args.plot, found, args.trained)
 
 
