@@ -160,18 +160,17 @@ def test(args: argparse.Namespace) -> dict[str, float]:
     cfg = prepare(args)
     require_file(args.checkpoint)
     cfg.load_from = args.checkpoint
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
+    if args.out is not None:
+        if cfg.get('default_scope') != 'mmseg':
+            raise ValueError('--out writes label maps of a segmentation; for other predictions use --dump')
+        for evaluator in evaluators:
+            evaluator.output_dir = args.out
     if args.dump is not None:
         dump = str(args.dump)
         if not dump.endswith(('.pkl', '.pickle')):
             raise ValueError(f'--dump {dump!r}: predictions are written as a pickle; name it *.pkl')
-        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=dump)]
-    if args.out is not None:
-        if cfg.get('default_scope') != 'mmseg':
-            raise ValueError('--out writes label maps of a segmentation; for other predictions use --dump')
-        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
-        for evaluator in evaluators:
-            evaluator.output_dir = args.out
     if args.tta:
         if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
             raise ValueError(

@@ -25,12 +25,18 @@ class LoadReport:
     mis_sized: list[str]
 
     def check_head(self, source: str) -> None:
-        """Refuse to predict with a head that keeps its random weights, since those of the file have another size.
+        """Refuse to predict with a head that keeps its random weights: the file has none, or of another size.
 
         Raises:
             ValueError: there is such a tensor; the message has the ``source`` of the weights.
         """
         heads = [text for text in self.mis_sized if 'head' in text.split(':')[0]]
+        missing = [name for name in self.new if 'head' in name.split('.')[0]]
+        if missing and not heads and not any('head' in name.split('.')[0] for name in self.loaded):
+            raise ValueError(
+                f'{source} has no weights of the head{_names(missing)}: what it predicts would be random. Train '
+                'with it as load_from, and give the checkpoint of that'
+            )
         if heads:
             raise ValueError(
                 f'{source} is of a model with other classes than this config{_names(heads)}: what it predicts would be '
