@@ -120,7 +120,7 @@ def write_predictions(
                 pose.append(_slim(record))
             if masks and isinstance(record, SegmentationRecord):
                 with whole(target / f'{record.frame.index:06d}.png') as part:
-                    cv2.imwrite(str(part), record.mask)
+                    _write_picture(part, record.mask)
             if video or show is not None:
                 picture = limited(record.draw())
                 spread.add(lambda drawn=picture: limited(drawn, CELL))
@@ -142,7 +142,7 @@ def write_predictions(
             with whole(named['npz']) as part:
                 np.savez(part, **arrays)
         with whole(named['png']) as part:
-            cv2.imwrite(str(part), drawing.sheet(spread.chosen()))
+            _write_picture(part, drawing.sheet(spread.chosen()))
     last = record.last if isinstance(record, PoseRecord) else record.frame.index
     said: dict[str, Any] = dict(source=source.name, records=averages.count, last_frame=last)
     if averages.sums:
@@ -155,6 +155,18 @@ def write_predictions(
     if source.problem:
         said['problem'] = source.problem
     return dict(**said, seconds=round(time.monotonic() - begin, 2))
+
+
+def _write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a PNG.
+
+    Raises:
+        OSError: it cannot be encoded or written; OpenCV's own writer leaves a part of it on a full disk.
+    """
+    good, encoded = cv2.imencode('.png', picture)
+    if not good:
+        raise OSError(f'{path}: a picture of {picture.dtype} {picture.shape} cannot be written')
+    path.write_bytes(encoded.tobytes())
 
 
 def _slim(record: PoseRecord) -> PoseRecord:
