@@ -21,7 +21,7 @@ from mmsvf.visualization.video import VideoWriter
 
 from .predictor import Predictor
 from .records import ARRAYS, ActionRecord, PoseRecord, Record, SegmentationRecord
-from .sources import Frame, Source
+from .sources import Camera, Frame, Source
 
 PICTURES = 12  # of the summary
 ERRORS = {'MPJPE': errors.mpjpe, 'PEL-MPJPE': errors.pel_mpjpe, 'PA-MPJPE': errors.pa_mpjpe}  # in mm
@@ -128,9 +128,11 @@ def write_predictions(
                     show(picture)
                 if video:
                     if writer is None:
-                        writer = VideoWriter(named['mp4'], picture.shape, predictor.output_fps(source))
+                        fps, timed = predictor.output_fps(source), isinstance(source, Camera)
+                        # a camera's frames come as slowly as the model takes them
+                        writer = VideoWriter(named['mp4'], picture.shape, fps, timed)
                         stack.enter_context(writer)
-                    writer.write(picture)
+                    writer.write(picture, record.frame.time)
             else:
                 spread.add(lambda seen=record: limited(seen.draw(), CELL))
             advance()

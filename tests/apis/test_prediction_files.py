@@ -14,7 +14,7 @@ import pytest
 from mmsvf.apis.prediction_files import Spread, limited, whole
 from mmsvf.apis.prediction_folder import Folder, keep_apart, predict_cameras, predict_sources
 from mmsvf.apis.records import ActionRecord, PoseRecord, SegmentationRecord
-from mmsvf.apis.sources import Camera, Frame, Images
+from mmsvf.apis.sources import Camera, Frame, Images, open_source
 from mmsvf.visualization import drawing
 from mmsvf.visualization.video import write_video
 
@@ -209,6 +209,19 @@ def test_an_error_of_one_camera_stops_all(tmp_path):
         predict_cameras(Says(), cameras, Folder(tmp_path, {}), video=False)
     assert (tmp_path / 'camera0.jsonl').stat().st_size > 0
     assert not list(tmp_path.glob('camera1*')), 'half a file is none'
+
+
+def test_a_slow_cameras_video_lasts_as_long_as_the_recording(tmp_path):
+    """30 a second, as the driver says, and 4 come: it played in an eighth of the time."""
+
+    class Slow(Endless):
+        fps = 30.0
+
+        def __iter__(self):
+            return (Frame(np.full((8, 8, 3), 99, np.uint8), k, k / 4) for k in range(9))
+
+    assert not predict_cameras(Says(), {'slow': Slow(0)}, Folder(tmp_path, {}))
+    assert [frame.time for frame in open_source(tmp_path / 'slow.mp4')] == pytest.approx(np.arange(9) / 4, abs=2e-3)
 
 
 def test_results_of_another_source_are_not_replaced(tmp_path):
