@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import shutil
 import threading
@@ -118,7 +119,7 @@ def save_checkpoint(checkpoint: dict[str, Any], path: str | os.PathLike) -> None
         OSError: it could not be written; ``path`` is what it was before.
     """
     path = Path(path)
-    partial = path.with_name(f'{path.name}.{os.uname().nodename}-{os.getpid()}{PARTIAL}')
+    partial = path.with_name(f'{path.name}.{platform.node()}-{os.getpid()}{PARTIAL}')
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = checkpoint.get('state_dict') if isinstance(checkpoint, dict) else None
     if isinstance(weights, dict):  # FSDP notes something on them, and tensors with attributes are not read again
