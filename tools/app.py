@@ -15,6 +15,7 @@ import signal
 import sys
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 
 from mmengine.config import DictAction
 
@@ -84,7 +85,7 @@ def main() -> None:
     check_environment()
     try:
         models = [own_model(args)] if args.config else []
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, UnpicklingError) as error:
         raise SystemExit(f'{type(error).__name__}: {error}') from None
     models += demo_models(ROOT, args.device)
     samples = make_samples(ROOT / 'tools' / 'dataset_converters', args.samples)

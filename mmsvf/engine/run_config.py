@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from mmengine.config import Config, DictAction
@@ -201,7 +202,7 @@ def plain_messages() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError, ImportError, KeyError, TypeError) as error:
+    except (ValueError, OSError, ImportError, KeyError, TypeError, UnpicklingError) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         raised_in = Path(last.filename).resolve()
         package = Path(__file__).resolve().parents[1]
