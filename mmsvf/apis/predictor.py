@@ -199,7 +199,7 @@ def load_model(cfg: Config, checkpoint: str) -> tuple[Any, dict[str, Any]]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no weight of the checkpoint is the model's, or its head has other classes.
+        ValueError: no weight of the checkpoint is the model's, or its head's are missing or of other classes.
     """
     require_file(checkpoint)
     model, _ = construct(cfg, ConfigDict(cfg.model))  # the checkpoint has all weights; nothing is downloaded
@@ -210,7 +210,7 @@ def load_model(cfg: Config, checkpoint: str) -> tuple[Any, dict[str, Any]]:
         raise ValueError(
             f'{checkpoint} has no weight of the {type(model).__name__} of the config: one of them is wrong'
         )
-    report.check_head(checkpoint)
+    report.check_head(checkpoint, dict(model.named_parameters()))
     return model, found.get('meta') or {}
 
 

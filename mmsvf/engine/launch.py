@@ -7,13 +7,14 @@ import gc
 import inspect
 import logging
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import HOOKS, RUNNERS
+from mmengine.registry import HOOKS, METRICS, RUNNERS
 from mmengine.runner import Runner
 
 from mmsvf.engine.allocator import keep_freed_memory, return_freed_memory
@@ -145,10 +146,16 @@ def add_training_safeguards(cfg: Config, unreadable: Path) -> None:
         if str(cfg.train_dataloader.dataset.get('type')).endswith('SkipUnreadable'):
             cfg.train_dataloader.dataset.setdefault('report', str(unreadable))
         seeded(cfg.train_dataloader)
+    add_hooks(cfg, SAFEGUARDS)
+
+
+def add_hooks(cfg: Config, keys: Iterable[str]) -> None:
+    """Add those of ``SAFEGUARDS`` that a config neither has nor switches off."""
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     custom = [hook for hook in cfg.get('custom_hooks') or [] if isinstance(hook, dict)]
     present = {str(hook.get('type')).split('.')[-1] for hook in custom}
-    for key, name in SAFEGUARDS.items():
+    for key in keys:
+        name = SAFEGUARDS[key]
         if hooks.get(key, ()) is None:  # switched off; MMEngine takes None for its own hooks alone
             del hooks[key]
         elif name not in present:
@@ -162,10 +169,7 @@ def test(args: argparse.Namespace) -> dict[str, float]:
     cfg.load_from = args.checkpoint
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, (list, tuple)) else [cfg.test_evaluator]
     if args.out is not None:
-        if cfg.get('default_scope') != 'mmseg':
-            raise ValueError('--out writes label maps of a segmentation; for other predictions use --dump')
-        for evaluator in evaluators:
-            evaluator.output_dir = args.out
+        write_maps(cfg, evaluators, args.out)
     if args.dump is not None:
         dump = str(args.dump)
         if not dump.endswith(('.pkl', '.pickle')):
@@ -191,7 +195,26 @@ def test(args: argparse.Namespace) -> dict[str, float]:
         show_predictions(cfg, args)
     check_data(cfg, 'test_dataloader')
     check_classes(cfg, 'test_dataloader')
+    add_hooks(cfg, ['load_report'])  # configs of the frameworks have none, and would go on with a random head
     return run(cfg, 'test')
+
+
+def write_maps(cfg: Config, evaluators: Sequence[ConfigDict], folder: str) -> None:
+    """Have the metrics of a segmentation that write label maps write them to a folder."""
+    if cfg.get('default_scope') != 'mmseg':
+        raise ValueError('--out writes label maps of a segmentation; for other predictions use --dump')
+    with METRICS.switch_scope_and_registry(cfg.default_scope) as registry:
+        kinds = [registry.get(one.type) if isinstance(one.type, str) else one.type for one in evaluators]
+    writers = [
+        evaluator
+        for evaluator, kind in zip(evaluators, kinds)
+        # a metric may hand its keywords on to the one that it extends
+        if any('output_dir' in inspect.signature(base).parameters for base in getattr(kind, '__mro__', ())[:-1])
+    ]
+    if not writers:
+        raise ValueError('--out needs a metric that takes output_dir in test_evaluator, such as IoUMetric')
+    for evaluator in writers:
+        evaluator.output_dir = folder
 
 
 def show_predictions(cfg: Config, args: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -24,11 +24,18 @@ class LoadReport:
     dropped: list[str]
     mis_sized: list[str]
 
-    def check_head(self, source: str) -> None:
+    def check_head(self, source: str, parameters: Collection[str]) -> None:
         """Refuse to predict with a head that keeps its random weights: the file has none, or of another size.
 
+        A head is what a model has under a name such as ``cls_head``; auxiliary ones predict nothing. One that a part of
+        its weights came for is left alone, as is what has no parameters.
+
+        Args:
+            source: Of the weights, for the message.
+            parameters: Names of the model's parameters; its other tensors may have their initial values.
+
         Raises:
-            ValueError: there is such a tensor; the message has the ``source`` of the weights.
+            ValueError: there is such a head; the message names its tensors.
         """
         heads = [text for text in self.mis_sized if 'head' in text.split(':')[0]]
         missing = [name for name in self.new if 'head' in name.split('.')[0]]
@@ -41,6 +48,13 @@ class LoadReport:
             raise ValueError(
                 f'{source} is of a model with other classes than this config{_names(heads)}: what it predicts would be '
                 'random. Give the config that it was trained with, or a checkpoint of this one'
+            )
+        came = {_head(name) for name in self.loaded if name in parameters}
+        missing = [name for name in self.new if name in parameters and _head(name) and _head(name) not in came]
+        if missing:
+            raise ValueError(
+                f'{source} has no weights of the head{_names(missing)}: what it predicts would be random. Train with '
+                '--cfg-options load_from=FILE, and give a checkpoint of that training'
             )
 
     def __str__(self) -> str:
@@ -57,6 +71,12 @@ def compare(model: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> LoadRep
     return LoadReport(
         sorted(both - other), sorted(model.keys() - given.keys()), sorted(given.keys() - model.keys()), sizes
     )
+
+
+def _head(name: str) -> str:
+    """The head that a tensor belongs to, as the model has it; empty for that of another part."""
+    part = name.split('.')[0]
+    return part if 'head' in part and not part.startswith('aux') else ''
 
 
 def _names(names: Iterable[str], most: int = 4) -> str:

@@ -197,6 +197,27 @@ def test_show_dir_switches_the_hook_on(configured):
     assert cfg.default_hooks.visualization.draw is True and cfg.visualizer.save_dir == 'shown'
 
 
+def test_label_maps_are_written_by_the_metrics_that_can(configured):
+    for name, metric in (
+        (str(ROOT / 'configs' / 'demo' / 'svf_moving_scenes.py'), 'mmsvf.VideoSegMetric'),
+        ('mmseg::sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024.py', 'IoUMetric'),
+    ):
+        launch.test(test_args(config=name, dump='p.pkl', out='maps'))
+        first, last = configured['cfg'].test_evaluator
+        assert (first.type, first.output_dir) == (metric, 'maps')
+        assert last == dict(type='DumpResults', out_file_path='p.pkl')
+    launch.test(test_args(config=name, out='maps', cfg_options={'test_evaluator.type': 'DepthMetric'}))
+    with pytest.raises(ValueError, match='--out needs a metric that takes output_dir'):
+        options = {'test_evaluator': dict(_delete_=True, type='DumpResults', out_file_path='p.pkl')}
+        launch.test(test_args(config=name, out='maps', cfg_options=options))
+
+
+def test_a_test_of_any_framework_says_what_was_loaded(configured):
+    launch.test(test_args(config='mmseg::sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024.py'))
+    assert configured['cfg'].default_hooks.load_report == dict(type='mmsvf.LoadReportHook')
+    assert 'exact_resume' not in configured['cfg'].default_hooks
+
+
 @pytest.mark.parametrize(
     'overrides, error, message',
     [

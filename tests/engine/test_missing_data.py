@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmsvf import spiking
 from mmsvf.engine.missing_data import check_data
 from mmsvf.engine.run_config import plain_messages
+from mmsvf.files.checkpoints import load_checkpoint
 from tests.conftest import ROOT
 from tests.tools import forked
 
@@ -87,12 +88,15 @@ def test_a_tool_shows_no_traceback(tmp_path):
         assert 'dataset.dataset' not in error, 'options are those that the command line takes'
 
 
-def test_a_fault_keeps_its_traceback(monkeypatch):
+def test_a_fault_keeps_its_traceback(monkeypatch, tmp_path):
     """What neither this package nor a tool raises, and in Python's development mode all of it."""
     with pytest.raises(ValueError, match='Invalid literal'), plain_messages():
         Fraction('one')
     with pytest.raises(SystemExit, match='ValueError: order'), plain_messages():
         spiking.dot_attention(*[torch.ones(2, 2)] * 3, order='other')
+    (tmp_path / 'cut_off.pth').write_bytes(b'PK\3\4')
+    with pytest.raises(SystemExit, match=r'UnpicklingError: cannot read .*cut_off\.pth'), plain_messages():
+        load_checkpoint(tmp_path / 'cut_off.pth')
     monkeypatch.setattr('sys.flags', SimpleNamespace(dev_mode=True))
     with pytest.raises(ValueError, match='order'), plain_messages():
         spiking.dot_attention(*[torch.ones(2, 2)] * 3, order='other')

@@ -64,6 +64,12 @@ def test_what_is_wrong_is_named(app, argv, message, capsys):
     assert re.search(message, ' '.join([str(error.value), *capsys.readouterr()]))
 
 
+def test_a_checkpoint_that_is_cut_off_is_named(app, tmp_path):
+    (tmp_path / 'cut_off.pth').write_bytes((ROOT / CHECKPOINT).read_bytes()[:1000])
+    with pytest.raises(SystemExit, match=r'^UnpicklingError: .*cut_off\.pth'):
+        app(*OWN, str(tmp_path / 'cut_off.pth'))
+
+
 def test_a_taken_port_is_named(app):
     with socket.socket() as other:
         other.bind(('127.0.0.1', 0))

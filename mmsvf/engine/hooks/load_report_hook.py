@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 
-from mmsvf.engine.sharded import full_state_dict, unwrapped
+from mmsvf.engine.sharded import full_state_dict, plain_name, unwrapped
 from mmsvf.files.load_report import compare
 from mmsvf.registry import HOOKS
 
@@ -20,7 +20,7 @@ class LoadReportHook(Hook):
     MMEngine lists names that do not match, and goes on where nothing was loaded.
 
     It runs for ``load_from``, ``resume`` and testing. A file of which nothing fits is an error, in testing also one
-    whose head has other classes. A training that starts without a file says so.
+    without the head's weights, or whose head has other classes. A training that starts without a file says so.
 
     Args:
         start: What the paper starts this training from, for that line.
@@ -60,4 +60,4 @@ class LoadReportHook(Hook):
             )
         runner.logger.info(f'{type(model).__name__}: {report}')
         if not isinstance(getattr(runner, '_train_loop', None), BaseLoop):  # a training has built its loop by now
-            report.check_head('the checkpoint')
+            report.check_head('the checkpoint', {plain_name(name) for name, _ in model.named_parameters()})

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.runner import CheckpointLoader, load_checkpoint, save_checkpoint
+from mmengine.runner import BaseLoop, CheckpointLoader, load_checkpoint, save_checkpoint
 
 from mmsvf.engine.hooks.load_report_hook import LoadReportHook
 from mmsvf.files.load_report import compare
@@ -39,12 +39,21 @@ def image_checkpoint(tmp_path_factory):
     return model.eval(), path
 
 
-def run_hook(model, path, caplog):
+class TrainLoop(BaseLoop):
+    def __init__(self):
+        pass
+
+    def run(self):
+        pass
+
+
+def run_hook(model, path, caplog, training=True):
     """What ``load_from`` does in the Runner."""
     checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu')
     logger = logging.getLogger('test_load_report')
     with caplog.at_level(logging.INFO, 'test_load_report'):
-        LoadReportHook().after_load_checkpoint(types.SimpleNamespace(model=model, logger=logger), checkpoint)
+        runner = types.SimpleNamespace(model=model, logger=logger, _train_loop=TrainLoop() if training else None)
+        LoadReportHook().after_load_checkpoint(runner, checkpoint)
     load_checkpoint(model, str(path))
     return caplog.text
 
@@ -143,6 +152,31 @@ def test_report_sorts_every_tensor():
     report = compare(model, {'a': torch.ones(1), 'b': torch.zeros(5), 'd': torch.zeros(1)})
     assert (report.loaded, report.new, report.dropped) == (['a'], ['c'], ['d'])
     assert str(report).endswith('1 of another size (b: (5,) in the file, (2,) in the model)')
+
+
+def test_a_head_that_nothing_came_for_is_refused():
+    names = ('backbone.fc.weight', 'cls_head.fc.weight', 'cls_head.fc.bias', 'cls_head.edges', 'aux_head.fc.weight')
+    model = {name: torch.zeros(2) for name in names}
+    parameters = [name for name in names if not name.endswith('edges')]
+
+    def check(*given):
+        compare(model, {name: model[name] for name in given}).check_head('x.pth', parameters)
+
+    for given in (names[:1], (names[0], 'cls_head.edges')):
+        with pytest.raises(ValueError, match=r'x\.pth has no weights of the head \(cls_head\.fc\.bias, .*load_from=FILE'):
+            check(*given)
+    check(*names[:2])  # a bias that is new
+    check(*names[:3])  # a buffer and an auxiliary head that are new
+    no_head = {k: v for k, v in model.items() if 'cls_head.fc' not in k}
+    compare(no_head, {names[0]: model[names[0]]}).check_head('x.pth', parameters)
+
+
+def test_a_test_with_a_backbone_alone_is_refused_and_a_training_is_not(image_checkpoint, caplog):
+    _, path = image_checkpoint
+    model = tiny('svf_k400')
+    run_hook(model, path, caplog, training=True)
+    with pytest.raises(ValueError, match=r'the checkpoint has no weights of the head \(cls_head\.fc\.bias'):
+        run_hook(model, path, caplog, training=False)
 
 
 @pytest.mark.parametrize('loaded', ['nothing', 'file', 'init_cfg'])
