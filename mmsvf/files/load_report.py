@@ -38,12 +38,6 @@ class LoadReport:
             ValueError: there is such a head; the message names its tensors.
         """
         heads = [text for text in self.mis_sized if 'head' in text.split(':')[0]]
-        missing = [name for name in self.new if 'head' in name.split('.')[0]]
-        if missing and not heads and not any('head' in name.split('.')[0] for name in self.loaded):
-            raise ValueError(
-                f'{source} has no weights of the head{_names(missing)}: what it predicts would be random. Train '
-                'with it as load_from, and give the checkpoint of that'
-            )
         if heads:
             raise ValueError(
                 f'{source} is of a model with other classes than this config{_names(heads)}: what it predicts would be '
