@@ -200,8 +200,8 @@ def test_label_maps_are_written_by_the_metrics_that_can(configured):
         assert (first.type, first.output_dir) == (metric, 'maps')
         assert last == dict(type='DumpResults', out_file_path='p.pkl')
     launch.test(test_args(config=name, out='maps', cfg_options={'test_evaluator.type': 'DepthMetric'}))
+    options = {'test_evaluator': dict(_delete_=True, type='DumpResults', out_file_path='p.pkl')}
     with pytest.raises(ValueError, match='--out needs a metric that takes output_dir'):
-        options = {'test_evaluator': dict(_delete_=True, type='DumpResults', out_file_path='p.pkl')}
         launch.test(test_args(config=name, out='maps', cfg_options=options))
 
 
