@@ -44,8 +44,8 @@ class ExactResumeHook(Hook):
 
     With :class:`.seeded.SeededDataset` and its sampler, which ``tools/train.py`` puts into the training
     loader, a resumed training in fp32 ends with the weights of an uninterrupted one, bit for bit, for any number of
-    workers, also from within an epoch. In iteration-based training the data of the past is not read again (MMEngine reads
-    all of it). A validation that was due when the training stopped is made up for.
+    workers, also from within an epoch. In iteration-based training the data of the past is not read again (MMEngine
+    reads all of it). A validation that was due when the training stopped is made up for.
 
     **A resumed training is the same training.** What would make it another one is an error: a file without training
     state, weights that are missing or of another shape, another optimizer, another number of samples per step (batch
