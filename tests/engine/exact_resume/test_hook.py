@@ -110,7 +110,7 @@ def test_an_epoch_goes_on_where_a_checkpoint_by_iterations_lies_in_it(iteration,
     parts = train(tmp_path / 'parts', True, 3, resume=True, load_from=path, **options)
     for one, two in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
         assert torch.equal(one, two)
-    assert parts.optim_wrapper.get_lr() == whole.optim_wrapper.get_lr() and (parts.iter, parts.epoch) == (9, 3)
+    assert (parts.iter, parts.epoch) == (9, 3) and parts.optim_wrapper.get_lr() == whole.optim_wrapper.get_lr()
     if not workers:
         epochs, batches = divmod(iteration, 3)
         validation = 0 if batches else 5  # at an epoch's end it is to come
