@@ -114,7 +114,7 @@ def test_an_epoch_goes_on_where_a_checkpoint_by_iterations_lies_in_it(iteration,
     if not workers:
         epochs, batches = divmod(iteration, 3)
         validation = 0 if batches else 5  # at an epoch's end it is to come
-        assert READ == seen[epochs * 10 + batches * 2 - validation :], 'nothing is read twice'
+        assert seen[epochs * 10 + batches * 2 - validation :] == READ, 'nothing is read twice'
     log = ''.join(log.read_text() for log in (tmp_path / 'parts').rglob('*.log'))
     assert 'not the uninterrupted training' not in log
 
