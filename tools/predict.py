@@ -15,17 +15,18 @@ and a line in OUT/sources.jsonl. The same command again goes on where it was sto
 import argparse
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from mmsvf.apis.find_sources import find_sources
 from mmsvf.apis.live import Window
 from mmsvf.apis.person import PersonChooser, mmdet_detector
-from mmsvf.apis.prediction_folder import Folder, keep_apart, predict_cameras, predict_sources
+from mmsvf.apis.prediction_folder import Folder, predict_cameras, predict_sources
 from mmsvf.apis.predictor import Predictor
 from mmsvf.apis.sources import Camera
 from mmsvf.engine.allocator import return_freed_memory
-from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare, require_file
+from mmsvf.engine.run_config import above_zero, add_common_arguments, contents, plain_messages, prepare, require_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,7 +50,7 @@ def parse_args() -> argparse.Namespace:
         '--engine', choices=['dense', 'events'], default='dense', help='with --fuse: events is faster on a CPU'
     )
     parser.add_argument('--classes', metavar='FILE', help='names of the classes, one a line')
-    parser.add_argument('--fps', type=float, default=25, help='of folders of pictures (default: %(default)s)')
+    parser.add_argument('--fps', type=above_zero, default=25, help='of folders of pictures (default: %(default)s)')
     parser.add_argument(
         '--window', type=float, help="seconds of an action's window, 0: the whole video (default: 10; of a camera: 2); "
         "time steps of a pose's (default: as tested)"
@@ -58,7 +59,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--windows', action='store_true', help='have a model see windows that could go frame by frame')
     parser.add_argument('--batch-size', type=int, help='segmentation: frames at a time (default: 1)')
     parser.add_argument('--masks', action='store_true', help='segmentation: write the label maps, OUT/NAME/000000.png')
-    parser.add_argument('--step', type=float, help="pose: seconds between time steps (default: the test data set's)")
+    parser.add_argument(
+        '--step', type=above_zero, help="pose: seconds between time steps (default: the test data set's)"
+    )
     parser.add_argument('--bbox', type=float, nargs=4, metavar=('X', 'Y', 'W', 'H'), help='pose: the person, in pixels')
     parser.add_argument('--det-config', help='pose: config of a detector of mmdetection, whose largest person is taken')
     parser.add_argument('--det-checkpoint', help='pose: its checkpoint')
@@ -71,9 +74,6 @@ def parse_args() -> argparse.Namespace:
         parser.error('--show has one window, for one --camera')
     if bool(args.det_config) != bool(args.det_checkpoint):
         parser.error('--det-config and --det-checkpoint go together')
-    for name, value in (('fps', args.fps), ('step', args.step)):
-        if value is not None and not 0 < value < 1e5:
-            parser.error(f'--{name} {value:g}: more than 0 expected')
     return args
 
 
@@ -119,6 +119,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what is half written is taken away
     with plain_messages():
         cfg = prepare(args)
+        content = contents(cfg, checkpoint=args.checkpoint, classes=args.classes)
         scope = cfg.get('default_scope')
         options = task_options(args, scope) if scope in OPTIONS else {}
         window = Window() if args.show else None
@@ -134,13 +135,14 @@ def main() -> None:
                     camera.stop()
 
             signal.signal(signal.SIGINT, stop)
-            sources: dict[str, Any] = {camera.name: camera for camera in cameras}
+            begin = time.strftime('%Y%m%d-%H%M%S')  # no recording takes the place of an earlier one
+            sources: dict[str, Any] = {f'{camera.name}-{begin}': camera for camera in cameras}
         else:
             sources = dict(find_sources(args.source, predictor.takes, missing, out))
-        keep_apart(out, sources, args.masks)
         chosen = {name: getattr(predictor, name) for name in OPTIONS.get(scope, ())}  # a default is what it stands for
         run = {key: str(value) for key, value in {**vars(args), **chosen}.items() if key not in APART}
-        folder = Folder(out, run, args.overwrite or args.camera is not None)
+        folder = Folder(out, {**run, **content}, args.overwrite)
+        folder.claim(sources, args.masks)
     written: dict[str, Any] = dict(show=window, video=not args.no_video, masks=args.masks)
     if args.camera is not None:
         unreadable = predict_cameras(predictor, sources, folder, **written)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from mmsvf.apis.pose_predictor import PosePredictor
 from mmsvf.apis.prediction_files import write_predictions
-from mmsvf.engine.run_config import add_common_arguments, plain_messages, prepare
+from mmsvf.apis.prediction_folder import keep_apart
+from mmsvf.engine.run_config import above_zero, add_common_arguments, plain_messages, prepare
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,10 +25,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     parser.add_argument('input', help='video, folder of pictures, .npz of events, or action of the data set')
     parser.add_argument('--out', type=Path, help='result without suffix (default: work_dirs/CONFIG/tracks/INPUT)')
-    parser.add_argument('--step', type=float, help="seconds between time steps (default: the test data set's)")
+    parser.add_argument('--step', type=above_zero, help="seconds between time steps (default: the test data set's)")
     parser.add_argument('--window', type=int, help="time steps of a window (default: the test data set's)")
     parser.add_argument('--overlap', type=float, help='share of a window seen twice (default: 0.5)')
-    parser.add_argument('--fps', type=float, default=15, help='of a folder of pictures (default: %(default)s)')
+    parser.add_argument('--fps', type=above_zero, default=15, help='of a folder of pictures (default: %(default)s)')
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: a GPU if there is one)')
     return parser.parse_args()
 
@@ -38,8 +39,9 @@ def main() -> None:
     cfg = prepare(args)
     options = dict(step=args.step, window=args.window, overlap=args.overlap)
     predictor = PosePredictor.from_config(cfg, args.checkpoint, args.device, fuse=False, **options)
-    source = predictor.open(args.input, args.fps)
     out = args.out or Path(cfg.work_dir) / 'tracks' / Path(args.input).stem
+    keep_apart(out.parent, {out.name: args.input})
+    source = predictor.open(args.input, args.fps)
     said = write_predictions(predictor, source, out)
     step = 1 / predictor.output_fps(source)
     print(f'{said["records"]} steps of {step:.3f} s: {out}.npz, {out}.mp4, {out}.png')

@@ -14,6 +14,8 @@ from mmsvf.datasets.reading import VIDEOS, natural, read_list
 
 from .sources import EVENTS, pictures_of
 
+LISTED = 'sources'  # whose .jsonl lists the sources that are done
+
 
 def find_sources(
     patterns: Sequence[str],
@@ -48,9 +50,10 @@ def find_sources(
         for path, name in clips:
             short = os.path.splitext(name)[0]
             # a.mp4 and a.avi, or the same name in two folders
-            other = name if '/' in name else f'{Path(path).parent.name}/{short}'
+            above = Path(os.path.abspath(path)).parent.name  # of a file here, too
+            other = name if '/' in name or not above else f'{above}/{short}'
             names = chain((short, other), (f'{other}_{i}' for i in count(2)))
-            found[next(unique for unique in names if unique not in found)] = path
+            found[next(unique for unique in names if unique not in found and unique.lower() != LISTED)] = path
     return found
 
 

@@ -21,7 +21,7 @@ from mmsvf.visualization.video import VideoWriter
 
 from .predictor import Predictor
 from .records import ARRAYS, ActionRecord, PoseRecord, Record, SegmentationRecord
-from .sources import Frame, Source
+from .sources import Camera, Frame, Source
 
 PICTURES = 12  # of the summary
 ERRORS = {'MPJPE': errors.mpjpe, 'PEL-MPJPE': errors.pel_mpjpe, 'PA-MPJPE': errors.pa_mpjpe}  # in mm
@@ -120,7 +120,7 @@ def write_predictions(
                 pose.append(_slim(record))
             if masks and isinstance(record, SegmentationRecord):
                 with whole(target / f'{record.frame.index:06d}.png') as part:
-                    cv2.imwrite(str(part), record.mask)
+                    _write_picture(part, record.mask)
             if video or show is not None:
                 picture = limited(record.draw())
                 spread.add(lambda drawn=picture: limited(drawn, CELL))
@@ -128,9 +128,11 @@ def write_predictions(
                     show(picture)
                 if video:
                     if writer is None:
-                        writer = VideoWriter(named['mp4'], picture.shape, predictor.output_fps(source))
+                        fps, timed = predictor.output_fps(source), isinstance(source, Camera)
+                        # a camera's frames come as slowly as the model takes them
+                        writer = VideoWriter(named['mp4'], picture.shape, fps, timed)
                         stack.enter_context(writer)
-                    writer.write(picture)
+                    writer.write(picture, record.frame.time)
             else:
                 spread.add(lambda seen=record: limited(seen.draw(), CELL))
             advance()
@@ -142,7 +144,7 @@ def write_predictions(
             with whole(named['npz']) as part:
                 np.savez(part, **arrays)
         with whole(named['png']) as part:
-            cv2.imwrite(str(part), drawing.sheet(spread.chosen()))
+            _write_picture(part, drawing.sheet(spread.chosen()))
     last = record.last if isinstance(record, PoseRecord) else record.frame.index
     said: dict[str, Any] = dict(source=source.name, records=averages.count, last_frame=last)
     if averages.sums:
@@ -155,6 +157,18 @@ def write_predictions(
     if source.problem:
         said['problem'] = source.problem
     return dict(**said, seconds=round(time.monotonic() - begin, 2))
+
+
+def _write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a PNG.
+
+    Raises:
+        OSError: it cannot be encoded or written; OpenCV's own writer leaves a part of it on a full disk.
+    """
+    good, encoded = cv2.imencode('.png', picture)
+    if not good:
+        raise OSError(f'{path}: a picture of {picture.dtype} {picture.shape} cannot be written')
+    path.write_bytes(encoded.tobytes())
 
 
 def _slim(record: PoseRecord) -> PoseRecord:

@@ -27,15 +27,18 @@ from rich.progress import (
 from mmsvf.files.whole import whole
 from mmsvf.files.work_dir import WorkDirLock
 
+from .find_sources import LISTED
 from .prediction_files import SUFFIXES, write_predictions
 from .predictor import Predictor
-from .sources import Camera
+from .sources import Camera, Source
 
-DONE, RUN = 'sources.jsonl', 'run.json'
+DONE, RUN = f'{LISTED}.jsonl', 'run.json'
 
 
 class Folder:
     """The folder of a run, which goes on where it was stopped: sources that are done are listed in ``sources.jsonl``.
+
+    Nothing is written before :meth:`claim`, so that what is refused once is refused again.
 
     Args:
         path: The folder; made if it is not there.
@@ -48,7 +51,7 @@ class Folder:
     """
 
     def __init__(self, path: Path, run: dict[str, Any], again: bool = False) -> None:
-        self.path = path
+        self.path, self.run, self._again, self._begun = path, run, again, False
         listed, written = path / DONE, path / RUN
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -58,9 +61,8 @@ class Folder:
         except OSError as error:
             raise OSError(f'nothing can be written to {path} ({error}); give another --out') from error
         self._lock, self._one = WorkDirLock(path, '--out'), Lock()
-        if again:
-            listed.unlink(missing_ok=True)
-        elif listed.exists() and written.exists():
+        self._ours = again or written.exists()  # of another folder files may be the user's
+        if not again and listed.exists() and written.exists():
             former = json.loads(written.read_text(encoding='utf-8'))
             other = [key for key in {**former, **run} if former.get(key) != run.get(key)]
             if other:
@@ -68,15 +70,61 @@ class Folder:
                     f'{path} has predictions of another run ({other[0]}: {former.get(other[0])!r}, now '
                     f'{run.get(other[0])!r}); give another --out, or --overwrite'
                 )
-        with whole(written) as part:
-            part.write_text(json.dumps(run, indent=1), encoding='utf-8')
         self.done: dict[str, dict[str, Any]] = {}
-        for line in listed.read_text(encoding='utf-8').splitlines() if listed.exists() else ():
+        for line in listed.read_text(encoding='utf-8').splitlines() if listed.exists() and not again else ():
             try:
                 said = json.loads(line)
             except ValueError:  # the machine went down while it was written
                 continue
-            self.done[said['name']] = said
+            if isinstance(said, dict) and 'name' in said:
+                self.done[said['name']] = said
+
+    def claim(self, sources: Mapping[str, Any], masks: bool = False) -> None:
+        """Refuse sources whose results would take the place of another's, or of what is no result; else begin the run.
+
+        Args:
+            sources: Sources by names for the results.
+            masks: Whether label maps are among them.
+
+        Raises:
+            ValueError: of which source.
+        """
+        keep_apart(self.path, sources, masks)
+        advice = 'give another --out, or --overwrite'
+        for name, source in sources.items():
+            given = source.name if isinstance(source, Source) else source
+            if name in self.done and not self.has(name, given):
+                raise ValueError(
+                    f'the results of {given} would take the place of those of {self.done[name].get("source")}: both '
+                    f'are called {name!r} in {self.path}; {advice}'
+                )
+            places = [] if self._ours or name in self.done else [*_files(self.path / name)]
+            if masks and places:
+                places += (self.path / name).glob('[0-9]' * 6 + '.png')
+            for place in places:
+                if place.exists():
+                    raise ValueError(
+                        f'{place} is there, and {self.path} is no folder of predictions: those of {name!r} would take '
+                        f'its place; {advice}'
+                    )
+        self._begin()
+
+    def has(self, name: str, given: Any) -> bool:
+        """Whether a source is done."""
+        if name not in self.done:
+            return False
+        listed = str(self.done[name].get('source'))
+        return listed == str(given) or os.path.realpath(listed) == os.path.realpath(str(given))  # such as 'a' and 'a/'
+
+    def _begin(self) -> None:
+        """Write down what run it is, once."""
+        if self._begun:
+            return
+        if self._again:
+            (self.path / DONE).unlink(missing_ok=True)
+        with whole(self.path / RUN) as part:
+            part.write_text(json.dumps(self.run, indent=1), encoding='utf-8')
+        self._begun = self._ours = True
 
     def sweep(self, name: str) -> None:
         """Remove parts of a source's files that a process left which is no more."""
@@ -88,6 +136,7 @@ class Folder:
 
     def finish(self, name: str, said: dict[str, Any]) -> None:
         """List a source as done."""
+        self._begin()
         with self._one, whole(self.path / DONE) as part:
             self.done[name] = dict(name=name, **said)
             part.write_text(''.join(json.dumps(s, ensure_ascii=False) + '\n' for s in self.done.values()), 'utf-8')
@@ -107,13 +156,20 @@ def keep_apart(out: Path, sources: Mapping[str, Any], masks: bool = False) -> No
     given = {Path(source).resolve(): source for source in sources.values() if isinstance(source, (str, Path))}
     for name in sources:
         target = out / name
-        places = [target.with_name(f'{target.name}.{suffix}') for suffix in SUFFIXES]
+        places = _files(target)
+        if (out / DONE).resolve() in (place.resolve() for place in places):
+            raise ValueError(f'the results of {name!r} would take the place of {out / DONE}; give it another name')
         for place in (*places, target.parent, *[target] * masks):
             if (taken := given.get(place.resolve())) is not None:
                 raise ValueError(
                     f'the results of {name!r} would take the place of the source {taken}, or be in it; give '
                     'another --out'
                 )
+
+
+def _files(target: Path) -> list[Path]:
+    """What may be written of a source: named by adding, since 'v1.2' is no name with a suffix."""
+    return [target.with_name(f'{target.name}.{suffix}') for suffix in SUFFIXES]
 
 
 def _runs(process: int) -> bool:
@@ -145,13 +201,13 @@ def predict_sources(
         What could not be read, and why, a line each.
 
     Raises:
-        ValueError: results would take the place of a source.
+        ValueError: results would take the place of a source, or of what is there (:meth:`Folder.claim`).
     """
-    keep_apart(folder.path, sources, options.get('masks', False))
+    folder.claim(sources, options.get('masks', False))
     unreadable: list[str] = []
     with _progress() as progress:
         for place, (name, given) in enumerate(sources.items(), 1):
-            if folder.done.get(name, {}).get('source') == str(given):
+            if folder.has(name, given):
                 print(f'{name}: done before')
                 continue
             task = progress.add_task(f'{place}/{len(sources)} {name}')
@@ -166,6 +222,7 @@ def predict_cameras(predictor: Predictor, cameras: Mapping[str, Camera], folder:
     of their source in a copy of the predictor. An error of one, such as a full disk, stops
     all: what they have written is ended as files.
     """
+    folder.claim(cameras, options.get('masks', False))
     with _progress() as progress, ThreadPoolExecutor(len(cameras)) as threads:
         try:
             waiting = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import hashlib
 import os
 import sys
 import traceback
@@ -59,6 +60,32 @@ def output_file(*suffixes: str) -> Callable[[str], Path]:
 
 
 picture_file = output_file('.png', '.jpg', '.jpeg', '.webp', '.tif', '.tiff', '.pdf', '.svg', '.eps')
+
+
+def above_zero(text: str) -> float:
+    """An argparse ``type``: a finite number of more than 0."""
+    value = float(text)
+    if not 0 < value < 1e5:
+        raise argparse.ArgumentTypeError(f'{text}: more than 0 expected')
+    return value
+
+
+def contents(cfg: Config, **files: str | None) -> dict[str, str]:
+    """Short hashes of what is in a config and in local files, by which a run is told from one of other contents.
+
+    Args:
+        cfg: The config, as it was before a model was built from it.
+        **files: By what they are; None and URLs are left out.
+    """
+    kept = {key: value for key, value in cfg.to_dict().items() if key not in ('work_dir', 'launcher')}
+    found = {"config's content": hashlib.sha256(Config(kept).pretty_text.encode())}
+    for name, file in files.items():
+        if file is not None and os.path.isfile(file):
+            digest = found[f"{name}'s content"] = hashlib.sha256()
+            with open(file, 'rb') as opened:
+                while part := opened.read(1 << 20):
+                    digest.update(part)
+    return {name: digest.hexdigest()[:16] for name, digest in found.items()}
 
 
 def config_path(name: str) -> Path:

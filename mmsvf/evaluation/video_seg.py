@@ -56,10 +56,12 @@ class VideoSegMetric(IoUMetric):
         for sample in data_samples:
             prediction = sample['pred_sem_seg']['data'].squeeze()
             path = Path(sample['img_path'])
-            video, frame = sample.get('video_id', path.parent.name), sample.get('frame_id', path.stem)
+            # without an id a video is its folder; VSPW's frames are in VIDEO/origin
+            folder = path.parent.parent if path.parent.name == 'origin' else path.parent
+            video, frame = sample.get('video_id', str(folder)), sample.get('frame_id', path.stem)
             if self.output_dir is not None:
                 offset = 1 if sample.get('reduce_zero_label', False) else 0
-                file = Path(self.output_dir) / str(video) / f'{path.stem}.png'
+                file = Path(self.output_dir) / Path(str(video)).name / f'{path.stem}.png'
                 file.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray((prediction.cpu().numpy() + offset).astype(np.uint8)).save(file)
             if self.format_only:

@@ -88,7 +88,8 @@ class ChunkedTraining(StreamedModel):
             for parameter, gradient in zip(learning, found):
                 if gradient is not None:
                     known = gradients.get(parameter)
-                    gradients[parameter] = gradient if known is None else known.add_(gradient)
+                    # not in place: two parameters may share a gradient
+                    gradients[parameter] = gradient if known is None else known + gradient
         del parts['loss']  # their sum, which the loop makes anew
         return {name: value.detach() for name, value in parts.items()}, state
 

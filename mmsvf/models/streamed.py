@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from mmsvf.spiking.attention_reads import AttentionRead
 from mmsvf.spiking.continuation import Continuation
 
 
@@ -35,8 +34,8 @@ class StreamedModel:
         if getattr(self, 'with_neck', False) and not self.neck_of_images:
             raise ValueError(f'the neck {type(self.neck).__name__} joins frames of a clip: a stream has none')  # type: ignore[attr-defined]
         for module in self.backbone.modules():
-            if isinstance(module, AttentionRead):
-                module.check_causal()
+            if check := getattr(module, 'check_causal', None):
+                check()
 
     def features(self, run: Continuation, inputs: Tensor) -> Any:
         """Feature maps BCTHW of the next frames, BCTHW or BCHW for one."""

@@ -196,7 +196,7 @@ class SpikeAttention(nn.Module):
                 raise ValueError(f"window={window} is of space_time='causal', not {space_time!r}; set window=None")
         if space_time not in list(SPACE_TIME):
             raise ValueError(f'space_time={space_time!r}; choose one of {sorted(SPACE_TIME)}')
-        self.space_time = space_time
+        self.space_time, self.per_frame = space_time, space_time == 'spatial'
         reads = SPACE_TIME[space_time]
 
         def read(tokens: str) -> AttentionRead:
@@ -225,7 +225,7 @@ class SpikeAttention(nn.Module):
         """
         check_filled('SpikeAttention', x, 'time, batch, channels, height, width')
         t = x.shape[0]
-        if self.space_time == 'spatial':
+        if self.per_frame:
             x = x.reshape(1, -1, *x.shape[2:])
         for unit in self.units:
             x = unit(x)

@@ -118,6 +118,14 @@ class SpikeTransformerBlock(nn.Module):
         norm = getattr(self.attn, 'last_norm', None)
         return (self.mlp.norm2,) if norm is None else (norm, self.mlp.norm2)
 
+    def check_causal(self) -> None:
+        """Raise ValueError where an attention of one's own does not say that no frame reads later ones."""
+        if not (isinstance(self.attn, SpikeAttention) or hasattr(self.attn, 'check_causal')):
+            raise ValueError(
+                f'{type(self.attn).__name__} may read frames that are still to come: one that does not has a method '
+                '`check_causal`, which returns (docs/own_parts.md)'
+            )
+
     def forward(self, x: Tensor) -> Tensor:
         """Membranes TBCHW to membranes of the same shape."""
         for branch in (self.attn, self.mlp):

@@ -55,8 +55,12 @@ class Continuation:
         """The module as part of this continuation; ``name`` is what the state calls it.
 
         Raises:
-            ValueError: it remembers in a way that cannot be carried.
+            ValueError: it remembers in a way that cannot be carried, or reads frames to come.
         """
+        if getattr(module, 'per_frame', False):
+            return module  # its membranes restart at each step
+        if check := getattr(module, 'check_causal', None):
+            check()
         advances = hasattr(module, 'advance')
         own = name.rpartition('.')[2].startswith('lif') and not isinstance(module, (nn.Identity, nn.ModuleList))
         if (own or isinstance(module, FOREIGN)) and not advances:  # layers call their neurons so

@@ -115,7 +115,10 @@ def _fold_read(read: Any, merge: bool) -> nn.Module:
     overwrite(read.lif)
     if read.norm is not None:
         scale, shift = affine(read.norm)
-        read.norm, read.scale = ChannelAffine(scale * read.scale, shift), 1.0
+        if read.signed is None:  # a score of one's own need not be linear in its scale
+            read.norm = ChannelAffine(scale, shift)
+        else:
+            read.norm, read.scale = ChannelAffine(scale * read.scale, shift), 1.0
     return read
 
 

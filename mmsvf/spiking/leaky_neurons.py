@@ -53,6 +53,10 @@ class Leaky(FromRest):
     def leak(self) -> float | Tensor:
         """1/tau."""
 
+    def extra_repr(self) -> str:
+        """What ``print`` shows: spikingjelly's arguments, and those that it leaves out."""
+        return f'{super().extra_repr()}, decay_input={self.decay_input}, strict={self.strict}'
+
     def firing_input(self) -> float:
         """Threshold over rest, divided by the leak where the input passes it."""
         return (self.v_threshold - (self.v_reset or 0.0)) / (float(self.leak()) if self.decay_input else 1.0)

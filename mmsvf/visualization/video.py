@@ -43,13 +43,14 @@ class VideoWriter:
         path: The file; folders are made.
         shape: Of the frames (H, W, ...). The codec wants even sides: an odd last row or column is left out.
         fps: Frames a second.
+        timed: Whether each frame comes with its own time, as a camera's do; ``fps`` is then a hint for the encoder.
 
     Raises:
         ImportError: PyAV is missing.
         OSError: the file cannot be written, or this PyAV has none of ``CODECS``.
     """
 
-    def __init__(self, path: str | os.PathLike, shape: Sequence[int], fps: float) -> None:
+    def __init__(self, path: str | os.PathLike, shape: Sequence[int], fps: float, timed: bool = False) -> None:
         try:
             av: Any = import_module('av')
         except ImportError as error:
@@ -67,6 +68,12 @@ class VideoWriter:
         rate = Fraction(fps).limit_denominator(1001)
         self._stream: Any = self._file.add_stream(codec, rate=rate, options=CODECS[codec])
         self._stream.width, self._stream.height, self._stream.pix_fmt = self.width, self.height, 'yuv420p'
+        self._first, self._last = 0.0, -1
+        self._base = Fraction(1, 1000) if timed else None
+        if timed:
+            self._stream.time_base = self._stream.codec_context.time_base = self._base
+            # frames that go back and forth in time have the file's header say a wrong length
+            self._stream.codec_context.max_b_frames = 0
         # said, all of it: players guess another matrix from 720 lines on
         context = self._stream.codec_context
         context.color_primaries, context.color_trc, context.colorspace, context.color_range = (
@@ -80,12 +87,23 @@ class VideoWriter:
         except OSError as error:
             raise OSError(f'cannot write {path}: {error}') from error
 
-    def write(self, frame: np.ndarray) -> None:
-        """Add a BGR frame (H, W, 3) uint8; one of another shape than the first is scaled to it."""
+    def write(self, frame: np.ndarray, time: float = 0.0) -> None:
+        """Add a BGR frame (H, W, 3) uint8; one of another shape than the first is scaled to it.
+
+        Args:
+            frame: The frame.
+            time: Its time in seconds, of a ``timed`` file.
+        """
         if abs(frame.shape[0] - self.height) > 1 or abs(frame.shape[1] - self.width) > 1:
             frame = cv2.resize(frame, (self.width, self.height), interpolation=cv2.INTER_AREA)
         frame = np.ascontiguousarray(frame[: self.height, : self.width])
-        self._file.mux(self._stream.encode(self._av.VideoFrame.from_ndarray(frame, format='bgr24')))
+        picture = self._av.VideoFrame.from_ndarray(frame, format='bgr24')
+        if self._base is not None:
+            self._first = time if self._last < 0 else self._first
+            # an encoder refuses a time twice
+            self._last = max(self._last + 1, round((time - self._first) / self._base))
+            picture.pts, picture.time_base = self._last, self._base
+        self._file.mux(self._stream.encode(picture))
 
     def release(self) -> None:
         """End the file and give it its name."""

@@ -1,18 +1,20 @@
 """What is written: whole files or none, an even choice of moments, a folder that says what is done."""
 
+import json
 import os
 import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from mmsvf.apis.prediction_files import Spread, limited, whole
-from mmsvf.apis.prediction_folder import Folder, keep_apart, predict_cameras
+from mmsvf.apis.prediction_folder import Folder, keep_apart, predict_cameras, predict_sources
 from mmsvf.apis.records import ActionRecord, PoseRecord, SegmentationRecord
-from mmsvf.apis.sources import Camera, Frame
+from mmsvf.apis.sources import Camera, Frame, Images, open_source
 from mmsvf.visualization import drawing
 from mmsvf.visualization.video import write_video
 
@@ -189,7 +191,7 @@ class Says:
     """A predictor that says the same of each frame."""
 
     def open(self, source, fps):
-        return source
+        return Images([np.full((8, 8, 3), 99, np.uint8)] * 2, fps, source) if isinstance(source, str) else source
 
     def expected(self, source):
         return source.length
@@ -207,3 +209,74 @@ def test_an_error_of_one_camera_stops_all(tmp_path):
         predict_cameras(Says(), cameras, Folder(tmp_path, {}), video=False)
     assert (tmp_path / 'camera0.jsonl').stat().st_size > 0
     assert not list(tmp_path.glob('camera1*')), 'half a file is none'
+
+
+def test_a_slow_cameras_video_lasts_as_long_as_the_recording(tmp_path):
+    """30 a second, as the driver says, and 4 come: it played in an eighth of the time."""
+
+    class Slow(Endless):
+        fps = 30.0
+
+        def __iter__(self):
+            return (Frame(np.full((8, 8, 3), 99, np.uint8), k, k / 4) for k in range(9))
+
+    assert not predict_cameras(Says(), {'slow': Slow(0)}, Folder(tmp_path, {}))
+    assert [frame.time for frame in open_source(tmp_path / 'slow.mp4')] == pytest.approx(np.arange(9) / 4, abs=2e-3)
+
+
+def test_results_of_another_source_are_not_replaced(tmp_path):
+    """A loop over folders that each have a video.mp4 left the last one's."""
+    for given in ('1/video.mp4', './1/video.mp4', os.path.abspath('1/video.mp4')):
+        assert not predict_sources(Says(), {'video': given}, Folder(tmp_path, {}), video=False)
+    (listed,) = (tmp_path / 'sources.jsonl').read_text().splitlines()
+    assert json.loads(listed)['source'] == '1/video.mp4', 'by another path it is the same'
+    before = (tmp_path / 'video.jsonl').stat().st_mtime_ns
+    with pytest.raises(
+        ValueError, match=r"of 2/video\.mp4 .* of 1/video\.mp4: both are called 'video' .* --out, or --overwrite"
+    ):
+        predict_sources(Says(), {'new': '2/new.mp4', 'video': '2/video.mp4'}, Folder(tmp_path, {}), video=False)
+    assert (tmp_path / 'video.jsonl').stat().st_mtime_ns == before and not (tmp_path / 'new.jsonl').exists()
+    assert not predict_sources(Says(), {'video': '2/video.mp4'}, Folder(tmp_path, {}, again=True), video=False)
+    assert '2/video.mp4' in (tmp_path / 'sources.jsonl').read_text()
+
+
+@pytest.mark.parametrize('name, masks', [('a.mp4', False), ('a.png', False), ('a/000000.png', True)])
+def test_files_that_are_no_predictions_are_not_replaced(name, masks, tmp_path):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / name).write_text("the user's")
+    for _ in range(2):  # the first refusal does not make it a folder of predictions
+        with pytest.raises(ValueError, match=rf'{name} is there, .*; give another --out, or --overwrite'):
+            predict_sources(Says(), {'a': 'v/a.mov'}, Folder(tmp_path, {}), video=False, masks=masks)
+        assert (tmp_path / name).read_text() == "the user's" and not (tmp_path / 'run.json').exists()
+    assert not predict_sources(Says(), {'b': 'v/b.mov'}, Folder(tmp_path, {}), video=False, masks=masks)
+    (tmp_path / 'c.png').touch()  # an interrupted run's
+    assert not predict_sources(Says(), {'c': 'v/c.mov'}, Folder(tmp_path, {}), video=False, masks=masks)
+    folder = Folder(tmp_path, {}, again=True)
+    assert not predict_sources(Says(), {'a': 'v/a.mov'}, folder, video=False, masks=masks)
+    assert cv2.imread(str(tmp_path / 'a.png')) is not None
+
+
+def test_no_source_takes_the_place_of_the_list(tmp_path):
+    """The list is sources.jsonl, as the predictions of a source of that name would be."""
+    with pytest.raises(ValueError, match=r"of 'sources' would take the place of .*sources\.jsonl"):
+        keep_apart(tmp_path, {'sources': 'v/sources.mp4'})
+    keep_apart(tmp_path, {'v/sources': 'v/sources.mp4'})
+    (tmp_path / 'sources.jsonl').write_text('{"frame": 0, "time": 0.0}\n3\n{"name": "a"}\n')
+    assert list(Folder(tmp_path, {}).done) == ['a']
+
+
+@pytest.mark.parametrize('fails', ['encoding', 'writing'])
+def test_a_picture_that_cannot_be_written_stops_the_run(fails, tmp_path, monkeypatch):
+    """It was taken for a source that cannot be read."""
+
+    def full(*_):
+        raise OSError(28, 'No space left on device')
+
+    if fails == 'encoding':
+        monkeypatch.setattr(cv2, 'imencode', lambda *_: (False, None))
+    else:
+        monkeypatch.setattr(Path, 'write_bytes', full)
+    with pytest.raises(OSError, match='cannot be written' if fails == 'encoding' else 'No space left') as error:
+        predict_sources(Says(), {'a': 'a.mp4', 'b': 'b.mp4'}, Folder(tmp_path, {}), video=False)
+    assert not isinstance(error.value, (FileNotFoundError, ValueError))
+    assert not list(tmp_path.glob('[ab]*')), 'half a result is none'

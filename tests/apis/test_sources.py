@@ -150,6 +150,12 @@ def test_folders_patterns_and_lists_become_single_sources(tmp_path):
     unreadable = []
     given = [str(tmp_path / name) for name in ('absent.mp4', 'v/a.mp4', '*.gif')]
     assert list(find_sources(given, unreadable=unreadable)) == ['a'] and len(unreadable) == 2
+    assert list(find_sources(['a.txt', 'a.txt'], lambda _: True)) == ['a', f'{os.path.basename(os.getcwd())}/a']
+    for name in ('v/sources.mp4', 'w/Sources.mp4'):
+        (tmp_path / name).touch()
+    assert found('v/sources.mp4', 'w/Sources.mp4') == {  # the list of what is done is sources.jsonl
+        'v/sources': 'v/sources.mp4', 'w/Sources': 'w/Sources.mp4'
+    }  # fmt: skip
     assert found('v/a.mp4', 'v/a.mp4') == {'a': 'v/a.mp4', 'v/a': 'v/a.mp4'}
     for name in ('*.gif', 'absent.mp4'):
         with pytest.raises(FileNotFoundError, match=r'\*\.gif|absent'):

@@ -185,6 +185,13 @@ def test_show_dir_switches_the_hook_on(configured):
         'mmsvf.VideoVisualizationHook', True, 'shown', 3,
     )  # fmt: skip
     assert [m['type'] for m in cfg.test_evaluator] == ['AccMetric', 'DumpResults']
+    scenes = str(ROOT / 'configs/demo/svf_moving_scenes.py')
+    launch.test(test_args(config=scenes, dump='p.pkl', out='masks'))
+    found = configured['cfg'].test_evaluator
+    assert [(m['type'], m.get('output_dir')) for m in found] == [
+        ('mmsvf.VideoSegMetric', 'masks'),
+        ('DumpResults', None),
+    ]
     launch.test(test_args(config='mmseg::sem_fpn/fpn_r50_4xb2-80k_cityscapes-512x1024.py', show_dir='shown'))
     cfg = configured['cfg']
     assert cfg.default_hooks.visualization.draw is True and cfg.visualizer.save_dir == 'shown'

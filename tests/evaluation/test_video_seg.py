@@ -129,6 +129,17 @@ def test_files_of_two_videos_do_not_overwrite_each_other(tmp_path):
     assert (files['v1/00000000.png'] == 1).all() and (files['v2/00000000.png'] == 3).all(), 'label 0 is void on disk'
 
 
+def test_without_ids_a_video_is_its_folder(tmp_path):
+    """VSPW's frames are in VIDEO/origin: frames of one name in two videos are two frames."""
+    metric = build(windows=(), output_dir=str(tmp_path))
+    for video, label in (('v1', 0), ('v2', 1)):
+        entry = sample(np.zeros((4, 4), np.uint8), np.full((4, 4), label, np.uint8), video, 0)
+        del entry['video_id'], entry['frame_id']
+        metric.process(None, [entry])
+    assert metric.compute_metrics(metric.results)['aAcc'] == 50
+    assert sorted(p.parent.name for p in tmp_path.rglob('*.png')) == ['v1', 'v2']
+
+
 def test_without_windows_no_maps_are_kept():
     metric, truth = build(windows=()), np.zeros((4, 4), np.uint8)
     metric.process(None, [sample(truth, truth, 'v1', 0)])

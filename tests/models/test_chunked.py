@@ -10,6 +10,7 @@ from mmsvf.analysis.memory_limit import LiveMemory
 from mmsvf.body import embedded_body
 from mmsvf.engine.hooks.firing_rate_hook import SpikeSparsityHook
 from mmsvf.engine.strategies import check_strategy
+from mmsvf.models.chunked import ChunkedTraining
 
 from ..apis.test_stream import CAUSAL, build
 from ..conftest import ROOT
@@ -121,6 +122,35 @@ def test_memory_does_not_grow_with_the_clip():
                 model.parse_losses(model.loss(clips, samples))[0].backward()
             peaks[chunk, frames] = memory.peak - clips.nbytes
     assert peaks[6, 36] < 1.001 * peaks[6, 12] < peaks[None, 36] / 2 and peaks[None, 36] > 2 * peaks[None, 12]
+
+
+class Summed(ChunkedTraining, torch.nn.Module):
+    """Two parameters that are summed: autograd gives both the same tensor as their gradient."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.a, self.b = (torch.nn.Parameter(torch.zeros(3)) for _ in range(2))
+
+    def check_streams(self):
+        pass
+
+    def features(self, run, inputs):
+        return inputs
+
+    def parse_losses(self, losses):
+        return losses['loss_x'], dict(loss=0.0, **losses)
+
+    def chunk_losses(self, run, maps, data_samples, first):
+        return dict(loss_x=((self.a + self.b) * maps.mean((0, 2, 3, 4))).sum())
+
+
+def test_parameters_that_share_a_gradient():
+    clip, found = torch.randn(2, 3, 6, 2, 2), []
+    for chunk_frames in (6, 2):
+        model = Summed(chunk_frames=chunk_frames)
+        model.losses_in_chunks(clip, [])['loss_x'].backward()
+        found.append(torch.stack([model.a.grad, model.b.grad]))
+    torch.testing.assert_close(*found)
 
 
 def test_in_a_training_step():

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import mmsvf
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
+from mmsvf.models.backbones.spiking_resnets import MSResNet
 from mmsvf.spiking.attention import AttentionRead
 from mmsvf.spiking.causal import causal_attention, no_past
 from mmsvf.spiking.continuation import Continuation
@@ -112,11 +113,39 @@ def test_frame_by_frame_is_all_at_once(neuron, form, monkeypatch):
     assert_equal(frame_by_frame(model, clip)[0], expected)
 
 
-@pytest.mark.parametrize('space_time', ['neuron', 'spatial', ['causal', 'neuron']], ids=str)
+@pytest.mark.parametrize('space_time', ['neuron', 'spatial', ['causal', 'neuron'], ['spatial', 'causal']], ids=str)
 def test_other_designs_that_stream(space_time):
     model, clip = network(space_time=space_time), torch.randn(1, 3, 5, 32, 32, dtype=torch.float64)
     with torch.no_grad():
         assert_same(frame_by_frame(model, clip)[0], model(clip))
+
+
+class OwnAttention(torch.nn.Conv3d):
+    """An attention of a user's own, which may read anything."""
+
+    def __init__(self, channels):
+        super().__init__(channels, channels, 1)
+
+    def forward(self, x):
+        return super().forward(x.movedim(0, 2)).movedim(2, 0)
+
+
+class FrameAttention(OwnAttention):
+    def check_causal(self):
+        """No frame reads later ones."""
+
+
+def test_own_parts_say_whether_they_read_ahead():
+    clip = torch.randn(1, 3, 4, 32, 32, dtype=torch.float64)
+    ahead = SpikeVideoFormer(TINY, attention=dict(type=OwnAttention)).double().eval()
+    with pytest.raises(ValueError, match=r'OwnAttention may read frames that are still to come.*check_causal'):
+        ahead.step(clip[:, :, 0])
+    frames = SpikeVideoFormer(TINY, attention=dict(type=FrameAttention), out_indices=(4,), output='tuple')
+    frames = frames.double().eval()
+    with torch.no_grad():
+        assert_same(frame_by_frame(frames, clip)[0], frames(clip))
+    with pytest.raises(ValueError, match=r'MSResNet\(attention=True\) weighs each frame by all of the clip'):
+        MSResNet('18', attention=True).eval().step(clip[:, :, 0].float())
 
 
 @pytest.mark.parametrize('space_time', ['joint', 'hierarchical', 'factorized', 'temporal', 'block'])

@@ -319,3 +319,23 @@ def test_neurons_that_learn_stay_several():
     shaken(model, x)
     with torch.no_grad():
         torch.testing.assert_close(mmsvf.fuse(model)(x.double()), model(x.double()), rtol=1e-7, atol=1e-9)
+
+
+def softened(q, k, v, scale):
+    """A score of a user's own, which is not linear in its scale."""
+    return torch.softmax(q @ k.transpose(-2, -1) * scale, -1) @ v
+
+
+def test_scores_of_ones_own_keep_their_scale():
+    model, x = SpikeAttention(16, 4, score=softened, scale=0.25), torch.randn(3, 2, 16, 4, 4) * 3
+    shaken(model, x)
+    with torch.no_grad():
+        torch.testing.assert_close(mmsvf.fuse(model)(x.double()), model(x.double()), rtol=1e-7, atol=1e-9)
+
+
+def test_other_neurons_stay_several():
+    model, x = SpikeAttention(16, 4), torch.randn(3, 2, 16, 4, 4) * 3
+    model.units[0].k.lif = LIF(decay_input=False)
+    shaken(model, x)
+    with torch.no_grad():
+        torch.testing.assert_close(mmsvf.fuse(model)(x.double()), model(x.double()), rtol=1e-7, atol=1e-9)

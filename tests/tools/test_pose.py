@@ -61,6 +61,16 @@ def test_frames(recordings, tmp_path):
     assert int(cv2.VideoCapture(str(tmp_path / 'a' / 'track.mp4')).get(cv2.CAP_PROP_FRAME_COUNT)) == 10
     assert cv2.imread(str(tmp_path / 'a' / 'track.png')).std() > 10
 
+    (tmp_path / 'clip.mp4').write_text('a recording')
+    command = 'track_pose', config, tmp_path / 'epoch_1.pth', tmp_path / 'clip.mp4', '--out', tmp_path / 'clip'
+    with pytest.raises(
+        AssertionError, match=r"ValueError: .* of 'clip' would take the place of the source .*clip\.mp4"
+    ):
+        tool(*command, '--cfg-options', *options(recordings))
+    for flag in ('--step', '--fps'):
+        with pytest.raises(AssertionError, match=f'argument {flag}: nan: more than 0 expected'):
+            tool(*command, flag, 'nan')
+
 
 def test_baselines(recordings):
     """One recording's mean pose, against a mean written out here."""

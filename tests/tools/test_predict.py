@@ -6,14 +6,17 @@ import re
 import runpy
 import sys
 import threading
+import time
 from contextlib import redirect_stdout
 
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 from PIL import Image
 
 from mmsvf.apis.find_sources import find_sources
+from mmsvf.engine.run_config import contents
 from mmsvf.files import pickles
 
 from ..apis.test_predictors import BODY, SCENES, awake
@@ -111,6 +114,30 @@ def test_a_run_goes_on_where_it_was_stopped(predicted, digits):
     assert [said['name'] for said in lines(out / 'sources.jsonl')] == [f'0000{i}' for i in range(4)]
     with pytest.raises(SystemExit, match=r'^ValueError: .* has predictions of another run \(classes.*--overwrite'):
         predict(*command[:-2])
+    run = json.loads((out / 'run.json').read_text())
+    for name in ('config', 'checkpoint', 'classes'):  # files of the same names
+        changed = {**run, f"{name}'s content": 'before'}
+        (out / 'run.json').write_text(json.dumps(changed))
+        with pytest.raises(SystemExit, match=rf"another run \({name}'s content: 'before', now '.*--overwrite"):
+            predict(*command)
+    del run["checkpoint's content"]  # of a version before
+    (out / 'run.json').write_text(json.dumps(run))
+    with pytest.raises(SystemExit, match=r"another run \(checkpoint's content: None, now '.*--overwrite"):
+        predict(*command)
+
+
+def test_contents_of_files_are_told_apart(tmp_path):
+    file = tmp_path / 'a.pth'
+    file.write_text('a')
+    config = Config(dict(model=dict(depth=2), work_dir='a'))
+    first = contents(config, checkpoint=str(file), classes=None)
+    assert list(first) == ["config's content", "checkpoint's content"]
+    config.work_dir = 'b'
+    assert contents(config, checkpoint=str(file)) == first, 'predictions do not depend on it'
+    file.write_text('b')
+    config.model.depth = 3
+    second = contents(config, checkpoint=str(file), classes='https://a/b')
+    assert list(second) == list(first) and all(first[name] != second[name] for name in first)
 
 
 def test_segmentation_and_poses(recordings, tmp_path):
@@ -179,8 +206,8 @@ def test_segmentation_and_poses(recordings, tmp_path):
         (('x.txt', '--classes', 'absent.txt'), r"list of class names 'absent\.txt' does not exist"),
         (('x.txt', '--classes', 'README.md'), r'class names, but the head of the config has num_classes=8'),
         (('x.txt', '--window', '-1'), r'window=-1\.0'),
-        (('x.txt', '--fps', '0'), '--fps 0: more than 0 expected'),
-        (('x.txt', '--step', 'nan'), '--step nan: more than 0 expected'),
+        (('x.txt', '--fps', '0'), 'argument --fps: 0: more than 0 expected'),
+        (('x.txt', '--step', 'nan'), 'argument --step: nan: more than 0 expected'),
         (('x.txt', '--out', 'README.md'), r'^OSError: nothing can be written to README\.md'),
     ],
 )
@@ -212,17 +239,23 @@ def test_cameras_are_predicted_side_by_side(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, 'VideoCapture', Capture)
     options = '--engine', 'dense', '--cfg-options', 'model.backbone.attention.space_time=causal'
     log = predict(*DIGITS, '--camera', '0', '--camera', '1', '--out', tmp_path / 'both', *options)
-    assert '2 of 2 sources are in' in log and 'camera0: 10 records' in log and 'camera1: 10 records' in log
+    assert '2 of 2 sources are in' in log
+    names = [re.search(rf'(camera{k}-\d{{8}}-\d{{6}}): 10 records', log)[1] for k in range(2)]
+    assert names[0][7:] == names[1][7:]
+    time.sleep(1)  # the names' resolution
+    again = predict(*DIGITS, '--camera', '0', '--camera', '1', '--out', tmp_path / 'both', *options)
+    names += [re.search(rf'(camera{k}-\d{{8}}-\d{{6}}): 10 records', again)[1] for k in range(2)]
     monkeypatch.setattr(cv2, 'VideoCapture', files)
     for k in range(2):
         predict(*DIGITS, videos[k], '--out', tmp_path / f'{k}', *options)
         alone, seen = (
             lines(tmp_path / f'{k}' / f'{videos[k].stem}.jsonl'),
-            lines(tmp_path / 'both' / f'camera{k}.jsonl'),
+            lines(tmp_path / 'both' / f'{names[k]}.jsonl'),
         )
         assert [record['top'] for record in seen] == [record['top'] for record in alone]
-        assert count_frames(tmp_path / 'both' / f'camera{k}.mp4') == 10
-    assert {said['name'] for said in lines(tmp_path / 'both' / 'sources.jsonl')} == {'camera0', 'camera1'}
+    assert len(set(names)) == 4, 'a recording cannot be made again'
+    assert [count_frames(tmp_path / 'both' / f'{name}.mp4') for name in names] == [10] * 4
+    assert {said['name'] for said in lines(tmp_path / 'both' / 'sources.jsonl')} == set(names)
 
 
 def test_nothing_readable_is_a_failure(tmp_path):

@@ -140,6 +140,23 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     assert not (tmp_path / 'none.mp4').exists()
 
 
+def stamps(path):
+    capture, found = cv2.VideoCapture(str(path)), []
+    while capture.read()[0]:
+        found.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    return found
+
+
+def test_frames_with_times_of_their_own_play_as_they_came(tmp_path):
+    times = [0.2, 0.3, 0.45, 0.45, 1.7, 1.81, 3.2, 9.2]
+    with VideoWriter(tmp_path / 'a.mp4', (32, 32), 30, timed=True) as writer:
+        for k, time in enumerate(times):
+            writer.write(np.full((32, 32, 3), 20 * k, np.uint8), time)
+    np.testing.assert_allclose(stamps(tmp_path / 'a.mp4'), np.array(times) - 0.2, atol=0.0021)
+    with av.open(str(tmp_path / 'a.mp4')) as file:
+        assert file.duration / 1e6 >= 8.999
+
+
 def test_what_is_missing_is_named(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='cannot write'):
         VideoWriter('/proc/x.mp4', (32, 32), 10)

@@ -81,7 +81,7 @@ def look(x: Tensor, time_steps: int | None = None) -> Signal:
         return REAL
     low, high = (float(v) for v in torch.aminmax(x))
     if not (low >= 0 and high <= LARGEST_SPIKE):
-        if low == -1 and high == 1 and _all_zero(x.abs(), _from_binary) and bool((x != 0).all()):
+        if low == -1 and high in (-1, 1) and _all_zero(x.abs(), _from_binary) and bool((x != 0).all()):
             return Signal('sign')
         return Signal('signed') if abs(low) + abs(high) < float('inf') and _all_zero(x, _from_whole) else REAL
     if high <= 1 and _all_zero(x, _from_binary):

@@ -151,8 +151,8 @@ class ClipBackbone(BaseModule):
         return y, run.state(x, clip.shape[2])
 
     def advance_in(self, run: Continuation, name: str = '') -> Any:
-        """The backbone as part of a network that goes on; with membranes that restart at each step it is as it is."""
-        return self if self.per_frame else run.of(self, name)
+        """The backbone as part of a network that goes on."""
+        return run.of(self, name)
 
     def _freeze(self) -> None:
         modules = {name: module for name, module in self.named_modules() if name}  # '' is the backbone

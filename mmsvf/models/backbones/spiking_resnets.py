@@ -123,4 +123,12 @@ class MSResNet(ClipBackbone):
         model: Any = kind(in_channels=in_channels, num_classes=1, layers=depths, spiking_neuron=build)
         functional.set_step_mode(model, 'm')
         self.stages = nn.ModuleList([model.stem, model.layer1, model.layer2, model.layer3, model.layer4])
+        self.attention = attention
         self._freeze()
+
+    def check_causal(self) -> None:
+        """Raise ValueError with attention, which weighs time steps by all of them."""
+        if self.attention:
+            raise ValueError(
+                'MSResNet(attention=True) weighs each frame by all of the clip: frame by frame it takes attention=False'
+            )

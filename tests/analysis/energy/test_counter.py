@@ -26,6 +26,7 @@ def count(model, *inputs, **kwargs):
     (torch.ones(4), 'binary', 1.0),
     (torch.tensor([0.0, 3, 1, 0]), 'integer', 1.0),
     (torch.tensor([-1.0, 1, 1, -1]), 'sign', 1.0),
+    (-torch.ones(4), 'sign', 1.0),  # 2Q - 1 of silent queries
     (torch.tensor([-1.0, 0, 1, -1]), 'signed', 1.0),
     (torch.tensor([0.0, 200, 17, 3]), 'signed', 1.0),
     (torch.tensor([0.0, 0.5, 1, 1]), 'real', 1.0),
