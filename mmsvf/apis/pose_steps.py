@@ -22,6 +22,7 @@ from .person import PersonChooser
 from .sources import Frame, Source
 
 WHOLE = (0, 0, SIZE)
+STEPS = 10_000_000  # of a recording: more is a time stamp that is wrong, and would fill the memory
 
 
 @dataclass
@@ -51,14 +52,18 @@ class EventsFile(StepSource):
     """A .npz of events with x, y (of 256 x 256 pixels) and t (microseconds). They are read as a whole, binned by steps.
 
     Raises:
-        UnreadableError: no such file of events, or one that is shorter than a step.
+        UnreadableError: no such file of events, one that is shorter than a step, or of more than ``STEPS``.
     """
 
     def __init__(self, path: str | Path, step: float) -> None:
         self.path, self.name, self.fps = Path(path), str(path), 1 / step
         self._events = read_events(str(path))
         t = self._events['t']
-        self.begin, seconds = int(t.min()), int(np.ptp(t)) / 1e6
+        self.begin, end = int(t.min()), int(t.max())  # whose difference may have more than 64 bits
+        with reading(path, 'time stamps are microseconds: if one of them is wrong, take it out'):
+            if end - self.begin > STEPS * step * 1e6:
+                raise ValueError(f't goes from {self.begin} to {end}; up to {STEPS} steps of {step} s are read')
+        seconds = (end - self.begin) / 1e6
         self.length = count = int(seconds / step)
         if count < 1:
             raise ValueError(f'{path} has events of {seconds} s; at least a step of {step} s expected')

@@ -204,6 +204,8 @@ def test_wrong_sources_are_named(model, tmp_path):
     (tmp_path / 'empty').mkdir()
     np.savez(tmp_path / 'e.npz', x=[1], y=[1], t=[1])
     np.savez(tmp_path / 'large.npz', x=[1, 300], y=[1, 1], t=[1, 10**6])
+    for name, times in dict(late=[0, 2**61], apart=[-(2**63) + 1, 2**63 - 1], beyond=[-1.7e308, 1.7e308]).items():
+        np.savez(tmp_path / f'{name}.npz', x=[1, 1], y=[1, 1], t=times)
     for source, modality, message in (
         ('absent.mp4', 'frames', r'absent\.mp4 is missing'),
         ('no.mp4', 'frames', 'cannot be read as a video'),
@@ -213,6 +215,13 @@ def test_wrong_sources_are_named(model, tmp_path):
         ('e.npz', 'frames', 'the model takes frames; take a model trained with events'),
         ('e.npz', 'events', 'at least a step of 0.25 s'),
         ('large.npz', 'events', 'give the size of the sensor'),
+        (
+            'late.npz',
+            'events',
+            r'late\.npz could .* t goes from 0 to 2305843009213693952; up to 10000000 steps of 0\.25 s',
+        ),
+        ('apart.npz', 'events', r'apart\.npz could not be read .* up to 10000000 steps'),
+        ('beyond.npz', 'events', r'beyond\.npz could not be read .* up to 10000000 steps'),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=message):
             list(predictor(model, modality)(str(tmp_path / source)))

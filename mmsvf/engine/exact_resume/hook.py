@@ -44,8 +44,8 @@ class ExactResumeHook(Hook):
 
     With :class:`.seeded.SeededDataset` and its sampler, which ``tools/train.py`` puts into the training
     loader, a resumed training in fp32 ends with the weights of an uninterrupted one, bit for bit, for any number of
-    workers. In iteration-based training the data of the past is not read again (MMEngine reads all of it). A validation
-    that was due when the training stopped is made up for.
+    workers, also from within an epoch. In iteration-based training the data of the past is not read again (MMEngine
+    reads all of it). A validation that was due when the training stopped is made up for.
 
     **A resumed training is the same training.** What would make it another one is an error: a file without training
     state, weights that are missing or of another shape, another optimizer, another number of samples per step (batch
@@ -63,10 +63,16 @@ class ExactResumeHook(Hook):
 
     def __init__(self, strict: bool = True) -> None:
         self.strict = strict
+        self.done = 0  # batches of this epoch
+        self.begun: Any = None  # what a checkpoint says of its epoch
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Note the number of samples per step."""
-        checkpoint['meta']['samples_a_step'] = samples_per_step(runner)
+        """Note the number of samples per step, and the batches that are done of an epoch and that it has."""
+        meta = checkpoint['meta']
+        meta['samples_a_step'] = samples_per_step(runner)
+        if not hasattr(runner.train_loop, 'dataloader_iterator'):
+            within = meta.get('epoch') == runner.epoch  # at its end a checkpoint by epochs counts it already
+            meta['batches_of_epoch'] = [self.done if within else 0, len(runner.train_dataloader)]
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Refuse to resume from a checkpoint of another training."""
@@ -85,6 +91,7 @@ class ExactResumeHook(Hook):
         report = compare(full_state_dict(runner.model), given)
         if report.new or report.mis_sized:
             raise ValueError(f'the checkpoint to resume from is of another model: {report}; {instead}')
+        self.begun = meta.get('batches_of_epoch')
         differ = []
         if isinstance(runner.optim_wrapper, OptimWrapper):
             saved, mine = (groups(state) for state in (checkpoint['optimizer'], runner.optim_wrapper.state_dict()))
@@ -122,6 +129,9 @@ class ExactResumeHook(Hook):
         by_iter = hasattr(loop, 'dataloader_iterator')
         done, total = (loop.iter, loop.max_iters) if by_iter else (loop.epoch, loop.max_epochs)
         due = done and done >= loop.val_begin and (done % loop.val_interval == 0 or done == total)
+        if not by_iter and loop.iter:
+            self._go_on(runner, loop, sampler)
+            due = due and not self.done  # the epoch after it has begun
         if runner.val_loop is not None and due:
             runner.val_loop.run()
 
@@ -137,6 +147,33 @@ class ExactResumeHook(Hook):
         skipped = repeat(None, loop.iter)  # what the loop would read and leave costs nothing
         loop.dataloader_iterator = chain(skipped, type(loop.dataloader_iterator)(loader))
 
+    def _go_on(self, runner: Any, loop: Any, sampler: NumberedSampler | None) -> None:
+        """Have an epoch that a checkpoint by iterations lies in go on at its batch."""
+        length = len(loop.dataloader)
+        # files from before this was noted: another length of the epoch looks the same as a place within one
+        begun = self.begun if self.begun is not None else [loop.iter - loop.epoch * length, None]
+        if isinstance(begun, (list, tuple)) and begun[:1] == [0]:
+            return
+        if sampler is None or begun not in ([done, length] for done in range(1, length + 1)):
+            runner.logger.warning(
+                f'the checkpoint to resume from is of iteration {loop.iter}, within epoch {loop.epoch + 1}, and where '
+                f'its data stopped is not known (batches_of_epoch={self.begun!r}, now {length}): its epoch starts anew '
+                'while schedules by iterations go on, so this is not the uninterrupted training. Save by epochs '
+                '(default_hooks.checkpoint.by_epoch=True), or train by iterations (IterBasedTrainLoop)'
+            )
+            return
+        done = self.done = begun[0]
+        sampler.start = done * loop.dataloader.batch_sampler.batch_size
+        run_iter = loop.run_iter
+        loop.run_iter = lambda index, batch: run_iter(done + index, batch)  # hooks count from the epoch's beginning
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """The next epoch is whole."""
+        self.done = 0
+        vars(runner.train_loop).pop('run_iter', None)
+        if (sampler := self._sampler(runner.train_dataloader)) is not None and hasattr(sampler, 'epoch'):
+            sampler.start = 0
+
     @staticmethod
     def _sampler(loader: Any) -> NumberedSampler | None:
         sampler = getattr(getattr(loader, 'batch_sampler', None), 'sampler', None)
@@ -144,6 +181,7 @@ class ExactResumeHook(Hook):
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Seed the model's random numbers by the iteration."""
+        self.done = batch_idx + 1  # when it is saved
         seed_generators(runner.seed, get_rank(), runner.iter)
         if torch.cuda.is_available():
             torch.cuda.manual_seed(runner.seed + runner.iter * 1_000_003 + get_rank())

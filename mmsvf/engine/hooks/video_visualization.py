@@ -12,6 +12,7 @@ import numpy as np
 from mmaction.engine.hooks import VisualizationHook
 from torch import Tensor
 
+from mmsvf.datasets.reading import VIDEOS
 from mmsvf.registry import HOOKS
 from mmsvf.visualization import drawing
 from mmsvf.visualization.video import write_video
@@ -24,7 +25,8 @@ RIGHT, WRONG = (120, 210, 120), (110, 110, 255)  # BGR
 class VideoVisualizationHook(VisualizationHook):
     """mmaction2's ``VisualizationHook`` for clips in NCTHW too, of which the first view is drawn.
 
-    With ``out_dir`` a video gets ``out_dir/<its path in the list>.mp4`` and ``.png``: frames as the network saw them,
+    With ``out_dir`` a video gets ``out_dir/<its path in the list>.mp4`` and ``.png`` (a second one of that name
+    ``<path>_2``): frames as the network saw them,
     the truth, and the best classes with their scores. mmaction2's own numbers them and draws neither the truth nor
     the classes. Its pictures go to the visualizer's backends otherwise; it also gets the option under the name that it
     has there (``show_frames``).
@@ -51,9 +53,11 @@ class VideoVisualizationHook(VisualizationHook):
         super().__init__(enable, interval, show, out_dir, wait_time=wait_time, fps=fps, **kwargs)
         self.draw_args['show_frames'] = self.draw_args.pop('show')
         self.folder = ''
+        self.taken: dict[str, int] = {}  # samples of each name in this run
 
     def before_test(self, runner: Any) -> None:
-        """Remember the folder that the list's paths are in."""
+        """Remember the folder that the list's paths are in; names begin anew."""
+        self.taken = {}
         prefix = getattr(runner.test_dataloader.dataset, 'data_prefix', None) or {}
         self.folder = next((str(path) for path in prefix.values() if path), '')
 
@@ -68,16 +72,31 @@ class VideoVisualizationHook(VisualizationHook):
         for place, (clip, sample) in enumerate(zip(clips, data_samples), batch_idx * len(clips)):
             if place % self.interval == 0:
                 frames = clip.permute(1, 2, 3, 0).cpu().numpy().astype(np.uint8)[..., ::-1]
-                path = Path(self.out_dir, self.name_of(sample) or str(place))
+                path = Path(self.out_dir, self.own_name(self.name_of(sample) or str(place)))
                 write_pictures(path, frames, sample, meta.get('classes'), self.draw_args['fps'])
 
     def name_of(self, sample: Any) -> str:
-        """The path of a sample's video in its list, without the suffix; empty where the pipeline keeps none."""
+        """The path of a sample's video in its list, without its suffix, or of its folder of frames.
+
+        Empty where the pipeline keeps none.
+        """
         found = sample.get('filename') or sample.get('frame_dir')
         if not found:
             return ''
         name = os.path.relpath(found, self.folder) if self.folder else os.path.basename(found)
-        return os.path.splitext(os.path.basename(found) if name.startswith('..') else name)[0]
+        if name.startswith('..'):
+            name = os.path.basename(found)
+        stem, suffix = os.path.splitext(name)
+        return stem if sample.get('filename') and suffix.lower() in VIDEOS else name
+
+    def own_name(self, name: str) -> str:
+        """A name that no other sample of the run has: the second ``clip`` is ``clip_2``."""
+        own = name
+        while own in self.taken:
+            self.taken[name] += 1
+            own = f'{name}_{self.taken[name]}'
+        self.taken[own] = 1
+        return own
 
 
 def first_view(clip: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def registered():
     METRICS.register_module(name='Count', module=Count, force=True)
 
 
-def train(work_dir, by_epoch, until, resume=False, seed=1, name='', batch=2, optimizer=None, hook=None):
+def train(work_dir, by_epoch, until, resume=False, seed=1, name='', batch=2, optimizer=None, hook=None, **others):
     """Checkpoints and validation every 2 steps of 2 samples, or every epoch; returns the model and what was read."""
     READ.clear()
     loader = dict(batch_size=batch, num_workers=0, dataset=dict(type='Numbers'), collate_fn=dict(type='pseudo_collate'))
@@ -69,6 +69,7 @@ def train(work_dir, by_epoch, until, resume=False, seed=1, name='', batch=2, opt
         )
     )  # fmt: skip
     cfg.default_hooks.exact_resume = hook or {}
+    cfg.merge_from_dict(others)
     add_training_safeguards(cfg, work_dir / 'unreadable.txt')
     runner = Runner.from_cfg(cfg)
     runner.train()
@@ -87,6 +88,49 @@ def test_what_is_left_is_what_would_have_come(by_epoch, tmp_path):
         assert torch.equal(one, two)
     validation = 5  # owed after step 2: as it may have been cut short, it is done again
     assert first + READ[validation:] == seen, 'nothing is read twice'
+
+
+BY_ITERATIONS = {
+    'default_hooks.checkpoint': dict(by_epoch=False, interval=1, save_best='count', rule='greater'),
+    'param_scheduler': [
+        dict(type='MultiStepLR', milestones=[1, 2]),
+        dict(type='ExponentialLR', gamma=0.9, by_epoch=False),
+    ],
+}
+
+
+@pytest.mark.parametrize(('iteration', 'workers'), [(1, 0), (2, 0), (3, 0), (4, 0), (6, 0), (8, 0), (4, 2)])
+def test_an_epoch_goes_on_where_a_checkpoint_by_iterations_lies_in_it(iteration, workers, tmp_path):
+    """Three batches an epoch; those of iterations 3 and 6 are of epochs that have yet to end."""
+    options = dict(BY_ITERATIONS, **{'train_dataloader.num_workers': workers})
+    options['train_dataloader.persistent_workers'] = bool(workers)
+    whole = train(tmp_path / 'whole', True, 3, **options)
+    seen = list(READ)
+    path = str(tmp_path / 'whole' / f'iter_{iteration}.pth')
+    parts = train(tmp_path / 'parts', True, 3, resume=True, load_from=path, **options)
+    for one, two in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        assert torch.equal(one, two)
+    assert (parts.iter, parts.epoch) == (9, 3) and parts.optim_wrapper.get_lr() == whole.optim_wrapper.get_lr()
+    if not workers:
+        epochs, batches = divmod(iteration, 3)
+        validation = 0 if batches else 5  # at an epoch's end it is to come
+        assert seen[epochs * 10 + batches * 2 - validation :] == READ, 'nothing is read twice'
+    log = ''.join(log.read_text() for log in (tmp_path / 'parts').rglob('*.log'))
+    assert 'not the uninterrupted training' not in log
+
+
+def test_a_place_in_an_epoch_that_is_not_known_is_said(tmp_path):
+    train(tmp_path / 'first', True, 1, **BY_ITERATIONS)
+    path = tmp_path / 'first' / 'iter_2.pth'
+    for change in (None, [2, 4], [2, 3, 1], 'x', [9, 3], [-1, 3]):
+        content = load_checkpoint(path)
+        content['meta']['batches_of_epoch'] = change
+        save_checkpoint(content, path)
+        folder = tmp_path / str(change)
+        train(folder, True, 1, resume=True, load_from=str(path), **BY_ITERATIONS)
+        assert len(READ) == 10
+        log = ''.join(log.read_text() for log in folder.rglob('*.log'))
+        assert 'of iteration 2, within epoch 1, ' in log and 'Save by epochs' in log
 
 
 def test_a_validation_that_is_due(tmp_path):
