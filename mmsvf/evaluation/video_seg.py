@@ -61,7 +61,7 @@ class VideoSegMetric(IoUMetric):
             video, frame = sample.get('video_id', str(folder)), sample.get('frame_id', path.stem)
             if self.output_dir is not None:
                 offset = 1 if sample.get('reduce_zero_label', False) else 0
-                file = Path(self.output_dir) / Path(str(video)).name / f'{path.stem}.png'
+                file = Path(self.output_dir) / str(sample.get('video_id', folder.name)) / f'{path.stem}.png'
                 file.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray((prediction.cpu().numpy() + offset).astype(np.uint8)).save(file)
             if self.format_only:

@@ -120,10 +120,11 @@ class SpikeTransformerBlock(nn.Module):
 
     def check_causal(self) -> None:
         """Raise ValueError where an attention of one's own does not say that no frame reads later ones."""
-        if not (isinstance(self.attn, SpikeAttention) or hasattr(self.attn, 'check_causal')):
+        says = any(hasattr(self.attn, name) for name in ('check_causal', 'advance'))
+        if not (isinstance(self.attn, SpikeAttention) or says):
             raise ValueError(
                 f'{type(self.attn).__name__} may read frames that are still to come: one that does not has a method '
-                '`check_causal`, which returns (docs/own_parts.md)'
+                '`check_causal`, which returns, or `advance` (docs/own_parts.md)'
             )
 
     def forward(self, x: Tensor) -> Tensor:

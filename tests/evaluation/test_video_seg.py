@@ -121,11 +121,11 @@ def test_strict_asks_for_right_predictions():
 
 def test_files_of_two_videos_do_not_overwrite_each_other(tmp_path):
     metric = build(output_dir=str(tmp_path / 'out'), format_only=True)
-    for video, label in (('v1', 0), ('v2', 2)):
+    for video, label in (('v1', 0), ('v2', 2), ('day/v1', 1)):
         frame = np.full((4, 4), label, np.uint8)
         metric.process(None, [sample(frame, frame, video, 0, reduce_zero_label=True)])
     files = {p.relative_to(tmp_path / 'out').as_posix(): np.array(Image.open(p)) for p in tmp_path.rglob('*.png')}
-    assert set(files) == {'v1/00000000.png', 'v2/00000000.png'}
+    assert set(files) == {'v1/00000000.png', 'v2/00000000.png', 'day/v1/00000000.png'}
     assert (files['v1/00000000.png'] == 1).all() and (files['v2/00000000.png'] == 3).all(), 'label 0 is void on disk'
 
 

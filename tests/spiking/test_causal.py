@@ -135,15 +135,28 @@ class FrameAttention(OwnAttention):
         """No frame reads later ones."""
 
 
+class SummedAttention(OwnAttention):
+    """Sums the frames so far, and says how it goes on."""
+
+    def forward(self, x):
+        return super().forward(x).cumsum(0)
+
+    def advance(self, x, past):
+        first = 0 if past is None else past['sum'].unsqueeze(0)
+        x = super().forward(x).cumsum(0) + first
+        return x, dict(sum=x[-1])
+
+
 def test_own_parts_say_whether_they_read_ahead():
     clip = torch.randn(1, 3, 4, 32, 32, dtype=torch.float64)
     ahead = SpikeVideoFormer(TINY, attention=dict(type=OwnAttention)).double().eval()
     with pytest.raises(ValueError, match=r'OwnAttention may read frames that are still to come.*check_causal'):
         ahead.step(clip[:, :, 0])
-    frames = SpikeVideoFormer(TINY, attention=dict(type=FrameAttention), out_indices=(4,), output='tuple')
-    frames = frames.double().eval()
-    with torch.no_grad():
-        assert_same(frame_by_frame(frames, clip)[0], frames(clip))
+    for attention in (FrameAttention, SummedAttention):
+        streams = SpikeVideoFormer(TINY, attention=dict(type=attention), out_indices=(4,), output='tuple')
+        streams = streams.double().eval()
+        with torch.no_grad():
+            assert_same(frame_by_frame(streams, clip)[0], streams(clip))
     with pytest.raises(ValueError, match=r'MSResNet\(attention=True\) weighs each frame by all of the clip'):
         MSResNet('18', attention=True).eval().step(clip[:, :, 0].float())
 

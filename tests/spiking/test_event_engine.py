@@ -164,6 +164,18 @@ def test_layers_by_events(layer, neuron, monkeypatch):
         assert spikes == [torch.float32] * 3
 
 
+def test_weights_of_inference_mode_that_change():
+    """They have no version that would tell."""
+    with torch.inference_mode():
+        conv, x = EventConv2d.of(torch.nn.Conv2d(8, 16, 3, padding=1)), (torch.rand(1, 8, 6, 6) < 0.2).float()
+        assert conv.weight.is_inference()
+        for tensor in (conv.weight, conv.bias):
+            rows = [conv.events(x) and conv._laid_out() for _ in range(2)]
+            assert rows[0] is rows[1]
+            tensor.mul_(3)
+            torch.testing.assert_close(conv.events(x)[0], conv.dense(x), atol=2e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize('space_time', ['joint', 'factorized', 'causal'])
 def test_a_network(space_time, monkeypatch):
     """Layer by layer what dense layers make of the same input; dense ones change nothing at all."""
