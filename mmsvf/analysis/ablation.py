@@ -11,8 +11,10 @@ import hashlib
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -135,10 +137,8 @@ def run_once(
     found[metric] = last_metric(work, metric)
     if clips and f'energy of {clips}' not in found:
         checkpoint = find_latest_checkpoint(work)
-        report = folder / 'energy.json'
-        call(
-            folder, threads, until, tools / 'analysis/energy.py', config, checkpoint, '--clips', clips, '--json', report
-        )
+        tool, report = tools / 'analysis/energy.py', folder / 'energy.json'
+        call(folder, threads, until, tool, config, checkpoint, '--clips', clips, '--json', report)
         totals = json.loads(report.read_text())['totals']
         found[f'energy of {clips}'] = {name: total['mj_per_clip'] for name, total in totals.items()}
     if found != before:
@@ -163,6 +163,8 @@ def call(folder: Path, threads: int, until: float, tool: Path, *arguments: objec
         raise RuntimeError(
             f'the time is over before {tool.name} has ended; the same command goes on from there'
         ) from None
+    if code in (-signal.SIGINT, 128 + signal.SIGINT):
+        raise KeyboardInterrupt
     if code:
         raise RuntimeError(f'{tool.name} failed with {code}; {log} ends: {" ".join(log.read_text().splitlines()[-3:])}')
 
@@ -255,21 +257,33 @@ def ablate(
     failed: list[str] = []
     until = float('inf') if minutes is None else time.monotonic() + minutes * 60
     bar = ProgressBar(len(variants))
-    pool = ThreadPoolExecutor(jobs)
+    pool, interrupted = ThreadPoolExecutor(jobs), threading.Event()
+
+    def one(*options: Any) -> dict[str, Any]:
+        # a training ends at Ctrl-C before this process does, and its thread would take the next one
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        try:
+            return run_once(*options)
+        except KeyboardInterrupt:
+            interrupted.set()
+            raise
+
     # all rows of a seed before the next seed: an early stop leaves pairs
     runs = {
-        pool.submit(run_once, cfg, folder / name / str(seed), seed, metric, clips, threads, until, tools): (name, seed)
+        pool.submit(one, cfg, folder / name / str(seed), seed, metric, clips, threads, until, tools): (name, seed)
         for (name, seed), cfg in variants.items()
     }
     try:
         for ended in as_completed(runs):
-            name, seed = runs.pop(ended)
+            name, seed = runs[ended]
             try:
                 results[name][seed] = ended.result()
                 record.add(name, seed, results[name][seed])
             except Exception as error:
                 kind = '' if isinstance(error, (ValueError, RuntimeError)) else f'{type(error).__name__}: '
                 failed.append(f'{name}, seed {seed}: {kind}{error}')
+            del runs[ended]
             bar.update()
     except KeyboardInterrupt:
         failed += [
@@ -280,8 +294,6 @@ def ablate(
     done = {name: dict(sorted(found.items())) for name, found in results.items() if found}
     energy = f'; energy by rates on {clips} clips of the test data, T and size of the config' * bool(clips)
     lines = table(done, sizes, metric, clips) if next(iter(rows)) in done else ['no run of the base is done']
-    made = '; '.join(
-        sorted({run['versions'] for found in done.values() for run in found.values() if 'versions' in run})
-    )
+    made = '; '.join(sorted({r['versions'] for found in done.values() for r in found.values() if 'versions' in r}))
     said = f'{metric} of the last validation, mean ± s.d. over seeds{energy}. {made}, {platform.machine()}.'
     return [said, '', *lines], failed
