@@ -256,3 +256,8 @@ def test_frozen_stages():
     for name, p in backbone.named_parameters():
         assert p.requires_grad != name.startswith(('stages.0.', 'stages.1.')), name
     assert not any(m.training for m in backbone.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+def test_attention_over_time_does_not_stream():
+    with pytest.raises(ValueError, match=r'MSResNet\(attention=True\) weighs each frame by all of the clip'):
+        MSResNet('18', attention=True).eval().step(torch.randn(1, 3, 32, 32))
