@@ -82,6 +82,11 @@ def limited(picture: np.ndarray, longest: int = LONGEST) -> np.ndarray:
     return picture if scale >= 1 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
+def files_of(target: Path) -> dict[str, Path]:
+    """What may be written of a source, by suffix: named by adding, since 'v1.2' is no name with a suffix."""
+    return {suffix: target.with_name(f'{target.name}.{suffix}') for suffix in SUFFIXES}
+
+
 def write_predictions(
     predictor: Predictor,
     source: Source,
@@ -107,8 +112,7 @@ def write_predictions(
     """
     spread, averages, pose = Spread(PICTURES), Averages(), list[PoseRecord]()
     begin, record = time.monotonic(), None
-    # named by adding: 'v1.2' is no name with a suffix
-    named = {suffix: target.with_name(f'{target.name}.{suffix}') for suffix in SUFFIXES}
+    named = files_of(target)
     with ExitStack() as stack:
         lines: IO[str] = stack.enter_context(stack.enter_context(whole(named['jsonl'])).open('w', encoding='utf-8'))
         writer: VideoWriter | None = None

@@ -28,7 +28,7 @@ from mmsvf.files.whole import whole
 from mmsvf.files.work_dir import WorkDirLock
 
 from .find_sources import LISTED
-from .prediction_files import SUFFIXES, write_predictions
+from .prediction_files import SUFFIXES, files_of, write_predictions
 from .predictor import Predictor
 from .sources import Camera, Source
 
@@ -98,7 +98,7 @@ class Folder:
                     f'the results of {given} would take the place of those of {self.done[name].get("source")}: both '
                     f'are called {name!r} in {self.path}; {advice}'
                 )
-            places = [] if self._ours or name in self.done else [*_files(self.path / name)]
+            places = [] if self._ours or name in self.done else [*files_of(self.path / name).values()]
             if masks and places:
                 places += (self.path / name).glob('[0-9]' * 6 + '.png')
             for place in places:
@@ -156,7 +156,7 @@ def keep_apart(out: Path, sources: Mapping[str, Any], masks: bool = False) -> No
     given = {Path(source).resolve(): source for source in sources.values() if isinstance(source, (str, Path))}
     for name in sources:
         target = out / name
-        places = _files(target)
+        places = files_of(target).values()
         if (out / DONE).resolve() in (place.resolve() for place in places):
             raise ValueError(f'the results of {name!r} would take the place of {out / DONE}; give it another name')
         for place in (*places, target.parent, *[target] * masks):
@@ -165,11 +165,6 @@ def keep_apart(out: Path, sources: Mapping[str, Any], masks: bool = False) -> No
                     f'the results of {name!r} would take the place of the source {taken}, or be in it; give '
                     'another --out'
                 )
-
-
-def _files(target: Path) -> list[Path]:
-    """What may be written of a source: named by adding, since 'v1.2' is no name with a suffix."""
-    return [target.with_name(f'{target.name}.{suffix}') for suffix in SUFFIXES]
 
 
 def _runs(process: int) -> bool:

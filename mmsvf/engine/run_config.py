@@ -19,6 +19,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import OPTIMIZERS, build_functions
 
 from mmsvf.engine.environment import check_environment, name_ranks
+from mmsvf.files.checkpoints import sha256_of
 from mmsvf.files.config_options import merge_options
 from mmsvf.frameworks import FRAMEWORKS, mim_folder, require
 
@@ -78,14 +79,11 @@ def contents(cfg: Config, **files: str | None) -> dict[str, str]:
         **files: By what they are; None and URLs are left out.
     """
     kept = {key: value for key, value in cfg.to_dict().items() if key not in ('work_dir', 'launcher')}
-    found = {"config's content": hashlib.sha256(Config(kept).pretty_text.encode())}
+    found = {"config's content": hashlib.sha256(Config(kept).pretty_text.encode()).hexdigest()}
     for name, file in files.items():
         if file is not None and os.path.isfile(file):
-            digest = found[f"{name}'s content"] = hashlib.sha256()
-            with open(file, 'rb') as opened:
-                while part := opened.read(1 << 20):
-                    digest.update(part)
-    return {name: digest.hexdigest()[:16] for name, digest in found.items()}
+            found[f"{name}'s content"] = sha256_of(file)
+    return {name: digest[:16] for name, digest in found.items()}
 
 
 def config_path(name: str) -> Path:

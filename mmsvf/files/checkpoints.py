@@ -61,6 +61,15 @@ def load_checkpoint(file: Any, map_location: Any = None, **_: Any) -> Any:
     return checkpoint
 
 
+def sha256_of(path: str | os.PathLike) -> str:
+    """The SHA-256 of a file, read in parts."""
+    sha256 = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while part := file.read(2**20):
+            sha256.update(part)
+    return sha256.hexdigest()
+
+
 def check_hash(path: str | os.PathLike) -> None:
     """Compare a file with the start of its SHA-256 that its name has, ``name-1475b0c1.pth``; a date is no hash.
 
@@ -70,11 +79,7 @@ def check_hash(path: str | os.PathLike) -> None:
     found = re.search(r'-([0-9a-f]{8,64})\.(?:pth|pt|pkl)$', Path(path).name)
     if not found or re.fullmatch(r'(19|20)\d{6}', found[1]) or not Path(path).is_file():
         return
-    sha256 = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while part := file.read(2**20):
-            sha256.update(part)
-    digest = sha256.hexdigest()
+    digest = sha256_of(path)
     if not digest.startswith(found[1]):
         raise UnpicklingError(
             f'{REFUSED} {path}: its SHA-256 begins with {digest[: len(found[1])]}, its name says {found[1]}: it is '

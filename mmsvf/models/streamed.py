@@ -26,7 +26,7 @@ class StreamedModel:
 
     def check_streams(self) -> None:
         """Raise ValueError where the model cannot go frame by frame; the message says how one can that does."""
-        if not hasattr(self.backbone, 'advance_in'):
+        if not hasattr(self.backbone, 'step'):
             raise ValueError(
                 f'{type(self.backbone).__name__} cannot go frame by frame; backbones with a step can, such as '
                 "SpikeVideoFormer with attention=dict(space_time='causal')"
@@ -41,7 +41,7 @@ class StreamedModel:
         """Feature maps BCTHW of the next frames, BCTHW or BCHW for one."""
         if run.before is None:
             self.check_streams()
-        return self.backbone.advance_in(run, 'backbone')(inputs.unsqueeze(2) if inputs.dim() == 4 else inputs)
+        return run.of(self.backbone, 'backbone')(inputs.unsqueeze(2) if inputs.dim() == 4 else inputs)
 
     def samples(self, inputs: Sequence[Tensor] | Tensor, data_samples: list | None) -> list:
         """The data samples given, or new ones with the size of the frames (C, H, W)."""

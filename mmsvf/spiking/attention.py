@@ -169,6 +169,8 @@ class SpikeAttention(nn.Module):
         torch.Size([4, 2, 64, 7, 7])
     """
 
+    per_frame = False  # whether every membrane restarts at each step
+
     @renamed(heads='num_heads', threshold='v_threshold')
     def __init__(
         self,

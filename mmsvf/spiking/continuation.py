@@ -57,10 +57,11 @@ class Continuation:
         Raises:
             ValueError: it remembers in a way that cannot be carried, or reads frames to come.
         """
-        if getattr(module, 'per_frame', False):
+        kind: Any = type(module)  # asked in place of the module, which is slow to say that it lacks something
+        if hasattr(kind, 'per_frame') and module.per_frame:
             return module  # its membranes restart at each step
-        if check := getattr(module, 'check_causal', None):
-            check()
+        if hasattr(kind, 'check_causal'):
+            kind.check_causal(module)
         advances = hasattr(module, 'advance')
         own = name.rpartition('.')[2].startswith('lif') and not isinstance(module, (nn.Identity, nn.ModuleList))
         if (own or isinstance(module, FOREIGN)) and not advances:  # layers call their neurons so
@@ -77,7 +78,6 @@ class Continuation:
         vars(part).update(_modules=children)
         if advances:
             vars(part).update(_continuation=self, _part=name)
-            kind: Any = type(module)
             part.__class__ = _advancing(kind)
         return part
 

@@ -145,14 +145,10 @@ class ClipBackbone(BaseModule):
         """
         clip = x.unsqueeze(2) if x.dim() == 4 else x
         run = Continuation(state)
-        y = self.advance_in(run)(clip)
+        y = run.of(self)(clip)
         if x.dim() == 4:
             y = y.squeeze(2) if isinstance(y, Tensor) else tuple(out.squeeze(2) for out in y)
         return y, run.state(x, clip.shape[2])
-
-    def advance_in(self, run: Continuation, name: str = '') -> Any:
-        """The backbone as part of a network that goes on."""
-        return run.of(self, name)
 
     def _freeze(self) -> None:
         modules = {name: module for name, module in self.named_modules() if name}  # '' is the backbone
