@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The embedded default, step by step as a user would type it (make demo).
-# PROCESSES=2 trains on so many; flags of tools/train.py are handed on.
+# PROCESSES=2 trains on so many, WORK_DIR=FOLDER is where it goes; flags of tools/train.py are handed on, but --work-dir.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${BIN:+$BIN/}python
-DATA=data/moving_digits WORK=work_dirs/demo CONFIG=configs/demo/svf_moving_digits.py
+DATA=data/moving_digits WORK=${WORK_DIR:-work_dirs/demo} CONFIG=configs/demo/svf_moving_digits.py
 
 run() { echo "+ $*" && "$@"; }
 

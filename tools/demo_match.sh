@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The delayed match to sample, step by step as a user would type it (make demo-match).
-# Flags of tools/train.py are handed on.
+# Flags of tools/train.py other than --work-dir are handed on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${BIN:+$BIN/}python

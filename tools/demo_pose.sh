@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The embedded default of human pose, step by step as a user would type it (make demo-pose).
-# PROCESSES=2 trains on so many, MODALITIES=events from events alone; flags of tools/train.py are handed on.
+# PROCESSES=2 trains on so many, MODALITIES=events from events alone, WORK_DIR=FOLDER is where it goes; other flags of
+# tools/train.py than --work-dir are handed on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${BIN:+$BIN/}python
-DATA=data/moving_body WORK=work_dirs/demo_pose
+DATA=data/moving_body WORK=${WORK_DIR:-work_dirs/demo_pose}
 export OMP_NUM_THREADS=1 PYTHON
 
 run() { echo "+ $*" && "$@"; }

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The embedded default of video segmentation, step by step as a user would type it (make demo-seg).
-# PROCESSES=2 trains on so many; flags of tools/train.py are handed on.
+# PROCESSES=2 trains on so many, WORK_DIR=FOLDER is where it goes; flags of tools/train.py are handed on, but --work-dir.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${BIN:+$BIN/}python
-DATA=data/moving_scenes WORK=work_dirs/demo_seg
+DATA=data/moving_scenes WORK=${WORK_DIR:-work_dirs/demo_seg}
 STAGE1=configs/demo/svf_moving_scenes.py STAGE2=configs/demo/svf_moving_scenes_vss.py
 export OMP_NUM_THREADS=1 PYTHON
 

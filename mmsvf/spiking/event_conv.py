@@ -166,7 +166,10 @@ class EventConv2d(nn.Conv2d):
             return Measured(rate)
         floats = x.to(self.weight.dtype)
         times = [(_seconds(self.dense, floats), _seconds(self.events, x)) for _ in range(ROUNDS)]
-        return Measured(rate, *map(min, zip(*times)))
+        found = Measured(rate, *map(min, zip(*times)))
+        if not found.by_events:
+            self._rows = None  # another size that takes events lays them out again
+        return found
 
     def _laid_out(self) -> Any:
         """The weights as the kernels take them; anew where they have changed."""

@@ -56,7 +56,8 @@ class EventSepConv(SepConv):
         if not _as_fused(self):
             return super().forward(x)
         x = _fired(self.pointwise1, self.lif2, fire_bytes(self.lif1, x, self.pointwise1))
-        return over_images(lambda i: self.pointwise2(self.depthwise(i)), x)
+        x = over_images(self.depthwise, x)
+        return over_images(self.pointwise2, x)
 
 
 class _TwoConvolutions(nn.Module):

@@ -74,7 +74,8 @@ class SepConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Membranes TBCHW to membranes of the same shape."""
         x = over_images(lambda i: self.norm1(self.pointwise1(i)), self.lif1(x))
-        return over_images(lambda i: self.norm2(self.pointwise2(self.depthwise(i))), self.lif2(x))
+        x = over_images(self.depthwise, self.lif2(x))  # the spikes, twice as wide as the block, are free from here on
+        return over_images(lambda i: self.norm2(self.pointwise2(i)), x)
 
 
 class ChannelConv(nn.Module):
