@@ -90,8 +90,6 @@ class SegmentationPredictor(Predictor):
         gap = -self.offsets[-1] if self.offsets else 1
         if self.offsets != tuple(range(-gap * len(self.offsets), 0, gap)):
             return f'offsets={self.offsets} of the data set are no constant interval'
-        if (self.model.test_cfg or {}).get('mode') == 'slide':
-            return "test_cfg.mode='slide' looks at crops"
         if self._spoil.transforms:
             return 'the test pipeline spoils the last frame of a clip, and in a stream each frame is one'
         return None

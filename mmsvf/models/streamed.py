@@ -41,11 +41,14 @@ class StreamedModel:
         """Feature maps BCTHW of the next frames, BCTHW or BCHW for one."""
         if run.before is None:
             self.check_streams()
+        run.seen(inputs)  # refuses another number of streams
         return run.of(self.backbone, 'backbone')(inputs.unsqueeze(2) if inputs.dim() == 4 else inputs)
 
     def samples(self, inputs: Sequence[Tensor] | Tensor, data_samples: list | None) -> list:
-        """The data samples given, or new ones with the size of the frames (C, H, W)."""
+        """The data samples given, one per frame, or new ones with the size of the frames (C, H, W)."""
         if data_samples is not None:
+            if len(data_samples) != len(inputs):
+                raise ValueError(f'{len(data_samples)} data samples for frames of {len(inputs)} streams; one for each')
             return data_samples
         size = tuple(inputs[0].shape[-2:])
         return [self.sample_type(metainfo=dict(ori_shape=size, img_shape=size, pad_shape=size)) for _ in inputs]

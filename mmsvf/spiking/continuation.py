@@ -118,7 +118,16 @@ class Continuation:
         return output
 
     def seen(self, like: Tensor) -> Tensor:
-        """Frames before these, of each of the streams that come first in a tensor."""
+        """Frames before these, of each of the streams that come first in a tensor.
+
+        Raises:
+            ValueError: the state has another number of streams.
+        """
+        if self.before is not None and len(self.before) != len(like):
+            raise ValueError(
+                f'frames of {len(like)} streams, and a state of {len(self.before)}: State.select, merge and starting '
+                'give one of as many, in the order of the frames'
+            )
         return like.new_zeros(len(like), dtype=torch.int64) if self.before is None else self.before.frames
 
     def state(self, like: Tensor, frames: int) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -164,23 +165,26 @@ class State:
             assert isinstance(found, dict) and found['format'] == FORMAT
             state = State(found['frames'], found['parts'], found['rest'], found.get('model', ''))
             assert isinstance(state.model, str)
-            assert state.frames.dtype == torch.int64 and state.frames.dim() == 1
-            assert all(isinstance(value, float) for value in state.rest.values())
-            assert all(len(t) == len(state) for part in state.parts.values() for t in part.values())
+            assert state.frames.dtype == torch.int64 and state.frames.dim() == 1 and len(state) > 0
+            assert (state.frames >= 0).all() and all(math.isfinite(value) for value in state.rest.values())
+            tensors = [t for part in state.parts.values() for t in part.values()]
+            assert all(isinstance(t, Tensor) and len(t) == len(state) for t in tensors)
         except (AssertionError, KeyError, AttributeError, TypeError) as error:
             raise ValueError(f'{path} is no state of a stream, as State.save() writes it') from error
         return state
 
 
 def fingerprint(network: nn.Module) -> str:
-    """A network's class and a hash of its parameters and buffers: their names, shapes and values, rounded to fp32.
+    """A network's class, and a hash of its layers' options, parameters and buffers.
 
-    Of up to 2047 values all count, so those of every BatchNorm do; of more, a thousand or two spread over them:
-    what has been trained for a step has another one. Takes milliseconds.
+    Options are what ``print(network)`` shows; tensors count by name, shape and values, rounded to fp32. Of up to 2047
+    values all count, so those of every BatchNorm do; of more, a thousand or two spread over them: what has been trained
+    for a step has another one. Takes milliseconds.
     """
     named = [*network.named_parameters(), *network.named_buffers()]
     numbers = {name: value.detach() for name, value in named if value.is_floating_point()}
-    digest = hashlib.sha256(str([(name, tuple(value.shape)) for name, value in numbers.items()]).encode())
+    options = [(name, module.extra_repr()) for name, module in network.named_modules()]
+    digest = hashlib.sha256(str([options, *((name, tuple(value.shape)) for name, value in numbers.items())]).encode())
     values = [value.reshape(-1)[:: max(1, value.numel() // 1024)].float() for value in numbers.values()]
     digest.update(cat(values).cpu().numpy().tobytes() if values else b'')
     return f'{type(network).__name__} {digest.hexdigest()[:12]}'

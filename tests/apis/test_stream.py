@@ -149,6 +149,13 @@ def test_what_cannot_stream():
         mmsvf.Stream(causal, clip_length=3)
     with pytest.raises(ValueError, match=r'all of one size; got \[\(3, 48, 48\), \(3, 24, 24\)\]'):
         mmsvf.Stream(causal).step([torch.zeros(3, 48, 48), torch.zeros(3, 24, 24)])
+    segmentor = build('demo/svf_moving_scenes_vss', space_time='spatial')
+    _, state = mmsvf.Stream(segmentor).step([torch.zeros(3, 64, 96)] * 2)
+    for streams in (1, 3):
+        with pytest.raises(ValueError, match=f'frames of {streams} streams, and a state of 2'):
+            mmsvf.Stream(segmentor).step([torch.zeros(3, 64, 96)] * streams, state)
+    segmentor.test_cfg = dict(mode='slide', crop_size=(32, 32), stride=(24, 24))
+    assert why_not(segmentor).startswith("test_cfg.mode='slide' looks at crops")
     causal.neck = torch.nn.Identity()
     assert why_not(causal) == 'the neck Identity joins frames of a clip: a stream has none'
 
@@ -187,7 +194,13 @@ def test_a_state_is_of_one_model(tmp_path):
     torch.testing.assert_close(found, stream.step(frames[1:2], state)[0][0].pred_score)
     wide = build(name, **CAUSAL, num_heads=4)
     wide.cls_head.fc = torch.nn.Linear(64, 9).double()
-    for different in (mmsvf.Stream(wide), mmsvf.Stream(model, fuse=False)):
+    windowed, sums, neurons = (
+        build(name, **{**CAUSAL, **options})
+        for options in (dict(window=3), dict(reference_size=None), dict(space_time='neuron', reference_size=None))
+    )
+    for other in (windowed, sums, neurons):
+        other.load_state_dict(model.state_dict())
+    for different in (*map(mmsvf.Stream, (wide, windowed, sums, neurons)), mmsvf.Stream(model, fuse=False)):
         with pytest.raises(ValueError, match=rf'the state is of {state.model}, and goes with no other: this is ClipR'):
             different.step(frames[1:2], state)
         with pytest.raises(ValueError, match=r'the state is of .* this is'):
@@ -222,7 +235,10 @@ def test_mistakes():
         stream.step([frames[0].permute(1, 2, 0)])
     with pytest.raises(TypeError, match='state is a dict; None before the first frame'):
         stream.step(frames[:1], {})
+    with pytest.raises(ValueError, match='1 data samples for frames of 2 streams; one for each'):
+        stream.step(frames[:2], data_samples=[stream.model.sample_type()])
     windowed = build(name, **CAUSAL, window=3)
     windowed.load_state_dict(model.state_dict())
+    state = model.backbone.step(torch.rand(1, 3, 48, 48).double())[1]
     with pytest.raises(ValueError, match='the state has window=None, the attention window=3'):
-        mmsvf.Stream(windowed).step(frames[:1], state)
+        windowed.backbone.step(torch.rand(1, 3, 48, 48).double(), state)

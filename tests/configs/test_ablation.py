@@ -20,13 +20,12 @@ def test_rows_are_the_papers():
 
 def test_stage_2_has_the_row_in_its_memory_and_starts_from_its_own_stage_1():
     config = Config.fromfile(ROOT / 'configs' / 'svf_cityscapes_vss.py')
+    start = {'load_from': 'stage1/{row}/{seed}/run/epoch_300.pth'}
     for name, options in VSS_ROWS.items():
         attention = ROWS[name].get('model.backbone.attention', {})
         memory = {k: v for k, v in attention.items() if k != 'space_time'}
-        named = dict(options)
-        assert named.pop('load_from') == f'work_dirs/ablation/svf_cityscapes/{name}/{{seed}}/run/epoch_300.pth'
-        assert named == {k: v for k, v in (('model.backbone.attention', attention), ('model.memory', memory)) if v}
-        assert variant(config, 3, options).load_from.endswith(f'/{name}/3/run/epoch_300.pth')
+        assert options == {k: v for k, v in (('model.backbone.attention', attention), ('model.memory', memory)) if v}
+        assert variant(config, 3, start, options, row=name).load_from == f'stage1/{name}/3/run/epoch_300.pth'
 
 
 def test_rows_of_the_delayed_match_build_and_start_from_their_own_step():

@@ -4,6 +4,7 @@ import gc
 import re
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from math import nan
 from pickle import UnpicklingError
 
 import pytest
@@ -256,10 +257,15 @@ def test_state_on_disk(tmp_path):
     found, after = frame_by_frame(model, clip[[2, 0], :, 3:], again)
     assert_same(found, frame_by_frame(model, clip[[2, 0], :, 3:], state.clone().to('cpu').select([2, 0]))[0])
     assert after.starting().frames.tolist() == [0] and len(after.restart([1])) == 2
-    torch.save(dict(format='mmsvf.State 1', frames=torch.zeros(2).long(), parts={'a': {'b': torch.zeros(3)}}, rest={}),
-               tmp_path / 'other.pth')  # fmt: skip
-    with pytest.raises(ValueError, match=r'other\.pth is no state of a stream'):
-        State.load(tmp_path / 'other.pth')
+    two = torch.zeros(2).long()
+    for frames, part, rest in (
+        (two, torch.zeros(3), {}), (two, 'ab', {}), (two - 1, two, {}), (two[:0], two[:0], {}), (two, two, {'a': nan}),
+    ):  # fmt: skip
+        torch.save(
+            dict(format='mmsvf.State 1', frames=frames, parts=dict(a=dict(b=part)), rest=rest), tmp_path / 'other.pth'
+        )
+        with pytest.raises(ValueError, match=r'other\.pth is no state of a stream'):
+            State.load(tmp_path / 'other.pth')
     torch.save(ThreadPoolExecutor, tmp_path / 'code.pth')
     with pytest.raises(UnpicklingError, match='refused to load'):
         State.load(tmp_path / 'code.pth')
@@ -268,8 +274,10 @@ def test_state_on_disk(tmp_path):
 def test_a_state_of_something_else():
     model, frame = network(), torch.randn(2, 3, 32, 32, dtype=torch.float64)
     _, state = model.step(frame)
-    with pytest.raises(ValueError, match=r'sees \(1, .* but a state with membranes \(2, .*state=None'):
+    with pytest.raises(ValueError, match=r'frames of 1 streams, and a state of 2: State\.select'):
         model.step(frame[:1], state)
+    with pytest.raises(ValueError, match=r'sees \(2, .* but a state with membranes \(2, .*state=None'):
+        model.step(frame[..., :16], state)
     with pytest.raises(ValueError, match=r"no part 'stages\.\d.*of another network"):
         mmsvf.fuse(model).step(frame, state)
     with pytest.raises(ValueError, match=r'different networks or frame sizes: stages\.'):

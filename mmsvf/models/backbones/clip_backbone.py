@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmsvf.arguments import check_arguments, check_count, check_filled
 from mmsvf.files.load_report import compare
 from mmsvf.spiking.continuation import Continuation
+from mmsvf.spiking.folding import Folded
 from mmsvf.spiking.layers import over_images
 from mmsvf.spiking.recompute import recomputed
 from mmsvf.spiking.state import State
@@ -145,6 +146,7 @@ class ClipBackbone(BaseModule):
         """
         clip = x.unsqueeze(2) if x.dim() == 4 else x
         run = Continuation(state)
+        run.seen(x)  # refuses another number of streams
         y = run.of(self)(clip)
         if x.dim() == 4:
             y = y.squeeze(2) if isinstance(y, Tensor) else tuple(out.squeeze(2) for out in y)
@@ -184,7 +186,7 @@ class ClipBackbone(BaseModule):
         """Refuse what MMEngine would only warn of: weights of another arch, or none that fit.
 
         Raises:
-            ValueError: tensors of another size, or not one that fits.
+            ValueError: tensors of another size, or not one that fits; of a fused form, any that does not.
         """
         given = {k[len(prefix) :]: v for k, v in state_dict.items() if k.startswith(prefix)}
         report = compare(self.state_dict(), given)
@@ -195,6 +197,11 @@ class ClipBackbone(BaseModule):
             )
             raise ValueError(
                 f'the weights do not fit {type(self).__name__} of widths {self.widths}: {report}; {advice}'
+            )
+        if (report.new or report.dropped) and any(isinstance(module, Folded) for module in self.modules()):
+            raise ValueError(
+                f'{type(self).__name__} is the fused form, and the weights are of another: {report}; load them into '
+                'the model as its config builds it, then take mmsvf.fuse(model)'
             )
         if not prefix:  # otherwise the report of the whole model counts these, too
             print_log(f'{type(self).__name__}: {report}', logger='current')

@@ -86,6 +86,12 @@ class ClipEncoderDecoder(StreamedModel, FiniteInputs, EncoderDecoder):
             return self.postprocess_result(self.inference(inputs, [dict(meta) for _ in inputs]))
         return super().predict(inputs, data_samples)
 
+    def check_streams(self) -> None:
+        """As :meth:`StreamedModel.check_streams`; crops of a frame are no stream either."""
+        super().check_streams()
+        if (self.test_cfg or {}).get('mode') == 'slide':
+            raise ValueError("test_cfg.mode='slide' looks at crops of a frame; a stream takes test_cfg.mode='whole'")
+
     def step(
         self, inputs: Tensor, state: State | None = None, data_samples: list | None = None, clip_length: int = 4
     ) -> tuple[list, State]:

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import BaseLoop, CheckpointLoader, load_checkpoint, save_checkpoint
 
+import mmsvf
 from mmsvf.engine.hooks.load_report_hook import LoadReportHook
 from mmsvf.files.load_report import compare
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
@@ -132,6 +133,12 @@ def test_another_arch_is_an_error_not_a_warning(image_checkpoint):
     wider.init_cfg = dict(type='Pretrained', checkpoint=str(path), prefix='backbone.')
     with pytest.raises(ValueError, match=r'do not fit SpikeVideoFormer of widths .*of another size \(stages\.4'):
         wider.init_weights()
+
+
+def test_plain_weights_into_the_fused_form_are_an_error(image_checkpoint):
+    model, path = image_checkpoint
+    with pytest.raises(ValueError, match=r'SpikeVideoFormer is the fused form.* then take mmsvf\.fuse\(model\)'):
+        load_checkpoint(mmsvf.fuse(model.eval()), str(path))
 
 
 def test_the_whole_model_without_a_prefix_is_an_error(image_checkpoint):
