@@ -36,5 +36,5 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == '__main__':
-    with plain_messages():
+    with plain_messages('interrupted: --resume goes on from the last checkpoint of the work-dir'):
         train(parse_args())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import contextlib
 import difflib
 import hashlib
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -219,14 +221,29 @@ def check_work_dir(folder: str) -> None:
 
 
 @contextlib.contextmanager
-def plain_messages() -> Iterator[None]:
+def plain_messages(interrupted: str = 'interrupted') -> Iterator[None]:
     """Of a user's mistake a tool prints what is wrong, and no traceback of ours; Python's development mode keeps it.
+
+    At Ctrl-C it prints ``interrupted``, and the process ends by the signal, so that a script around it ends, too.
 
     A mistake is what this package or a tool raises, a file that cannot be opened, or what MMEngine cannot build of a
     config: a type that it does not know, or keywords that the type does not take.
     """
+
+    def interrupt_again(unraisable: Any) -> None:
+        # Python drops what is raised within a __del__, as in that of decord's reader: Ctrl-C, too
+        if unraisable.exc_type is KeyboardInterrupt:
+            threading.Timer(0.1, _thread.interrupt_main).start()
+        else:
+            before(unraisable)
+
+    before, sys.unraisablehook = sys.unraisablehook, interrupt_again
     try:
         yield
+    except KeyboardInterrupt:
+        if not sys.flags.dev_mode:
+            sys.excepthook = lambda *_: print(f'\n{interrupted}', file=sys.stderr)
+        raise
     except (ValueError, OSError, ImportError, KeyError, TypeError, UnpicklingError) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         raised_in = Path(last.filename).resolve()
@@ -238,6 +255,8 @@ def plain_messages() -> Iterator[None]:
         if sys.flags.dev_mode or not (known or (isinstance(error, OSError) and error.filename is not None)):
             raise
         raise SystemExit(f'{type(error).__name__}: {error.args[0] if isinstance(error, KeyError) else error}') from None
+    finally:
+        sys.unraisablehook = before
 
 
 def require_file(

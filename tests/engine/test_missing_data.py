@@ -1,6 +1,9 @@
 """A config on a bare clone: one message with paths, options, layout and source."""
 
 import re
+import signal
+import subprocess
+import sys
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -86,6 +89,27 @@ def test_a_tool_shows_no_traceback(tmp_path):
         code, _, error = forked.run(script, [*mistake, *work_dir], ROOT, {'PATH': ''}, tmp_path)
         assert code and message in error and 'Traceback' not in error, error
         assert 'dataset.dataset' not in error, 'options are those that the command line takes'
+
+
+INTERRUPTED = """
+import os, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+from mmsvf.engine.run_config import plain_messages
+class Reader:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+with plain_messages('interrupted: --resume goes on'):
+    Reader()
+    for step in range(600):  # of a training
+        time.sleep(0.1)
+"""
+
+
+def test_an_interrupt_ends_a_tool_in_one_line():
+    """By the signal, and wherever it comes: what is raised in a ``__del__`` Python drops."""
+    ended = subprocess.run([sys.executable, '-c', INTERRUPTED], cwd=ROOT, capture_output=True, text=True, timeout=50)
+    assert ended.returncode == -signal.SIGINT and ended.stderr.strip() == 'interrupted: --resume goes on'
 
 
 def test_a_fault_keeps_its_traceback(monkeypatch, tmp_path):

@@ -38,6 +38,20 @@ def groups(state: dict) -> list[dict[str, Any]]:
     return [{**g, 'params': len(g.get('params', ()))} for g in kept]
 
 
+def plan(schedule: dict) -> dict[str, Any]:
+    """What a schedule's state has of its config, and no step changes."""
+    moved = ('last_step', 'base_values', 'best', 'num_bad_epochs', 'cooldown_counter')
+    plain = (bool, int, float, str, tuple, list)
+    return {k: v for k, v in schedule.items() if k not in moved and k[0] != '_' and isinstance(v, plain)}
+
+
+def changed(had: dict[str, Any], has: dict[str, Any]) -> str:
+    """The options of ``has`` that ``had`` has otherwise or not at all, of both; '' if there is none."""
+    keys = [k for k in has if k not in had or had[k] != has[k]]
+    before, now = ({k: options[k] for k in keys if k in options} for options in (had, has))
+    return f'{before}, this one {now}' if keys else ''
+
+
 @HOOKS.register_module()
 class ExactResumeHook(Hook):
     """The model's random numbers (dropout, mixing) follow the iteration; a resumed loader starts where it stopped.
@@ -48,12 +62,12 @@ class ExactResumeHook(Hook):
     reads all of it). A validation that was due when the training stopped is made up for.
 
     **A resumed training is the same training.** What would make it another one is an error: a file without training
-    state, weights that are missing or of another shape, another optimizer, another number of samples per step (batch
-    size x processes x accumulated batches), by which the schedule counts. A new training from a file's weights is
-    ``load_from``.
+    state, weights that are missing or of another shape, another optimizer, another schedule (the old one would go on),
+    another number of samples per step (batch size x processes x accumulated batches), by which the schedule counts. A
+    new training from a file's weights is ``load_from``.
 
     Args:
-        strict: False warns of a changed optimizer state or number of samples instead.
+        strict: False warns of a changed optimizer state, schedule or number of samples instead.
 
     Raises:
         ValueError: what differs, when ``resume`` is set.
@@ -97,11 +111,15 @@ class ExactResumeHook(Hook):
             saved, mine = (groups(state) for state in (checkpoint['optimizer'], runner.optim_wrapper.state_dict()))
             if len(saved) != len(mine):
                 differ.append(f'its optimizer has {len(saved)} groups of parameters, this one {len(mine)}')
-            for had, has in zip(saved, mine):  # what else it had, its steps have added
-                if keys := [k for k in has if k not in had or had[k] != has[k]]:
-                    had, has = ({k: group[k] for k in keys if k in group} for group in (had, has))
-                    differ.append(f'its optimizer has {had}, this one {has}')
-                    break
+            differences = map(changed, saved, mine)  # what else it had, its steps have added
+            differ += [f'its optimizer has {found}' for found in differences if found][:1]
+        if isinstance(runner.param_schedulers, list):
+            saved, mine = checkpoint.get('param_schedulers', []), [s.state_dict() for s in runner.param_schedulers]
+            if len(saved) != len(mine):
+                differ.append(f'it has {len(saved)} schedules (param_scheduler), this one {len(mine)}')
+            for schedule, had, has in zip(runner.param_schedulers, map(plan, saved), map(plan, mine)):
+                if found := changed(had, has):
+                    differ.append(f'its schedule {type(schedule).__name__} has {found}')
         before, now = checkpoint['meta'].get('samples_a_step'), samples_per_step(runner)
         if before is not None and before != now:
             differ.append(

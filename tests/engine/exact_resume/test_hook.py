@@ -1,5 +1,7 @@
 """A resumed training draws what is left, reads nothing twice, and makes up for the validation it owes."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -191,11 +193,32 @@ def test_what_cannot_be_resumed_says_why(tmp_path, change, message):
             r"its optimizer has {'weight_decay': 0}, this one {'weight_decay': 0\.3}",
         ),
         (dict(batch=1), 'it took 2 samples per step, this training takes 1'),
+        (dict(param_scheduler=[dict(type='ConstantLR')]), r'it has 0 schedules \(param_scheduler\), this one 1'),
     ],
 )
-def test_another_optimizer_or_batch_is_refused(options, message, tmp_path):
+def test_another_optimizer_batch_or_number_of_schedules_is_refused(options, message, tmp_path):
     with pytest.raises(ValueError, match=message + r'.*exact_resume\.strict=False'):
         resumed(tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ('schedule', 'longer', 'message'),
+    [
+        (dict(type='OneCycleLR', eta_max=0.1, total_steps=4), dict(total_steps=6), "{'total_steps': 4}, this one"),
+        (dict(type='CosineAnnealingLR', T_max=4, by_epoch=False), dict(T_max=6), "{'T_max': 4, 'end': 4}, this one"),
+        (dict(type='MultiStepLR', milestones=[2], by_epoch=False), {}, "{'end': 4}, this one"),
+        (dict(type='MultiStepLR', milestones=[2], by_epoch=False, end=9), {}, None),
+    ],
+    ids=lambda value: str(value.get('type')) if isinstance(value, dict) else None,
+)
+def test_another_schedule_is_refused(schedule, longer, message, tmp_path):
+    """That of the checkpoint would go on: one of four steps, at a rate of nothing."""
+    train(tmp_path, False, 4, name='first', param_scheduler=[schedule])
+    expected = (
+        pytest.raises(ValueError, match=f'its schedule {schedule["type"]} has {message}') if message else nullcontext()
+    )
+    with expected:
+        train(tmp_path, False, 6, resume=True, name='second', param_scheduler=[{**schedule, **longer}])
 
 
 def test_it_may_be_gone_on_with_regardless(tmp_path):
