@@ -30,6 +30,11 @@ def unwrapped(runner: Any) -> nn.Module:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
+def in_backward() -> bool:
+    """Whether a backward pass is running, which computes again what ``with_cp`` dropped."""
+    return torch._C._current_graph_task_id() != -1
+
+
 @HOOKS.register_module()
 class FiringRateHook(Hook):
     """Logs the firing rate of every neuron, and of each of its time steps, as ``firing_rate/<name>`` and ``.../t<k>``.
@@ -70,7 +75,7 @@ class FiringRateHook(Hook):
 
     def _watch(self, name: str) -> Any:
         def hook(neuron: nn.Module, _: Any, spikes: Tensor) -> None:
-            if torch._C._current_graph_task_id() != -1:  # in a backward pass, which computes again what with_cp dropped
+            if in_backward():
                 return
             rates = spikes.detach().flatten(1).mean(1) / getattr(neuron, 'max_value', 1)
             self._rates.setdefault(name, []).append(rates)
@@ -137,10 +142,6 @@ class SpikeSparsityHook(Hook):
 
         model.parse_losses = parse_losses
 
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Forget what was recomputed in the last backward pass."""
-        self._rates.clear()
-
     def _watch(self, neuron: nn.Module, _: Any, spikes: Tensor) -> None:
-        if neuron.training and torch.is_grad_enabled():
+        if neuron.training and torch.is_grad_enabled() and not in_backward():
             self._rates.append(spikes.float().mean())
