@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
@@ -134,7 +135,7 @@ class _Frame:
 
 
 class _Dispatch(TorchDispatchMode):
-    """Hands every product to a function after it was run."""
+    """Hands every product, and every cast, to a function after it was run."""
 
     def __init__(self, count: Callable[..., None]) -> None:
         super().__init__()
@@ -143,7 +144,7 @@ class _Dispatch(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         packet = func._overloadpacket
-        if packet in FLOPS:
+        if packet in FLOPS or packet is aten._to_copy:
             out = func(*args, **kwargs)
             self.count(packet, args, kwargs, out)
             return out
@@ -180,15 +181,16 @@ class OperationCounter:
         self.operations: list[Operation] = []
         self._stack: list[_Frame] = []
         self._handles: list[Any] = []
-        self._weights: dict[int, str] = {}
+        self._weights: dict[StorageWeakRef, str] = {}
         self._dispatch = _Dispatch(self._count)
 
     def __enter__(self) -> OperationCounter:
         for name, module in self.model.named_modules():
             for parameter in module.parameters(recurse=False):
-                self._weights.setdefault(parameter.untyped_storage().data_ptr(), name)
+                self._weights.setdefault(StorageWeakRef(parameter.untyped_storage()), name)
             self._handles.append(module.register_forward_pre_hook(self._push(name)))
             self._handles.append(module.register_forward_hook(self._pop, always_call=True))
+        torch.clear_autocast_cache()  # of weights that were cast before, out of sight
         self._dispatch.__enter__()
         return self
 
@@ -198,6 +200,7 @@ class OperationCounter:
             handle.remove()
         self._handles.clear()
         self._stack.clear()
+        self._weights.clear()
 
     def _push(self, name: str) -> Callable[[nn.Module, Any], None]:
         def hook(module: nn.Module, _: Any) -> None:
@@ -209,15 +212,22 @@ class OperationCounter:
         if self._stack:
             self._stack.pop()
 
+    def _owner(self, x: Tensor) -> str | None:
+        """The layer whose weight a tensor is; None of an activation."""
+        return self._weights.get(StorageWeakRef(x.untyped_storage())) if x.layout == torch.strided else None
+
     def _count(self, packet: Any, args: Any, kwargs: Any, out: Any) -> None:
+        if packet is aten._to_copy:
+            if (name := self._owner(args[0])) is not None:  # what autocast makes of a weight is the layer's, too
+                self._weights[StorageWeakRef(out.untyped_storage())] = name
+            return
         if any(isinstance(frame.module, self.ignore) for frame in self._stack):
             return
         macs = FLOPS[packet](*args, **kwargs, out_val=out) // 2
         kind = packet.__name__.lstrip('_')
         a, b = (args[i] for i in OPERANDS.get(packet, (0, 1)))
         for x, weight in ((a, b), (b, a)):
-            name = self._weights.get(weight.untyped_storage().data_ptr())
-            if name is not None:
+            if (name := self._owner(weight)) is not None:
                 signal, count = gate_product(macs, look(x, self.time_steps), REAL, out)
                 self.operations.append(Operation(name, kind, macs, signal, count))
                 return
