@@ -190,16 +190,21 @@ def test_in_a_training_step():
 
 
 def test_sparsity_is_a_loss_of_the_chunks():
+    """What a backward pass computes again (``with_cp``) is counted once."""
     clips, samples = data('action', 4)
     found = []
-    for chunk in (4, None):
+    for chunk, recomputes in ((4, False), (None, False), (2, False), (2, True)):
         model = model_of('action', chunk)
+        for part in model.modules():
+            if hasattr(part, 'with_cp'):
+                part.with_cp = recomputes
         hook = SpikeSparsityHook(weight=3.0)
         hook.before_train(type('Runner', (), dict(model=model)))
         losses = model.loss(clips, samples)
         total, log = model.parse_losses(losses)
         found.append((total, log['loss_sparsity'], gradients(model, total)[1]))
     torch.testing.assert_close(found[0], found[1])
+    torch.testing.assert_close(found[2], found[3])
 
 
 def test_mistakes():

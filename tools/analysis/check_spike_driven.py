@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""List every synaptic layer whose input is not spikes; exit with 1 if one is unexpected.
+"""List every synaptic layer whose input is not spikes; exit with 1 if one is unexpected or saw zeros alone.
 
 Expected are the first layer, on the network's real input; what a RepConv has inside, which merges
 into one convolution of spikes; and the point-wise convolution behind SepConv's depth-wise one. --allow adds to

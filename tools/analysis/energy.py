@@ -71,6 +71,8 @@ def count(args: argparse.Namespace) -> Report:
         raise ValueError("the config's test data is empty; give --video FILE or --random")
     print()
     notes.append('not counted: norms, neurons, pooling, additions, rescaling, softmax, the body model')
+    if counter.not_counted:
+        notes.append(f'WARNING: not counted, though they multiply: {", ".join(sorted(counter.not_counted))}')
     return make_report(
         counter.layers,
         model,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from mmsvf.spiking.folding import FoldedRepConv
 from mmsvf.spiking.layers import RepConv
 
 from .counter import Layer
@@ -63,7 +64,7 @@ def _strict(layers: Sequence[Layer], model: nn.Module) -> list[Charge]:
     ]
 
 
-def merged_macs(layer: Layer, module: RepConv) -> int:
+def merged_macs(layer: Layer, module: RepConv | FoldedRepConv) -> int:
     """Multiply-adds of the one dense 3x3 convolution that a RepConv merges into, from those of its first 1x1."""
     return layer.macs * 9 * module.pointwise2.out_channels // module.pointwise1.out_channels
 
@@ -73,13 +74,14 @@ def merge(layers: Sequence[Layer], model: nn.Module) -> Iterator[tuple[Layer, fl
 
     A RepConv's first 1x1 stands for the whole.
     """
-    repconvs = {name: module for name, module in model.named_modules() if isinstance(module, RepConv)}
+    repconvs = {n and f'{n}.': m for n, m in model.named_modules() if isinstance(m, (RepConv, FoldedRepConv))}
     for layer in layers:
-        parent, _, part = layer.name.rpartition('.')
-        if parent not in repconvs:
+        name = layer.name.split('[')[0] + '.'  # in brackets: the number of a product whose weight was computed
+        inside = next((prefix for prefix in repconvs if name.startswith(prefix)), None)
+        if inside is None:
             yield layer, 1.0
-        elif part == 'pointwise1':
-            yield layer, merged_macs(layer, repconvs[parent]) / layer.macs
+        elif name.startswith(f'{inside}pointwise1.'):
+            yield layer, merged_macs(layer, repconvs[inside]) / layer.macs
 
 
 def dense_merged_macs(layers: Sequence[Layer], model: nn.Module) -> int:

@@ -1,38 +1,29 @@
-"""Counts the products of any PyTorch model as they are run: modules, functional calls and matrix products alike.
+"""Counts the products of a PyTorch model as they are run: modules, functional calls and matrix products alike.
 
-Every convolution, linear layer and matrix product passes torch's dispatcher; there its two operands
+Every convolution, linear layer and matrix product of torch passes its dispatcher; there its two operands
 are looked at (:mod:`.signals`). Norms, neurons, pooling, additions and rescaling are not counted, as
-in the literature on spiking networks.
+in the literature on spiking networks. A product that there is no formula for, such as a deformable convolution or an
+FFT, is named in a warning. What never passes the dispatcher, as kernels of one's own, is not seen.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from mmsvf.arguments import check_count, renamed
 
+from .products import FLOPS, OPERANDS, PRODUCTS, SEVERAL, words
 from .signals import REAL, Signal, look
 
 aten = torch.ops.aten
-
-
-def _sdpa(query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> int:
-    return sdpa_flop_count(query.shape, key.shape, value.shape)
-
-
-# FLOPs (two per multiply-add) by operation, and which arguments are multiplied
-FLOPS: dict[Any, Callable[..., int]] = {
-    **{op: flops for op, flops in flop_registry.items() if 'backward' not in str(op)},
-    aten._scaled_dot_product_flash_attention_for_cpu: _sdpa,
-}
-OPERANDS = {aten.addmm: (1, 2), aten.baddbmm: (1, 2)}
 
 
 @dataclass
@@ -134,7 +125,7 @@ class _Frame:
 
 
 class _Dispatch(TorchDispatchMode):
-    """Hands every product to a function after it was run."""
+    """Hands every operation, composite ones in their parts, to a function after it was run."""
 
     def __init__(self, count: Callable[..., None]) -> None:
         super().__init__()
@@ -143,20 +134,20 @@ class _Dispatch(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         packet = func._overloadpacket
-        if packet in FLOPS:
-            out = func(*args, **kwargs)
-            self.count(packet, args, kwargs, out)
-            return out
-        if func is not torch.ops.prim.device.default:
+        if packet not in FLOPS and func is not torch.ops.prim.device.default:
             with self:
                 out = func.decompose(*args, **kwargs)
             if out is not NotImplemented:
                 return out
-        return func(*args, **kwargs)
+        out = func(*args, **kwargs)
+        self.count(packet, args, kwargs, out)
+        return out
 
 
 class OperationCounter:
     """Counts the products that are run while it is entered; ``layers`` has them.
+
+    ``not_counted`` names the operations that multiply, too, but have no formula here; a warning does.
 
     Args:
         model: Model whose layers are named.
@@ -178,26 +169,34 @@ class OperationCounter:
             check_count('time_steps', time_steps)
         self.model, self.time_steps, self.ignore = model, time_steps, tuple(ignore)
         self.operations: list[Operation] = []
+        self.not_counted: set[str] = set()
         self._stack: list[_Frame] = []
         self._handles: list[Any] = []
-        self._weights: dict[int, str] = {}
+        self._weights: dict[StorageWeakRef, str] = {}
         self._dispatch = _Dispatch(self._count)
 
     def __enter__(self) -> OperationCounter:
         for name, module in self.model.named_modules():
             for parameter in module.parameters(recurse=False):
-                self._weights.setdefault(parameter.untyped_storage().data_ptr(), name)
+                self._weights.setdefault(StorageWeakRef(parameter.untyped_storage()), name)
             self._handles.append(module.register_forward_pre_hook(self._push(name)))
             self._handles.append(module.register_forward_hook(self._pop, always_call=True))
+        torch.clear_autocast_cache()  # of weights that were cast before, out of sight
+        self._fastpath = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)  # which is one operation, whatever is in it
         self._dispatch.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._dispatch.__exit__(*error)
+        torch.backends.mha.set_fastpath_enabled(self._fastpath)
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
         self._stack.clear()
+        self._weights.clear()
+        if self.not_counted:
+            warnings.warn(f'these operations multiply and are not counted: {sorted(self.not_counted)}', stacklevel=2)
 
     def _push(self, name: str) -> Callable[[nn.Module, Any], None]:
         def hook(module: nn.Module, _: Any) -> None:
@@ -209,23 +208,34 @@ class OperationCounter:
         if self._stack:
             self._stack.pop()
 
+    def _owner(self, x: Tensor) -> str | None:
+        """The layer whose weight a tensor is; None of an activation."""
+        return self._weights.get(StorageWeakRef(x.untyped_storage())) if x.layout == torch.strided else None
+
     def _count(self, packet: Any, args: Any, kwargs: Any, out: Any) -> None:
-        if any(isinstance(frame.module, self.ignore) for frame in self._stack):
+        if packet is aten._to_copy:
+            if (name := self._owner(args[0])) is not None:  # what autocast makes of a weight is the layer's, too
+                self._weights[StorageWeakRef(out.untyped_storage())] = name
+            return
+        if not words(packet) & PRODUCTS or any(isinstance(frame.module, self.ignore) for frame in self._stack):
+            return
+        if packet not in FLOPS:
+            self.not_counted.add(str(packet))
             return
         macs = FLOPS[packet](*args, **kwargs, out_val=out) // 2
         kind = packet.__name__.lstrip('_')
         a, b = (args[i] for i in OPERANDS.get(packet, (0, 1)))
+        b = b[0] if isinstance(b, list) else b  # the weights of a recurrent layer
         for x, weight in ((a, b), (b, a)):
-            name = self._weights.get(weight.untyped_storage().data_ptr())
-            if name is not None:
-                signal, count = gate_product(macs, look(x, self.time_steps), REAL, out)
-                self.operations.append(Operation(name, kind, macs, signal, count))
-                return
-        frame = self._stack[-1] if self._stack else _Frame('', self.model)
-        frame.products += 1
-        name = f'{frame.name}[{frame.products}]'
-        attention = 'attention' in kind  # a softmax lies between its two products
-        signal, count = (REAL, None) if attention else gate_product(macs, look(a), look(b), out)
+            if (name := self._owner(weight)) is not None:
+                signals = look(x, self.time_steps), REAL
+                break
+        else:
+            frame = self._stack[-1] if self._stack else _Frame('', self.model)
+            frame.products += 1
+            name = f'{frame.name}[{frame.products}]'
+            signals = look(a), look(b)
+        signal, count = (REAL, None) if words(packet) & SEVERAL else gate_product(macs, *signals, out)
         self.operations.append(Operation(name, kind, macs, signal, count))
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from mmsvf.spiking.folding import FoldedRepConv
 from mmsvf.spiking.layers import RepConv, SepConv
 
 from .counter import Layer
@@ -31,7 +32,7 @@ def find(layers: Sequence[Layer], model: nn.Module) -> list[Finding]:
         reason = None
         if layer is layers[0]:
             reason = "on the network's real input"
-        elif isinstance(modules.get(parent), RepConv):
+        elif isinstance(modules.get(parent), (RepConv, FoldedRepConv)):
             reason = 'inside a RepConv, which merges into one convolution of spikes'
         elif isinstance(modules.get(parent), SepConv) and part == 'pointwise2':
             reason = "behind SepConv's depth-wise convolution, with which it is one convolution of spikes"

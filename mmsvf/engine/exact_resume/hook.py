@@ -31,6 +31,11 @@ def samples_per_step(runner: Any) -> int:
     return int(getattr(sampler, 'batch_size', 1)) * get_world_size() * int(accumulated)
 
 
+def between_steps(wrapper: Any) -> bool:
+    """Whether gradients are accumulated that no step has taken yet."""
+    return getattr(wrapper, '_accumulative_counts', 1) > 1 and not wrapper.should_update()
+
+
 def groups(state: dict) -> list[dict[str, Any]]:
     """Options of each group of an optimizer's state that no schedule changes, and its number of parameters."""
     moved = ('lr', 'momentum', 'betas', 'initial_momentum', 'initial_betas', 'swap_lr_with_dup')
@@ -81,12 +86,18 @@ class ExactResumeHook(Hook):
         self.begun: Any = None  # what a checkpoint says of its epoch
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        """Note the number of samples per step, and the batches that are done of an epoch and that it has."""
+        """Note the samples per step, the batches that are done of an epoch and that it has, gradients between steps.
+
+        Of several processes each has its own gradients until the step, and one writes: they are not kept.
+        """
         meta = checkpoint['meta']
         meta['samples_a_step'] = samples_per_step(runner)
         if not hasattr(runner.train_loop, 'dataloader_iterator'):
             within = meta.get('epoch') == runner.epoch  # at its end a checkpoint by epochs counts it already
             meta['batches_of_epoch'] = [self.done if within else 0, len(runner.train_dataloader)]
+        if between_steps(runner.optim_wrapper) and get_world_size() == 1:
+            parameters = runner.model.named_parameters()
+            checkpoint['gradients'] = {name: p.grad.cpu() for name, p in parameters if p.grad is not None}
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Refuse to resume from a checkpoint of another training."""
@@ -106,6 +117,10 @@ class ExactResumeHook(Hook):
         if report.new or report.mis_sized:
             raise ValueError(f'the checkpoint to resume from is of another model: {report}; {instead}')
         self.begun = meta.get('batches_of_epoch')
+        if gradients := checkpoint.get('gradients'):
+            for name, parameter in runner.model.named_parameters():
+                parameter.grad = gradients[name].to(parameter) if name in gradients else None
+            runner.logger.info('gradients between two steps are restored: a warning that they are lost does not hold')
         differ = []
         if isinstance(runner.optim_wrapper, OptimWrapper):
             saved, mine = (groups(state) for state in (checkpoint['optimizer'], runner.optim_wrapper.state_dict()))

@@ -52,7 +52,7 @@ class FiniteHook(Hook):
         self.interval, self.max_skipped = interval, max_skipped
         self.skipped = 0  # steps in a row
         self.steps = 0
-        self.drawn: list[int | None] = []  # samples since the last look: several batches with accumulated gradients
+        self.drawn: list[list[int | None]] = []  # batches since the last look: several with accumulated gradients
         self.loss: Tensor | None = None
 
     def before_train(self, runner: Any) -> None:
@@ -64,7 +64,7 @@ class FiniteHook(Hook):
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Note the batch's samples, whose files an error names."""
-        self.drawn += drawn_indices(data_batch)
+        self.drawn.append(drawn_indices(data_batch))
 
     def _keep_loss(self, backward: Callable[..., None]) -> Callable[..., None]:
         @wraps(backward)
@@ -80,7 +80,7 @@ class FiniteHook(Hook):
             scaler = getattr(wrapper, 'loss_scaler', None)
             self.steps += 1
             if self.steps % self.interval == 0:
-                drawn, self.drawn = self.drawn, []
+                drawn, self.drawn = [index for batch in self.drawn for index in batch], []
                 scale = 1.0 if scaler is None else scaler.get_scale()
                 norm, bad = gradient_norm(runner.model)
                 if anywhere(bool(bad)):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmsvf.registry import HOOKS
 
 
-def neurons(model: nn.Module) -> dict[str, nn.Module]:
+def neurons(model: nn.Module) -> dict[str, BaseNode]:
     """The spiking neurons of a model, by name.
 
     Raises:
@@ -28,6 +28,11 @@ def neurons(model: nn.Module) -> dict[str, nn.Module]:
 def unwrapped(runner: Any) -> nn.Module:
     """The runner's model without its distributed wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def in_backward() -> bool:
+    """Whether a backward pass is running, which computes again what ``with_cp`` dropped."""
+    return torch._C._current_graph_task_id() != -1
 
 
 @HOOKS.register_module()
@@ -54,7 +59,7 @@ class FiringRateHook(Hook):
                 f'interval={interval}, dead={dead}, saturated={saturated}; interval >= 1, dead < saturated'
             )
         self.interval, self.dead, self.saturated, self.steps = interval, dead, saturated, steps
-        self._rates: dict[str, list[Tensor]] = {}  # those of a call after those of the call before: chunks of a clip
+        self._rates: dict[str, list[Tensor]] = {}  # of a call after those before: chunks or steps of a clip
         self._handles: list[Any] = []
 
     def before_train(self, runner: Any) -> None:
@@ -69,10 +74,11 @@ class FiringRateHook(Hook):
             self._handles.append(neuron.register_forward_hook(self._watch(name)))
 
     def _watch(self, name: str) -> Any:
-        def hook(neuron: nn.Module, _: Any, spikes: Tensor) -> None:
-            if torch._C._current_graph_task_id() != -1:  # in a backward pass, which computes again what with_cp dropped
+        def hook(neuron: BaseNode, _: Any, spikes: Tensor) -> None:
+            if in_backward():
                 return
-            rates = spikes.detach().flatten(1).mean(1) / getattr(neuron, 'max_value', 1)
+            steps = spikes.detach() if neuron.step_mode == 'm' else spikes.detach().unsqueeze(0)  # 's': one, without T
+            rates = steps.flatten(1).mean(1) / getattr(neuron, 'max_value', 1)
             self._rates.setdefault(name, []).append(rates)
 
         return hook
@@ -137,10 +143,6 @@ class SpikeSparsityHook(Hook):
 
         model.parse_losses = parse_losses
 
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Forget what was recomputed in the last backward pass."""
-        self._rates.clear()
-
     def _watch(self, neuron: nn.Module, _: Any, spikes: Tensor) -> None:
-        if neuron.training and torch.is_grad_enabled():
+        if neuron.training and torch.is_grad_enabled() and not in_backward():
             self._rates.append(spikes.float().mean())

@@ -4,12 +4,15 @@ import json
 import re
 import shutil
 import subprocess
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
+import mmsvf
 from mmsvf.analysis.energy import CONVENTIONS, OperationCounter
 from mmsvf.analysis.energy.conventions import dense_merged_macs
 from mmsvf.analysis.energy.html import joules, to_html, units
@@ -64,6 +67,34 @@ def test_conventions(counted):
     folded = n * 9 * 4 * 6
     assert total('merged', model, layers) == pytest.approx((first + last) * MAC + rate * folded * AC, rel=1e-6)
     assert dense_merged_macs(layers, model) == first + folded + last
+
+
+@pytest.mark.parametrize('how', ['autocast', 'warm autocast', 'fused', 'computed'])
+def test_a_repconv_is_merged_however_it_is_run(counted, how):
+    """Cast weights, folded norms and computed weights: no layer goes by another name, and no figure changes."""
+    model, layers, _ = counted
+    x = torch.arange(2 * 3 * 64.0).view(2, 3, 8, 8) % 7 - 3
+    model.first.weight.data.sign_()  # bfloat16 has the sums, too: the same spikes
+    changed = model
+    if how == 'fused':
+        changed = mmsvf.fuse(model)
+    elif how == 'computed':
+        changed = deepcopy(model)
+        for layer in (changed.rep.pointwise1, changed.rep.depthwise):
+            parametrizations.weight_norm(layer)
+    found = []
+    for network, casts in ((model, False), (changed, 'autocast' in how)):
+        with torch.no_grad(), torch.autocast('cpu', torch.bfloat16, enabled=casts):
+            if how.startswith('warm'):
+                network(x)
+            with OperationCounter(network) as counter:
+                network(x)
+        found.append((total('merged', network, counter.layers), dense_merged_macs(counter.layers, network)))
+    assert found[0] == pytest.approx(found[1], rel=1e-9)
+    if how != 'computed':
+        assert [layer.name for layer in counter.layers] == [layer.name for layer in layers]
+        assert all(layer.parameters for layer in counter.layers)
+        assert [f.reason is None for f in find(counter.layers, changed)] == [False, False, False, True]
 
 
 def test_networks_without_spikes_multiply():

@@ -157,6 +157,45 @@ def test_functional_calls_and_several_passes_belong_to_their_layer():
     assert [o.signal.kind for o in layer.operations] == ['binary', 'real']
 
 
+class Calls(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.forward = function
+
+
+N, T, C = 2, 5, 8
+ATTENTION = N * T * (3 * C * C + 2 * T * C + C * C)  # projections, scores and sums, projection
+
+
+@pytest.mark.parametrize('model, shapes, macs', [
+    (nn.MultiheadAttention(C, 2, batch_first=True), [(N, T, C)] * 3, ATTENTION),
+    (nn.TransformerEncoderLayer(C, 2, 16, batch_first=True), [(N, T, C)], ATTENTION + N * T * 2 * 16 * C),
+    (nn.LSTM(C, 3), [(T, N, C)], N * T * 4 * 3 * (C + 3)),
+    (nn.LSTM(C, 3, num_layers=2, bidirectional=True), [(T, N, C)], N * T * 2 * 4 * 3 * (C + 3 + 6 + 3)),
+    (nn.GRU(C, 3), [(T, N, C)], N * T * 3 * 3 * (C + 3)),
+    (nn.Bilinear(3, C, 4), [(N, 3), (N, C)], N * 4 * (3 * C + C)),
+    (Calls(torch.matmul), [(4, C), (C,)], 4 * C),
+    (Calls(torch.matmul), [(C,), (C,)], C),
+    (Calls(torch.addmv), [(4,), (4, C), (C,)], 4 * C),
+])  # fmt: skip
+def test_ordinary_modules_are_whole(model, shapes, macs, recwarn):
+    """In evaluation without gradients, where torch has fast paths; spikes go through softmax and gates."""
+    layers = count(model.eval(), *(spikes(*shape) for shape in shapes))
+    assert sum(layer.macs for layer in layers) == macs and not recwarn.list
+    if isinstance(model, nn.RNNBase):
+        assert [(layer.name, layer.additions) for layer in layers] == [('', None)]
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_what_multiplies_without_a_formula_is_named():
+    model = nn.Sequential(Calls(torch.fft.rfft), Calls(lambda x: torch.cdist(x.real, x.real)))
+    counter = OperationCounter(model)
+    message = r"multiply and are not counted: \['aten\._cdist_forward', 'aten\._fft_r2c'\]"
+    with pytest.warns(UserWarning, match=message), torch.no_grad(), counter:
+        model(torch.randn(4, 8))
+    assert counter.not_counted == {'aten._cdist_forward', 'aten._fft_r2c'} and not counter.layers
+
+
 def test_nothing_is_left_behind():
     model = nn.Sequential(nn.Linear(3, 3))
     count(model, torch.randn(2, 3))

@@ -121,6 +121,18 @@ def test_an_epoch_goes_on_where_a_checkpoint_by_iterations_lies_in_it(iteration,
     assert 'not the uninterrupted training' not in log
 
 
+@pytest.mark.parametrize('iteration', [3, 4])
+def test_gradients_between_two_steps_are_in_the_checkpoint(iteration, tmp_path):
+    """A step takes two batches, an epoch has three: at its end, iteration 3, one is left over."""
+    options = dict(BY_ITERATIONS, **{'optim_wrapper.accumulative_counts': 2})
+    whole = train(tmp_path / 'whole', True, 3, **options)
+    path = tmp_path / 'whole' / f'iter_{iteration}.pth'
+    assert ('gradients' in load_checkpoint(path)) == (iteration % 2 == 1)
+    parts = train(tmp_path / 'parts', True, 3, resume=True, load_from=str(path), **options)
+    for one, two in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
 def test_a_place_in_an_epoch_that_is_not_known_is_said(tmp_path):
     train(tmp_path / 'first', True, 1, **BY_ITERATIONS)
     path = tmp_path / 'first' / 'iter_2.pth'

@@ -272,8 +272,11 @@ def test_a_safeguard_can_be_switched_off(digits, tmp_path, key):
     assert len({'FiniteHook', 'ExactResumeHook', 'LoadReportHook'} & set(names)) == 2
 
 
-def test_a_nan_loss_between_steps_may_be_left_out(digits, tmp_path):
-    """With accumulated gradients, too, where no step is due in the iteration of the NaN."""
+@pytest.mark.parametrize('named', [True, False])
+def test_a_nan_loss_between_steps_may_be_left_out(digits, tmp_path, monkeypatch, named):
+    """With accumulated gradients, too, where no step is due in the iteration of the NaN; also of unnamed samples."""
+    if not named:
+        monkeypatch.setattr('mmsvf.engine.hooks.finite_hook.drawn_indices', lambda batch: [])
     options = {'optim_wrapper.accumulative_counts': 2, 'train_dataloader.batch_size': 1}
     training = runner(digits, tmp_path / 'run', epochs=1, **options, **{'default_hooks.finite.max_skipped': 1})
     loss = training.model.cls_head.loss

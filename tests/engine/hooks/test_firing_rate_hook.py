@@ -6,6 +6,8 @@ import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from spikingjelly.activation_based.functional import reset_net
+from spikingjelly.activation_based.neuron import LIFNode
 from torch import nn
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
@@ -88,6 +90,23 @@ def test_steps_of_all_chunks_are_logged_once(tmp_path):
     assert [entry.get(f'firing_rate/lif/t{t}') for t in range(1, 6)] == [
         *(pytest.approx(step.mean().item()) for step in spikes), None,
     ]  # fmt: skip
+
+
+def test_a_call_of_a_single_step_neuron_is_a_time_step(tmp_path):
+    """Spikingjelly's neurons by default: their first dimension is the batch, here of two."""
+
+    class Looped(Toy):
+        def forward(self, inputs, mode='tensor'):
+            reset_net(self)
+            x = torch.stack([self.lif(self.fc(step)) for step in inputs.transpose(0, 1)])
+            return {'loss_task': x.mean()} if mode == 'loss' else x
+
+    model, seen = Looped(LIFNode, bias=2.0), []
+    model.lif.register_forward_hook(lambda _, args, out: seen.append(out.mean().item()))
+    train(tmp_path, model, FiringRateHook(interval=1), iterations=1)
+    (entry,) = [entry for entry in scalars(tmp_path) if 'firing_rate/lif' in entry]
+    found = [entry.get(f'firing_rate/lif/t{t}') for t in range(1, 6)]
+    assert found[:4] == pytest.approx(seen) and found[4] is None and len(set(seen)) > 1
 
 
 def test_saturation_is_of_the_largest_value(tmp_path):
