@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from types import FunctionType
 from typing import Any, Callable
@@ -232,7 +233,11 @@ def fuse(model: nn.Module, merge: bool = False, engine: str = 'dense') -> nn.Mod
         raise ValueError(f'{type(model).__name__} has no layer of mmsvf.spiking that could be fused')
     _check_plain(model, chosen)
     model = copy.deepcopy(model).eval().requires_grad_(False)
+    places = Counter(part for module in model.modules() for part in module._modules.values())
     model = _replace(model, merge, {})
+    for part, count in places.items():
+        if count > 1 and isinstance(part, FromRest):  # elsewhere it may read what is still needed
+            part.__dict__.pop('operator', None)
     left = [f'{name} ({type(module).__name__})' for name, module in model.named_modules() if _is_left(module)]
     if left:
         logger.warning('fuse() leaves layers with methods of their own, or other BatchNorms: %s', ', '.join(left))
