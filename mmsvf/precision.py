@@ -50,7 +50,7 @@ class _Exact(ExitStack):
 
 
 class FullPrecision(nn.Module):
-    """A module whose weights stay as precise as they are when ``.half()`` or ``.bfloat16()`` turns the model around it.
+    """A module whose weights are fp32 when ``.half()`` or ``.bfloat16()`` turns the model around it.
 
     For modules whose sums half precision cannot hold; they cast their inputs and outputs themselves.
     """
@@ -59,6 +59,6 @@ class FullPrecision(nn.Module):
         def apply(tensor: Tensor) -> Tensor:
             applied = fn(tensor)
             halved = applied.is_floating_point() and applied.element_size() < 4 <= tensor.element_size()
-            return tensor.to(applied.device) if halved else applied
+            return tensor.to(applied.device, torch.float32) if halved else applied
 
         return super()._apply(apply, recurse)

@@ -1,5 +1,6 @@
 """Models of half precision: every part runs, sums keep their precision, and a trained model keeps its answers."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,10 @@ def test_only_what_would_lose_digits_is_kept():
     read = AttentionRead(16, 8, 'clip')
     assert read.half().norm.weight.dtype == read.bfloat16().norm.running_var.dtype == torch.float32
     assert read.double().norm.weight.dtype == torch.float64
-    assert read.half().norm.weight.dtype == torch.float64 and read.float().norm.weight.dtype == torch.float32
+    assert read.half().norm.weight.dtype == torch.float32
+    x = torch.randn(2, 1, 16, 4, 4)
+    for dtype in HALF:
+        assert SpikeAttention(16).double().to(dtype)(x.to(dtype)).isfinite().all()
     assert read.to('meta', torch.float16).norm.weight.is_meta
 
 
@@ -92,10 +96,12 @@ def test_folded_weights_beyond_float16():
     for norm in (proj.norm2, proj.norm3):
         norm.running_var.zero_()
         norm.weight.data.fill_(3.0)
-    fused = mmsvf.fuse(model)
-    with pytest.raises(OverflowError, match=r'leaves the range of float16: use bfloat16\(\)'):
-        fused.half()
-    assert mmsvf.fuse(model).bfloat16()(x).isfinite().all()
+    for whole in (torch.nn.Sequential(mmsvf.fuse(model)), copy.deepcopy(mmsvf.fuse(model))):
+        before = copy.deepcopy(whole.state_dict())
+        with pytest.raises(OverflowError, match=r'leaves the range of float16: use bfloat16\(\)'):
+            whole.half()
+        torch.testing.assert_close(whole.state_dict(), before, rtol=0, atol=0)
+        assert whole.bfloat16()(x).isfinite().all()
 
 
 @pytest.mark.parametrize('dtype', HALF, ids=str)

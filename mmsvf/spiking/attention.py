@@ -227,8 +227,9 @@ class SpikeAttention(nn.Module):
         """
         check_filled('SpikeAttention', x, 'time, batch, channels, height, width')
         t = x.shape[0]
-        if self.per_frame:
+        restarts = self.per_frame and t > 1  # no view of a single image (to_steps of from_rest.py)
+        if restarts:
             x = x.reshape(1, -1, *x.shape[2:])
         for unit in self.units:
             x = unit(x)
-        return x.reshape(t, -1, *x.shape[2:])
+        return x.reshape(t, -1, *x.shape[2:]) if restarts else x

@@ -48,14 +48,20 @@ class Folded(nn.Module):
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        super()._apply(fn, recurse)
+        self.check_range(fn)
+        return super()._apply(fn, recurse)
+
+    def check_range(self, fn: Callable[[Tensor], Tensor]) -> None:
+        """Raise OverflowError where ``fn`` takes a weight out of the range of float16; nothing is written."""
         for name, weight in self.named_parameters():
-            if weight.dtype == torch.float16 and not weight.is_meta and not weight.isfinite().all():
+            if fn(weight.new_empty(0)).dtype != torch.float16:  # nothing is moved to a GPU twice
+                continue
+            half = fn(weight)
+            if not half.is_meta and not half.isfinite().all():
                 raise OverflowError(
                     f'{type(self).__name__}.{name} has the BatchNorm of a nearly constant channel folded into it and '
                     'leaves the range of float16: use bfloat16()'
                 )
-        return self
 
 
 class FoldedRepConv(Folded):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -29,6 +30,18 @@ def check_threshold(v_threshold: float) -> None:
     """Raise ValueError where a threshold is not a number above 0."""
     if not is_number(v_threshold) or not 0.0 < v_threshold < math.inf:
         raise ValueError(f'v_threshold={v_threshold!r}: the firing threshold is a number above 0')
+
+
+# Of a single image with channels last, stack() and the gradient of unbind() are views with strides (C, 1, W * C, C).
+# torch takes these for channels first and for dense at once, and the backward pass of BatchNorm on CPU mixes up pixels.
+def to_steps(x_seq: Tensor) -> Sequence[Tensor]:
+    """The steps of a clip ``(T, ...)``."""
+    return x_seq.unbind(0) if len(x_seq) > 1 else [x_seq.squeeze(0)]
+
+
+def to_clip(steps: list[Tensor]) -> Tensor:
+    """The clip ``(T, ...)`` of steps."""
+    return torch.stack(steps) if len(steps) > 1 else steps[0].unsqueeze(0)
 
 
 class FromRest(sj.BaseNode, ABC):
@@ -153,20 +166,20 @@ class FromRest(sj.BaseNode, ABC):
                 except clip_ops.KernelError:  # nothing has been written
                     pass
         spikes_list = []
-        for x in x_seq.unbind(0):
+        for x in to_steps(x_seq):
             spike, v = self.step(x, v)
             spikes_list.append(spike)
-        return torch.stack(spikes_list), dict(membrane=v)
+        return to_clip(spikes_list), dict(membrane=v)
 
     def explicit_steps(self, x_seq: Tensor) -> Tensor:
         """A clip of shape ``(T, ...)`` from rest, step by step; leaves no membrane behind."""
         v = self.rest(x_seq[0])
         spikes, membranes = [], []
-        for x in x_seq.unbind(0):
+        for x in to_steps(x_seq):
             spike, v = self.step(x, v)
             spikes.append(spike)
             membranes.append(v)
         self.reset()
         if self.store_v_seq:
-            self.v_seq = torch.stack(membranes)
-        return torch.stack(spikes)
+            self.v_seq = to_clip(membranes)
+        return to_clip(spikes)

@@ -11,8 +11,10 @@ threshold may differ.
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from types import FunctionType
 from typing import Any, Callable
@@ -232,13 +234,26 @@ def fuse(model: nn.Module, merge: bool = False, engine: str = 'dense') -> nn.Mod
         raise ValueError(f'{type(model).__name__} has no layer of mmsvf.spiking that could be fused')
     _check_plain(model, chosen)
     model = copy.deepcopy(model).eval().requires_grad_(False)
+    places = Counter(part for module in model.modules() for part in module._modules.values())
     model = _replace(model, merge, {})
+    for part, count in places.items():
+        if count > 1 and isinstance(part, FromRest):  # elsewhere it may read what is still needed
+            part.__dict__.pop('operator', None)
     left = [f'{name} ({type(module).__name__})' for name, module in model.named_modules() if _is_left(module)]
     if left:
         logger.warning('fuse() leaves layers with methods of their own, or other BatchNorms: %s', ', '.join(left))
     if engine == 'events':
         use_events(model)
+    model._apply = functools.partial(_apply_as_whole, model)  # type: ignore[method-assign]
     return model.requires_grad_(False)
+
+
+def _apply_as_whole(model: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+    """What half() and to() call on a model; it overwrites one layer after the other, so all are looked at before."""
+    for layer in model.modules():
+        if isinstance(layer, Folded):
+            layer.check_range(fn)
+    return type(model)._apply(model, fn, recurse)
 
 
 def compile_blocks(model: nn.Module) -> nn.Module:

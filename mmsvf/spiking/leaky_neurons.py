@@ -68,8 +68,8 @@ class Leaky(FromRest):
 
     def fire(self, h: Tensor) -> Tensor:
         """Heaviside step at the threshold, with the surrogate gradient."""
-        if self.strict:  # the step at zero is 1, so 1 - step(theta - h) fires at h > theta only
-            return 1.0 - self.surrogate_function(self.v_threshold - h)
+        if self.strict:  # the step at zero is 1, so 1 - step(theta - h) fires at h > theta only; NaN, no spike, is no 1
+            return (~h.isnan()).to(h.dtype) - self.surrogate_function(self.v_threshold - h)
         return self.surrogate_function(h - self.v_threshold)
 
     def discharge(self, h: Tensor, spike: Tensor) -> Tensor:

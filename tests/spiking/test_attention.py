@@ -75,6 +75,23 @@ def test_what_a_step_depends_on(score):
         assert changed_steps(SpikeAttention(WIDTH, 4, score, design), at=3) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize('design', DESIGNS)
+@pytest.mark.parametrize('score', SCORES)
+def test_gradients_of_a_single_image(score, design):
+    """In explicit steps and with channels last in the gradient: those of the image in a batch of two."""
+    options = dict(score=score, space_time=design, block_steps=1)
+    attention = awake(SpikeAttention(WIDTH, 4, **options), membranes()).double()
+    x, weights = membranes(1, 1).double(), torch.randn(4, 6, WIDTH).double()
+    found = []
+    for batch in (x, x.expand(-1, 2, -1, -1, -1)):
+        attention.zero_grad()
+        (attention(batch)[:, :1].movedim(2, -1) * weights).sum().backward()
+        found.append([p.grad for p in attention.parameters()])
+    for one, other in zip(*found):
+        torch.testing.assert_close(one, other)
+    assert found[0][0].any()
+
+
 @pytest.mark.parametrize('tokens', ['clip', 'frame', 'location'])
 def test_heads_split_and_merge(tokens):
     x = membranes()

@@ -128,11 +128,16 @@ def test_they_are_torch_operators():
 
 
 @pytest.mark.usefixtures('device')
-def test_extreme_inputs():
-    """Huge, tiny and non-finite inputs give what the steps give, and a gradient where they give one."""
+@pytest.mark.parametrize('spec', ['official', 'paper'])
+def test_extreme_inputs(spec):
+    """Huge, tiny and non-finite inputs give what the steps give, and a gradient where they give one; NaN is silent."""
     x = torch.tensor([1e30, -1e30, 1e-40, 0.0, -0.0, 2.0, float('inf'), float('nan')]).repeat(5, 1)
-    neuron = build_neuron('official')
-    assert torch.equal(neuron(x), neuron.explicit_steps(x))
+    neuron = build_neuron(spec)
+    spikes = neuron(x)
+    for clip in (x, x.double()):
+        for found in (neuron(clip), neuron.explicit_steps(clip), neuron.advance(clip, None)[0]):
+            assert torch.equal(found.float(), spikes)
+    assert not spikes[:, -1].any()
     leaf = x[:, :6].clone().requires_grad_()
     neuron(leaf).sum().backward()
     assert leaf.grad.isfinite().all()

@@ -339,3 +339,25 @@ def test_other_neurons_stay_several():
     shaken(model, x)
     with torch.no_grad():
         torch.testing.assert_close(mmsvf.fuse(model)(x.double()), model(x.double()), rtol=1e-7, atol=1e-9)
+
+
+class Residual(nn.Module):
+    """A block whose one neuron fires at what the shortcut reads, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = SepConv(8)
+        self.conv.lif2 = self.conv.lif1
+
+    def forward(self, x):
+        """Membranes TBCHW to membranes."""
+        return x + self.conv(x)
+
+
+def test_a_neuron_in_two_places_overwrites_nothing():
+    x = torch.randn(3, 2, 8, 6, 6)
+    model = shaken(Residual(), x).float()
+    with torch.no_grad():
+        kept, y = x.clone(), mmsvf.fuse(model)(x)
+        assert torch.equal(x, kept)
+        torch.testing.assert_close(y, model(x))

@@ -120,14 +120,15 @@ class ClipBackbone(BaseModule):
         check_filled(type(self).__name__, x, f'batch, channels, {"" if image else "time, "}height, width')
         x = x.unsqueeze(0).expand(self.time_steps, -1, -1, -1, -1) if image else x.permute(2, 0, 1, 3, 4)
         steps, outs = x.shape[0], {}
-        if self.per_frame:
+        restarts = self.per_frame and steps > 1  # no view of a single image (mmsvf/spiking/from_rest.py: to_steps)
+        if restarts:
             x = x.reshape(1, -1, *x.shape[2:])
         if x.device.type == 'cpu':  # convolutions there are several times as fast (benchmarks/model.py)
             x = over_images(lambda images: images.contiguous(memory_format=channels_last), x)
         for i, stage in enumerate(self.stages[: max(self.out_indices) + 1]):
             x = recomputed(stage, x) if i in self.recomputed_stages else stage(x)
             if i in self.out_indices:
-                out = x.reshape(steps, -1, *x.shape[2:])
+                out = x.reshape(steps, -1, *x.shape[2:]) if restarts else x
                 outs[i] = self.features[i](out.mean(0) if image and not self.keep_time else out.permute(1, 2, 0, 3, 4))
         return outs[self.out_indices[0]] if self.output == 'tensor' else tuple(outs[i] for i in self.out_indices)
 

@@ -139,6 +139,22 @@ def test_recomputation_changes_nothing(attention):
         assert torch.equal(p, q), name
 
 
+@pytest.mark.usefixtures('device')
+def test_recomputation_after_another_forward():
+    """with_cp: statistics that another clip has changed before the backward pass, and two backward passes."""
+    plain, recomputed = tiny(), tiny(with_cp=True)
+    recomputed.load_state_dict(plain.state_dict())
+    one, other = video(), 3 * video() + 1
+    for backbone in (plain, recomputed):
+        loss = backbone(one).sin().sum() + backbone(other).cos().sum()
+        for _ in range(2):
+            loss.backward(retain_graph=True)
+    for (name, p), q in zip(plain.named_parameters(), recomputed.parameters()):
+        assert torch.equal(p.grad, q.grad), name
+    for (name, p), q in zip(plain.state_dict().items(), recomputed.state_dict().values()):
+        assert torch.equal(p, q), name
+
+
 def step(backbone, x, autocast=False):
     with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
         y = backbone(x)
