@@ -48,12 +48,7 @@ class Folded(nn.Module):
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        self.check_range(fn)
-        return super()._apply(fn, recurse)
-
-    def check_range(self, fn: Callable[[Tensor], Tensor]) -> None:
-        """Raise OverflowError where ``fn`` takes a weight out of the range of float16; nothing is written."""
-        for name, weight in self.named_parameters():
+        for name, weight in self.named_parameters():  # before any is written
             if fn(weight.new_empty(0)).dtype != torch.float16:  # nothing is moved to a GPU twice
                 continue
             half = fn(weight)
@@ -62,6 +57,7 @@ class Folded(nn.Module):
                     f'{type(self).__name__}.{name} has the BatchNorm of a nearly constant channel folded into it and '
                     'leaves the range of float16: use bfloat16()'
                 )
+        return super()._apply(fn, recurse)
 
 
 class FoldedRepConv(Folded):

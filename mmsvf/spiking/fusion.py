@@ -11,7 +11,6 @@ threshold may differ.
 from __future__ import annotations
 
 import copy
-import functools
 import logging
 import warnings
 from collections import Counter
@@ -244,16 +243,7 @@ def fuse(model: nn.Module, merge: bool = False, engine: str = 'dense') -> nn.Mod
         logger.warning('fuse() leaves layers with methods of their own, or other BatchNorms: %s', ', '.join(left))
     if engine == 'events':
         use_events(model)
-    model._apply = functools.partial(_apply_as_whole, model)  # type: ignore[method-assign]
     return model.requires_grad_(False)
-
-
-def _apply_as_whole(model: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-    """What half() and to() call on a model; it overwrites one layer after the other, so all are looked at before."""
-    for layer in model.modules():
-        if isinstance(layer, Folded):
-            layer.check_range(fn)
-    return type(model)._apply(model, fn, recurse)
 
 
 def compile_blocks(model: nn.Module) -> nn.Module:
