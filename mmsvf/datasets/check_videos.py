@@ -26,7 +26,7 @@ def read_video(path: str, decoder: str, frames: int, every: bool) -> None:
 
         video = decord.VideoReader(path, num_threads=1)
         count = len(video)
-        read: Callable[[int], bool] = lambda i: video[i].shape[0] > 0  # noqa: E731
+        read: Callable[[int], bool] = lambda i: video.get_batch([i]).shape[0] > 0  # noqa: E731  (as the training)
     else:
         import cv2
 
