@@ -18,8 +18,6 @@ def read_video(path: str, decoder: str, frames: int, every: bool) -> None:
     """Decode a video; whatever is wrong with it is an exception."""
     if not Path(path).is_file():
         raise FileNotFoundError('no such file')
-    if not Path(path).stat().st_size:
-        raise ValueError('the file is empty')
     check_video(path)
     if decoder == 'decord':
         import decord
