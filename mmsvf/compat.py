@@ -82,6 +82,7 @@ def install() -> None:
     on_import('mmaction.models.localizers', stub_mmaction_drn)
     on_import('mmengine.analysis.print_helper', take_shape_beside_inputs)
     on_import('mmengine.dataset.dataset_wrapper', end_repeated_data)
+    on_import('decord.video_reader', cut_padded_rows)
 
 
 class _HandOn(logging.Handler):
@@ -233,3 +234,28 @@ def end_repeated_data(module: ModuleType) -> Iterator[None]:
     repeated = module.RepeatDataset
     if not hasattr(repeated, '__iter__'):
         repeated.__iter__ = lambda self: map(self.__getitem__, range(len(self)))
+
+
+@contextlib.contextmanager
+def cut_padded_rows(module: ModuleType) -> Iterator[None]:
+    """Let decord's ``get_batch`` read narrow videos.
+
+    Reason: decord 0.6 pads rows to 64 bytes and takes a row's bytes over its pixels for the channels: with 48 pixels a
+    frame has four, which do not fit into the batch. Delete when a frame of such a video has three.
+    """
+    yield
+    get_batch = module.VideoReader.get_batch
+
+    @functools.wraps(get_batch)
+    def get_cut_batch(reader: Any, indices: Any) -> Any:
+        try:
+            return get_batch(reader, indices)
+        except module.DECORDError:
+            frames = [reader[int(i)].asnumpy() for i in indices]
+            height, width, channels = frames[0].shape
+            if channels == 3:  # something else is wrong
+                raise
+            rows = module.np.stack(frames).reshape(len(frames), height, -1)[..., : 3 * width]
+            return module._nd.array(rows.reshape(-1, height, width, 3))
+
+    module.VideoReader.get_batch = get_cut_batch

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 UNREADABLE = ('truncated', 'zero_byte', 'audio_only', 'text', 'wrong_extension')
-READABLE = ('one_frame', 'huge', 'variable_rate')
+READABLE = ('one_frame', 'huge', 'variable_rate', 'narrow')
 
 
 def write_video(path: Path, frames: int, size: tuple[int, int] = (64, 64)) -> Path:
@@ -59,6 +59,8 @@ def make(folder: Path, kind: str) -> Path:
         write_video(path, 1)
     elif kind == 'huge':
         write_video(path, 2, (4096, 2160))
+    elif kind == 'narrow':  # decord pads its rows
+        write_video(path, 16, (48, 96))
     elif kind == 'variable_rate':
         write_video(path, 16)
         vary_rate(path)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import mmsvf  # noqa: F401
+from tests.broken_videos import write_video
 from tests.tools import forked
 
 
@@ -90,3 +91,16 @@ def test_a_base_of_mmsvf_is_ours(tmp_path):
     config.write_text("_base_ = ['mmsvf::absent.py']")
     with pytest.raises(FileNotFoundError, match=r'configs/absent\.py'):
         Config.fromfile(config)
+
+
+@pytest.mark.parametrize('width', [16, 24, 48, 64, 72])
+def test_decord_reads_narrow_videos(width, tmp_path):
+    """The pixels that OpenCV reads; what is out of range is still an error."""
+    cv2, decord, np = (pytest.importorskip(name) for name in ('cv2', 'decord', 'numpy'))
+    path = str(write_video(tmp_path / 'narrow.mp4', 4, (width, 96)))
+    capture = cv2.VideoCapture(path)
+    expected = np.stack([capture.read()[1][..., ::-1] for _ in range(4)])
+    video = decord.VideoReader(path, num_threads=1)
+    np.testing.assert_array_equal(video.get_batch(np.array([2, 0, 2])).asnumpy(), expected[[2, 0, 2]])
+    with pytest.raises(IndexError):
+        video.get_batch([4])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmsvf.body import matrix_to_axis_angle, nearest_rotation, project
 from mmsvf.datasets.mmhpsd import ACTION
+from mmsvf.models.pose_estimators.video_pose_estimator import VideoPoseEstimator
 
 from .person import PersonChooser
 from .pose_steps import Action, EventsFile, Step, StepSource, steps_of
@@ -37,6 +38,9 @@ class PosePredictor(Predictor):
         overlap: Share of a window that the next one sees again; None: 0.5.
         windows: Have a model see windows that could go frame by frame.
         person: What chooses the square; the one in the middle by default.
+
+    Raises:
+        ValueError: another model of mmpose's than a :class:`VideoPoseEstimator`.
     """
 
     scope = 'mmpose'
@@ -51,6 +55,11 @@ class PosePredictor(Predictor):
         windows: bool = False,
         person: PersonChooser | None = None,
     ) -> None:
+        if not isinstance(model, VideoPoseEstimator):
+            raise ValueError(
+                f'a {type(model).__name__} is not predicted here, a mmsvf.VideoPoseEstimator is (docs/pose.md); '
+                "take mmpose's MMPoseInferencer(pose2d=CONFIG, pose2d_weights=CHECKPOINT)"
+            )
         super().__init__(model, cfg)
         self.choose(windows, window=window, overlap=overlap)
         data = self.dataset

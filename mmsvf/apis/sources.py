@@ -130,16 +130,22 @@ class Pictures(Source):
 class Images(Source):
     """Frames in memory, or as they come: an array (T, H, W, 3), a list, or an iterator of BGR uint8 (H, W, 3).
 
+    An array (H, W, 3) is one frame.
+
     Raises:
-        ValueError: a frame is of another kind.
+        ValueError: no frames, or a frame is of another kind.
     """
 
     def __init__(self, images: Iterable[np.ndarray], fps: float, name: str = 'frames') -> None:
+        shape = getattr(images, 'shape', ())
+        if len(shape) == 3 and shape[2] == 3:  # not H grey frames
+            images = np.asarray(images)[None]
         self.images, self.fps, self.name = images, fps, name
         self.length = len(images) if isinstance(images, Sized) else None
         self.repeatable = not isinstance(images, Iterator)
 
     def __iter__(self) -> Iterator[Frame]:
+        index = -1
         for index, image in enumerate(self.images):
             image = np.asarray(image)
             if image.ndim == 2:
@@ -149,6 +155,8 @@ class Images(Source):
                     f'frame {index} is {image.dtype} {image.shape}; BGR frames (height, width, 3) of uint8 expected'
                 )
             yield Frame(image, index, index / self.fps, f'frame://{self.name}/{index}')
+        if index < 0:
+            raise ValueError(f'{self.name} has no frame; an array (T, H, W, 3), a list or an iterator expected')
 
 
 class Camera(Source):
@@ -200,7 +208,7 @@ def open_source(source: SourceLike, fps: float = 25.0) -> Source:
 
     Raises:
         FileNotFoundError, UnreadableError: no such file, or one that cannot be read.
-        OSError, ValueError: no such camera; a folder without pictures.
+        OSError, ValueError: no such camera; a folder without pictures; another kind of source.
     """
     if isinstance(source, Source):
         return source
@@ -216,6 +224,11 @@ def open_source(source: SourceLike, fps: float = 25.0) -> Source:
         if not pictures:
             raise ValueError(f'{path} has no pictures ({", ".join(PICTURES)})')
         return Pictures(pictures, fps, str(path))
+    if not isinstance(source, Iterable):
+        raise ValueError(
+            f'{source!r} is no source; the path of a video, a picture or a folder, an array (T, H, W, 3), an iterator '
+            "of BGR frames or a camera's number expected"
+        )
     return Images(source, fps)
 
 

@@ -64,7 +64,7 @@ class SkipUnreadable(DatasetWrapper):
     def _note(self, name: str, error: Exception) -> None:
         """List a file once, over all workers and processes, and stop beyond the limit."""
         self.report.parent.mkdir(parents=True, exist_ok=True)
-        reason = ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
+        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
         with self.report.open('a+', encoding='utf-8') as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
             file.seek(0)

@@ -7,9 +7,10 @@ import re
 
 from mmaction.datasets import VideoDataset
 
+from mmsvf.files.videos import check_video
 from mmsvf.registry import DATASETS
 
-from .reading import read_list, reading
+from .reading import VIDEOS, read_list, reading
 
 NUMBER = re.compile(r'[+-]?[0-9]+').fullmatch
 
@@ -72,5 +73,11 @@ class VideoClipDataset(VideoDataset):
     def prepare_data(self, idx: int) -> dict:
         """Run the pipeline on a video."""
         fix = f'if the file is broken or missing, restore it or remove its line from {self.ann_file}'
-        with reading(self.get_data_info(idx)['filename'], fix):
-            return super().prepare_data(idx)
+        path = self.get_data_info(idx)['filename']
+        with reading(path, fix):
+            try:
+                return super().prepare_data(idx)
+            except Exception:
+                if path.lower().endswith(VIDEOS) and os.path.isfile(path):
+                    check_video(path)  # says what the file is, where a decoder says what it could not do
+                raise

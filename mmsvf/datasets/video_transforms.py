@@ -9,14 +9,17 @@ from mmaction.datasets.transforms import SampleFrames
 
 from mmsvf.registry import TRANSFORMS
 
+SAID = 3  # warnings a process: a list may have thousands of short videos
+_said: set[str] = set()
+
 
 @TRANSFORMS.register_module()
 class SampleClip(SampleFrames):
     """mmaction2's ``SampleFrames``, which says when a video is shorter than the clip asked for.
 
     Args:
-        short: 'loop' starts the video again and warns, once per video (what mmaction2 does,
-            silently); 'error' refuses it.
+        short: 'loop' starts the video again (what mmaction2 does, silently) and warns of the first three in a
+            process; 'error' refuses it.
         **kwargs: Arguments of ``SampleFrames`` (clip_len, frame_interval, num_clips, test_mode, ...).
     """
 
@@ -40,5 +43,8 @@ class SampleClip(SampleFrames):
             )
             if frames < 1 or self.short == 'error':
                 raise ValueError(f'{message}. Remove it from ann_file, or set a smaller clip_len or frame_interval')
-            warnings.warn(f"{message}: its frames repeat (short='error' refuses such videos)", stacklevel=1)
+            if len(_said) < SAID and message not in _said:
+                _said.add(message)
+                more = '; others follow in silence' if len(_said) == SAID else ''
+                warnings.warn(f"{message}: its frames repeat (short='error' refuses such videos){more}", stacklevel=1)
         return super().transform(results)

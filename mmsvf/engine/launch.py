@@ -38,6 +38,7 @@ SAFEGUARDS = dict(
     load_report='LoadReportHook',
     exact_resume='ExactResumeHook',
     finite='FiniteHook',
+    mask_label='MaskLabelHook',
     optimizer_report='OptimizerReportHook',
 )
 

@@ -198,6 +198,15 @@ def test_a_detector_of_mmdetection(monkeypatch):
         person.mmdet_detector('config', 'checkpoint', 'cpu')
 
 
+def test_other_models_of_mmpose_are_sent_to_its_inferencer():
+    """As a stock 2D config with our backbone builds one."""
+    init_default_scope('mmpose')
+    head = dict(type='HeatmapHead', in_channels=512, out_channels=17)
+    stock = MODELS.build(dict(type='TopdownPoseEstimator', backbone=dict(type='ResNet', depth=18), head=head))
+    with pytest.raises(ValueError, match=r'a TopdownPoseEstimator is not predicted here.*MMPoseInferencer\(pose2d='):
+        predictor(stock)
+
+
 def test_wrong_sources_are_named(model, tmp_path):
     (tmp_path / 'no.mp4').write_text('no video')
     (tmp_path / 'x.h5').write_bytes(b'\x89HDF')

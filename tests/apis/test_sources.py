@@ -50,6 +50,8 @@ def test_a_video_a_folder_an_array_and_an_iterator_are_the_same(tmp_path):
         assert len({frame.path for frame in seen}) == 12
         assert source.length == (None if hasattr(given, '__next__') else 12) and source.fps == 20
     assert brightness(open_source(f[..., 0] for f in frames)) == list(range(12)), 'grey frames'
+    (picture,) = open_source(frames[3])  # as cv2.imread gives it
+    np.testing.assert_array_equal(picture.image, frames[3])
 
 
 def test_rates_that_vary_and_turned_videos_are_as_a_player_shows_them(tmp_path):
@@ -98,6 +100,11 @@ def test_what_is_no_source_is_named(tmp_path, monkeypatch):
             list(open_source(tmp_path / name))
     with pytest.raises(ValueError, match=r'frame 1 is float64 \(4, 4, 3\); BGR frames'):
         list(open_source([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3))]))
+    for empty in (np.zeros((0, 4, 4, 3), np.uint8), [], iter(())):
+        with pytest.raises(ValueError, match=r'frames has no frame; an array \(T, H, W, 3\)'):
+            list(open_source(empty))
+    with pytest.raises(ValueError, match=r'0\.5 is no source; .* an array \(T, H, W, 3\)'):
+        open_source(0.5)
     with pytest.raises(OSError, match='camera 9 cannot be opened'):
         Camera(9)
 

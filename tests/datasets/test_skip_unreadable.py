@@ -63,6 +63,17 @@ def test_beyond_the_limit_it_stops(clips, tmp_path):
     assert len((tmp_path / 'unreadable.txt').read_text().splitlines()) == 2
 
 
+def test_the_reason_is_whole_and_the_checkers(clips, tmp_path):
+    for name in ('text', 'zero_byte'):
+        path = broken_videos.make(tmp_path, name)
+        (tmp_path / 'list.txt').write_text(f'{path.name} 0\n{clips / "good_0.mp4"} 0\n')
+        SkipUnreadable(config(tmp_path), limit=1, report=tmp_path / f'{name}.txt')[0]
+        reason = check_videos.check(str(path), 'decord', 1, False, 30)
+        fix = f'restore it or remove its line from {tmp_path / "list.txt"}\n'
+        listed = (tmp_path / f'{name}.txt').read_text()
+        assert f'could not be read ({reason}); ' in listed and listed.endswith(fix)
+
+
 def test_only_for_training(clips):
     dataset = config(clips)
     dataset.test_mode = True
@@ -86,7 +97,7 @@ def test_a_file_is_read_or_named(kind, tmp_path):
     else:
         assert verdict is None, verdict
         assert dataset[0]['inputs'].shape == (1, 3, 8, 48, 48)
-        assert (check_videos.check(str(path), 'decord', 3, False, 30) is None) == (kind == 'variable_rate')
+        assert (check_videos.check(str(path), 'decord', 3, False, 30) is None) == (kind in ('variable_rate', 'narrow'))
 
 
 def test_checker_lists_what_is_broken(clips, tmp_path):

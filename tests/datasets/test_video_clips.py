@@ -3,6 +3,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 import mmsvf  # noqa: F401
+from mmsvf.datasets import video_transforms
 from mmsvf.registry import DATASETS
 
 PIPELINE = [
@@ -83,11 +84,16 @@ def test_missing_file_is_named(digits):
         build(digits, ['gone.mp4 0'])[0]
 
 
-def test_clip_longer_than_the_video(digits):
+def test_clip_longer_than_the_video(digits, monkeypatch):
     """10 frames: 8 frames at interval 2 span 15."""
+    monkeypatch.setattr(video_transforms, '_said', set())
     longer = [dict(PIPELINE[1], clip_len=8) if i == 1 else t for i, t in enumerate(PIPELINE)]
     with pytest.warns(UserWarning, match=r'has 10 frames; a clip of clip_len=8 at frame_interval=2 spans 15.*repeat'):
         assert build(digits, pipeline=longer)[0]['inputs'].shape[2] == 8
+    dataset = build(digits, [f'{i:05d}.mp4 0' for i in range(5)], pipeline=longer)
+    with pytest.warns(UserWarning, match='its frames repeat') as warned:
+        _ = [dataset[i] for i in (*range(5), 0)]
+    assert [str(w.message).endswith('; others follow in silence') for w in warned] == [False, True], 'one was before'
     refused = [dict(t, short='error') if i == 1 else t for i, t in enumerate(longer)]
     with pytest.raises(RuntimeError, match=r'has 10 frames.*spans 15.*smaller clip_len'):
         build(digits, pipeline=refused)[0]

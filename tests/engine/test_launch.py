@@ -228,8 +228,9 @@ def test_safeguards_are_added_once_and_can_be_switched_off():
     hooks = dict(finite=dict(max_skipped=2), exact_resume=None)  # what --cfg-options KEY=None gives
     cfg = Config(dict(default_hooks=hooks, custom_hooks=[dict(type='mmsvf.LoadReportHook')]))
     launch.add_training_safeguards(cfg, Path('unreadable.txt'))
-    report = dict(type='mmsvf.OptimizerReportHook')
-    assert cfg.default_hooks == dict(finite=dict(type='mmsvf.FiniteHook', max_skipped=2), optimizer_report=report)
+    others = dict(mask_label='MaskLabelHook', optimizer_report='OptimizerReportHook')
+    added = {key: dict(type=f'mmsvf.{name}') for key, name in others.items()}
+    assert cfg.default_hooks == dict(finite=dict(type='mmsvf.FiniteHook', max_skipped=2), **added)
 
 
 def test_a_head_of_another_number_of_classes_is_said_before_training():

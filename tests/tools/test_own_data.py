@@ -87,7 +87,8 @@ def said(walked, beginning):
 def test_the_page_leads_from_a_folder_to_predictions(walked):
     folder, _ = walked
     text = said(walked, 'tools/dataset_converters/make_video_list.py')
-    assert 'left out: jump/broken.mp4 (ValueError: the file is empty)' in text
+    assert 'left out: jump/broken.mp4 (ValueError: it is empty)' in text
+    assert re.search(r"2 names have spaces, such as 'play tennis/\S+': .*rename the folders", text)
     assert (folder / 'clips/classes.txt').read_text() == 'jump\nplay tennis\n'
     lists = [(folder / f'clips/{name}.txt').read_text().splitlines() for name in ('train', 'val')]
     assert [sorted(line.split()[-1] for line in lines) for lines in lists] == [['0', '1']] * 2

@@ -3,9 +3,10 @@
 
     python tools/dataset_converters/make_video_list.py FOLDER --val 0.2 --seed 0
 
-FOLDER/CLASS/VIDEO becomes FOLDER/train.txt and val.txt (a video and its label a line, as mmaction2 has it) and
-classes.txt (the class of label 0, 1, ... a line). Each video is opened and decoded at its begin, middle and end; what
-cannot be is left out and named. Of each class the same share is for validation. docs/own_data.md goes on from here.
+FOLDER/CLASS/VIDEO becomes FOLDER/train.txt and val.txt (a video and its label a line, as mmaction2 has it, in names
+without spaces) and classes.txt (the class of label 0, 1, ... a line). Each video is opened and decoded at its begin,
+middle and end; what cannot be is left out and named. Of each class the same share is for validation.
+docs/own_data.md goes on from here.
 """
 
 from __future__ import annotations
@@ -72,6 +73,12 @@ def main() -> None:
             print(f'{label:5}  {len(names) - drawn:5}  {drawn:5}  {kind}')
             if args.val and not drawn:
                 print(f'       {kind} cannot be in both: it is not validated')
+        spaced = [name for names in items.values() for name in names if ' ' in name]
+        if spaced:
+            print(
+                f'{len(spaced)} names have spaces, such as {spaced[0]!r}: mmsvf reads them, VideoDataset of mmaction2 '
+                'does not; for that one rename the folders and files, as play_tennis, and begin again with --force'
+            )
         out.mkdir(parents=True, exist_ok=True)
         write_new(
             {lists[name]: ''.join(f'{line}\n' for line in content) for name, content in lines.items()}, args.force
