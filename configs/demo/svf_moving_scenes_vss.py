@@ -17,7 +17,7 @@ spoil_alike = dict(seed=0, **spoil)
 train_pipeline = [load, annotate, frames, dict(type='RandomFlip', prob=0.5), spoil, pack]
 test_pipeline = [load, frames, spoil_alike, annotate, pack]
 tta_pipeline = [*test_pipeline[:3], dict(type='TestTimeAug', transforms=[_base_.flips, [annotate], [pack]])]
-train_dataloader = dict(dataset=dict(times=5, dataset=dict(offsets=offsets, pipeline=train_pipeline)))
+train_dataloader = dict(dataset=dict(dataset=dict(offsets=offsets, pipeline=train_pipeline)))
 val_dataloader = dict(dataset=dict(offsets=offsets, pipeline=test_pipeline))
 test_dataloader = dict(dataset=dict(offsets=offsets, pipeline=test_pipeline))
 visualizer = dict(transforms=[spoil_alike])  # what the network saw
