@@ -44,8 +44,8 @@ def groups(state: dict) -> list[dict[str, Any]]:
 
 
 def plan(schedule: dict) -> dict[str, Any]:
-    """What a schedule's state has of its config, and no step changes."""
-    moved = ('last_step', 'base_values', 'best', 'num_bad_epochs', 'cooldown_counter')
+    """What a schedule's state has of its config, and no step changes; its end moves with that of the training."""
+    moved = ('end', 'last_step', 'base_values', 'best', 'num_bad_epochs', 'cooldown_counter')
     plain = (bool, int, float, str, tuple, list)
     return {k: v for k, v in schedule.items() if k not in moved and k[0] != '_' and isinstance(v, plain)}
 
@@ -84,6 +84,7 @@ class ExactResumeHook(Hook):
         self.strict = strict
         self.done = 0  # batches of this epoch
         self.begun: Any = None  # what a checkpoint says of its epoch
+        self.late: list[Any] = []  # schedules that are to take a step
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Note the samples per step, the batches that are done of an epoch and that it has, gradients between steps.
@@ -132,9 +133,14 @@ class ExactResumeHook(Hook):
             saved, mine = checkpoint.get('param_schedulers', []), [s.state_dict() for s in runner.param_schedulers]
             if len(saved) != len(mine):
                 differ.append(f'it has {len(saved)} schedules (param_scheduler), this one {len(mine)}')
-            for schedule, had, has in zip(runner.param_schedulers, map(plan, saved), map(plan, mine)):
-                if found := changed(had, has):
+            for schedule, had, has in zip(runner.param_schedulers, saved, mine):
+                if found := changed(plan(had), plan(has)):
                     differ.append(f'its schedule {type(schedule).__name__} has {found}')
+                elif 'end' in has and has['end'] != had['end']:
+                    # a longer training goes on as one of its length would have: with the steps past the old end
+                    late = max(0, had['_global_step'] + 1 - had['end'])
+                    had.update(end=has['end'], _global_step=had['_global_step'] - late)
+                    self.late += [schedule] * late
         before, now = checkpoint['meta'].get('samples_a_step'), samples_per_step(runner)
         if before is not None and before != now:
             differ.append(
@@ -151,7 +157,9 @@ class ExactResumeHook(Hook):
             runner.logger.warning(message)
 
     def before_train(self, runner: Any) -> None:
-        """Set the seed, skip the data of the past, and make up for a validation that was due."""
+        """Set the seed, skip the data of the past, and make up for the steps of schedules and the validation due."""
+        for schedule in self.late:
+            schedule.step()
         loop = runner.train_loop
         sampler = self._sampler(loop.dataloader)
         if sampler is not None:

@@ -217,9 +217,8 @@ def test_another_optimizer_batch_or_number_of_schedules_is_refused(options, mess
     ('schedule', 'longer', 'message'),
     [
         (dict(type='OneCycleLR', eta_max=0.1, total_steps=4), dict(total_steps=6), "{'total_steps': 4}, this one"),
-        (dict(type='CosineAnnealingLR', T_max=4, by_epoch=False), dict(T_max=6), "{'T_max': 4, 'end': 4}, this one"),
-        (dict(type='MultiStepLR', milestones=[2], by_epoch=False), {}, "{'end': 4}, this one"),
-        (dict(type='MultiStepLR', milestones=[2], by_epoch=False, end=9), {}, None),
+        (dict(type='CosineAnnealingLR', T_max=4, by_epoch=False), dict(T_max=6), "{'T_max': 4}, this one"),
+        (dict(type='PolyLR', by_epoch=False), {}, "{'total_iters': 3}, this one"),
     ],
     ids=lambda value: str(value.get('type')) if isinstance(value, dict) else None,
 )
@@ -231,6 +230,26 @@ def test_another_schedule_is_refused(schedule, longer, message, tmp_path):
     )
     with expected:
         train(tmp_path, False, 6, resume=True, name='second', param_scheduler=[{**schedule, **longer}])
+
+
+@pytest.mark.parametrize(
+    'schedule',
+    [
+        dict(type='CosineAnnealingLR', T_max=9),
+        dict(type='MultiStepLR', milestones=[4, 5]),
+        dict(type='StepLR', step_size=2),
+    ],
+    ids=lambda schedule: schedule['type'],
+)
+def test_a_longer_training_goes_on_with_its_schedule(schedule, tmp_path):
+    """MMEngine's schedules end with the training that a checkpoint is of."""
+    whole = train(tmp_path / 'whole', False, 6, name='whole', param_scheduler=[dict(by_epoch=False, **schedule)])
+    train(tmp_path, False, 4, name='first', param_scheduler=[dict(by_epoch=False, **schedule)])
+    longer = train(tmp_path, False, 6, resume=True, name='second', param_scheduler=[dict(by_epoch=False, **schedule)])
+    rates = [runner.optim_wrapper.get_lr()['lr'] for runner in (whole, longer)]
+    assert rates[0] == rates[1] < [0.1]
+    for one, two in zip(whole.model.parameters(), longer.model.parameters(), strict=True):
+        assert torch.equal(one, two)
 
 
 def test_it_may_be_gone_on_with_regardless(tmp_path):
