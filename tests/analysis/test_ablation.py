@@ -81,8 +81,9 @@ def test_an_interrupt_ends_it_and_keeps_what_is_done(tools):
     rows = tools.parent / 'rows.yml'
     rows.write_text('base: {}\n' + ''.join(f'slow{i}: {{work_dir: takes_a_minute}}\n' for i in range(4)))
     script = (
-        'import sys, yaml\nfrom pathlib import Path\nfrom mmengine.config import Config\n'
+        'import signal, sys, yaml\nfrom pathlib import Path\nfrom mmengine.config import Config\n'
         'from mmsvf.analysis import ablation\n'
+        'signal.signal(signal.SIGINT, signal.default_int_handler)\n'  # a job in the background ignores it
         f'rows, tools = yaml.safe_load(Path({str(rows)!r}).read_text()), Path({str(tools)!r})\n'
         f'config = Config.fromfile({str(CONFIG)!r})\n'
         "lines, failed = ablation.ablate(config, rows, [0], tools.parent / 'work', tools)\n"
