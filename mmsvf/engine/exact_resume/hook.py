@@ -130,13 +130,14 @@ class ExactResumeHook(Hook):
             differences = map(changed, saved, mine)  # what else it had, its steps have added
             differ += [f'its optimizer has {found}' for found in differences if found][:1]
         if isinstance(runner.param_schedulers, list):
-            saved, mine = checkpoint.get('param_schedulers', []), [s.state_dict() for s in runner.param_schedulers]
+            saved = [state for state in checkpoint.get('param_schedulers') or [] if isinstance(state, dict)]
+            mine = [schedule.state_dict() for schedule in runner.param_schedulers]
             if len(saved) != len(mine):
                 differ.append(f'it has {len(saved)} schedules (param_scheduler), this one {len(mine)}')
             for schedule, had, has in zip(runner.param_schedulers, saved, mine):
                 if found := changed(plan(had), plan(has)):
                     differ.append(f'its schedule {type(schedule).__name__} has {found}')
-                elif 'end' in has and has['end'] != had['end']:
+                elif {'end', '_global_step'} <= had.keys() and has['end'] != had['end']:
                     # a longer training goes on as one of its length would have: with the steps past the old end
                     late = max(0, had['_global_step'] + 1 - had['end'])
                     had.update(end=has['end'], _global_step=had['_global_step'] - late)
