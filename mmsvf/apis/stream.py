@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmsvf.arguments import check_arguments
-from mmsvf.spiking.folding import Folded
+from mmsvf.spiking.folding import is_fused
 from mmsvf.spiking.fusion import fuse as fused
 from mmsvf.spiking.state import State, fingerprint
 
@@ -46,8 +46,7 @@ class Stream:
         if reason:
             raise ValueError(reason)
         check_arguments(model.step, ['inputs', *options], f'a stream of {type(model).__name__}')
-        form = fuse and not any(isinstance(module, Folded) for module in model.modules())
-        self.model: Any = fused(model) if form else model.eval()
+        self.model: Any = fused(model) if fuse and not is_fused(model) else model.eval()
         self.options = options
         self.name = fingerprint(self.model)
         if next(self.model.parameters()).device.type == 'cpu':

@@ -60,6 +60,11 @@ class Folded(nn.Module):
         return super()._apply(fn, recurse)
 
 
+def is_fused(model: nn.Module) -> bool:
+    """Whether a model has layers of the inference form."""
+    return any(isinstance(module, Folded) for module in model.modules())
+
+
 class FoldedRepConv(Folded):
     """RepConv in evaluation: 1x1 -> depth-wise 3x3 with zero padding -> 1x1 with a bias.
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from spikingjelly.activation_based.neuron import BaseNode
 from torch import Tensor, nn
 
+from mmsvf.engine.sharded import unwrapped
 from mmsvf.registry import HOOKS
 
 
@@ -23,11 +23,6 @@ def neurons(model: nn.Module) -> dict[str, BaseNode]:
     if not found:
         raise ValueError(f'{type(model).__name__} has no spiking neuron (spikingjelly BaseNode), so no firing rate')
     return found
-
-
-def unwrapped(runner: Any) -> nn.Module:
-    """The runner's model without its distributed wrapper."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
 def in_backward() -> bool:
@@ -64,13 +59,13 @@ class FiringRateHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Check that there are neurons."""
-        neurons(unwrapped(runner))
+        neurons(unwrapped(runner.model))
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Watch this iteration, if it is one to log."""
         if (runner.iter + 1) % self.interval:
             return
-        for name, neuron in neurons(unwrapped(runner)).items():
+        for name, neuron in neurons(unwrapped(runner.model)).items():
             self._handles.append(neuron.register_forward_hook(self._watch(name)))
 
     def _watch(self, name: str) -> Any:
@@ -129,7 +124,7 @@ class SpikeSparsityHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Watch the neurons, and add to what the model makes of its losses."""
-        model: Any = unwrapped(runner)
+        model: Any = unwrapped(runner.model)
         for neuron in neurons(model).values():
             neuron.register_forward_hook(self._watch)
         parse = model.parse_losses

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 
+from mmsvf.engine.sharded import unwrapped
 from mmsvf.registry import HOOKS
 
 
@@ -23,7 +24,7 @@ class MaskLabelHook(Hook):
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Look at the masks of a batch."""
-        head = getattr(getattr(runner.model, 'module', runner.model), 'decode_head', None)
+        head = getattr(unwrapped(runner.model), 'decode_head', None)
         head = head[-1] if isinstance(head, torch.nn.ModuleList) else head  # of a cascade
         count, void = getattr(head, 'num_classes', 0), getattr(head, 'ignore_index', 255)
         samples = data_batch.get('data_samples') if count and isinstance(data_batch, dict) else None

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmsvf.arguments import check_arguments, check_count, check_filled
 from mmsvf.files.load_report import compare
 from mmsvf.spiking.continuation import Continuation
-from mmsvf.spiking.folding import Folded
+from mmsvf.spiking.folding import is_fused
 from mmsvf.spiking.layers import over_images
 from mmsvf.spiking.recompute import recomputed
 from mmsvf.spiking.state import State
@@ -199,7 +199,7 @@ class ClipBackbone(BaseModule):
             raise ValueError(
                 f'the weights do not fit {type(self).__name__} of widths {self.widths}: {report}; {advice}'
             )
-        if (report.new or report.dropped) and any(isinstance(module, Folded) for module in self.modules()):
+        if (report.new or report.dropped) and is_fused(self):
             raise ValueError(
                 f'{type(self).__name__} is the fused form, and the weights are of another: {report}; load them into '
                 'the model as its config builds it, then take mmsvf.fuse(model)'
