@@ -37,7 +37,7 @@ from mmsvf.version import __version__
 
 from .ablation_record import Record
 
-METRICS = {'mmaction': 'acc/top1', 'mmpretrain': 'accuracy/top1', 'mmseg': 'mIoU', 'mmpose': 'PA-MPJPE'}
+METRICS = {'mmaction': 'acc/top1', 'mmpretrain': 'accuracy/top1', 'mmseg': 'mIoU', 'mmpose': 'smpl/PA-MPJPE'}
 
 
 def choose(path: Path, only: list[str] | None) -> dict[str, dict[str, Any]]:
@@ -283,6 +283,7 @@ def ablate(
             except Exception as error:
                 kind = '' if isinstance(error, (ValueError, RuntimeError)) else f'{type(error).__name__}: '
                 failed.append(f'{name}, seed {seed}: {kind}{error}')
+                print(f'\n{failed[-1]}', file=sys.stderr, flush=True)  # all of them again in the end, hours later
             del runs[ended]
             bar.update()
     except KeyboardInterrupt:

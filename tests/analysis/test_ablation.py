@@ -65,14 +65,22 @@ def test_a_run_is_in_the_record_when_it_ends_and_others_stay(config, tools):
     assert {row: sorted(found) for row, found in kept['results'].items()} == {'base': ['0', '7'], 'dot': ['0', '7']}
 
 
-def test_what_fails_leaves_the_others(config, tools):
-    """One that is no mistake of a user's, too."""
+@pytest.mark.parametrize('name', ['svf_moving_body', 'svf_moving_scenes'])
+def test_the_usual_metric_is_the_one_that_checkpoints_are_kept_by(name):
+    """A name that no validation logs would be noticed after the first training."""
+    cfg = Config.fromfile(str(CONFIG.parent / f'{name}.py'))
+    assert ablation.METRICS[cfg.default_scope] == cfg.default_hooks.checkpoint.save_best
+
+
+def test_what_fails_leaves_the_others(config, tools, capsys):
+    """One that is no mistake of a user's, too. It is said when it happens, as others may take hours."""
     work = tools.parent / 'work' / 'dot'
     work.mkdir(parents=True)
     (work / '0').write_text('a file')
     raw = tools.parent / 'raw.json'
     lines, failed = run(config, tools, raw=raw)
     assert '| base |' in '\n'.join(lines) and len(failed) == 1 and failed[0].startswith('dot, seed 0: ')
+    assert capsys.readouterr().err.strip() == failed[0]
     assert list(json.loads(raw.read_text())['results']) == ['base']
 
 
