@@ -53,7 +53,9 @@ class Confusions:
             share = f'{recalls[i]:6.1%}' if totals[i] else '     -'
             lines.append(f'{share}  {self.classes[i]:{width}}  {self.matrix[i, i]} of {totals[i]}')
         total, right = int(self.matrix.sum()), int(self.matrix.trace())
-        lines += ['', f'top-1 {self.accuracy:.1%} ({right} of {total}); {total - right} mistakes, most often']
+        wrong = total - right
+        mistakes = f'{wrong} mistake{"s" * (wrong != 1)}{", most often" * (wrong > 1)}'
+        lines += ['', f'top-1 {self.accuracy:.1%} ({right} of {total}); {mistakes}']
         lines += [
             f'{number:6}  {true:{width}}  taken for  {predicted}' for true, predicted, number in self.pairs(count)
         ]

@@ -39,6 +39,11 @@ def test_what_is_said():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(('predicted', 'said'), [([0, 1], '0 mistakes'), ([0, 0], '1 mistake')])
+def test_few_mistakes_are_said_as_they_are(predicted, said):
+    assert re.search(r'of 2\); (.*)$', counted([0, 1], predicted, CLASSES).text(), re.M)[1] == said
+
+
 @pytest.mark.parametrize('normalize', [False, True])
 def test_what_is_drawn(normalize):
     """Each count stands in its cell, and a cell is as dark as its share."""
