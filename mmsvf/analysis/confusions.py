@@ -101,6 +101,17 @@ class Confusions:
             axes.text(j, i, f'{values[i, j]:.0f}', ha='center', va='center', fontsize=8, color=ink)
         return image
 
+    def picture(self, normalize: bool = False) -> Any:
+        """A figure of matplotlib's with what :meth:`draw` draws and a colour bar, of whole samples or per cent."""
+        from matplotlib import pyplot as plt
+        from matplotlib.ticker import MaxNLocator
+
+        side = 0.45 * len(self.drawn())
+        figure, axes = plt.subplots(figsize=(side + 3.5, side + 2.5), layout='constrained')
+        what = '% of the true class' if normalize else 'samples'
+        figure.colorbar(self.draw(axes, normalize), shrink=0.7, label=what, ticks=MaxNLocator(integer=True))
+        return figure
+
 
 def counted(
     truth: Sequence[int] | np.ndarray, predicted: Sequence[int] | np.ndarray, classes: Sequence[str]

@@ -18,6 +18,13 @@ CLASSES = ['waving', 'jumping', 'diving', 'reading']
 TRUTH, PREDICTED = [0, 0, 0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 1, 1, 2, 0]
 
 
+def test_the_colour_bar_counts_whole_samples():
+    """Of few samples, too, of which matplotlib by itself marks fifths."""
+    ticks = counted([0, 1], [0, 0], CLASSES).picture().axes[1].get_yticks()
+    assert len(ticks) > 1 and (ticks == ticks.round()).all()
+    plt.close('all')
+
+
 def test_counts_are_those_of_mmaction2():
     from mmaction.evaluation import ConfusionMatrix
 
