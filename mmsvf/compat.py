@@ -267,8 +267,8 @@ def cut_padded_rows(module: ModuleType) -> Iterator[None]:
 def import_without_a_word(module: ModuleType) -> Iterator[None]:
     """Let ``pkg_resources`` be imported without its warning that setuptools drops it.
 
-    Reason: MMEngine imports it, twice, for a config of a framework, and what the warning asks for, a pinned setuptools, is
-    there (docs/install.md). Delete when MMEngine asks ``importlib.metadata``.
+    Reason: MMEngine imports it, twice, for a config of a framework, and what the warning asks for, a pinned setuptools,
+    is there (docs/install.md). Delete when MMEngine asks ``importlib.metadata``.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'pkg_resources is deprecated')
