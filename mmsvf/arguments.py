@@ -57,6 +57,15 @@ def check_arguments(target: Callable[..., Any], given: Mapping[str, Any] | Itera
             raise ValueError(f'{what} has no option {name!r}; {hint}{choice}')
 
 
+def check_complete(function: Callable[..., Any], given: Mapping[str, Any], what: str) -> None:
+    """Raise ValueError where :func:`check_arguments` does, and where ``given`` lacks what ``function`` needs."""
+    check_arguments(function, given, what)
+    parameters = inspect.signature(function).parameters.values()
+    missing = [p.name for p in parameters if p.default is p.empty and p.name not in given]
+    if missing:
+        raise ValueError(f'{what}={dict(given)}; it needs {" and ".join(missing)}, too')
+
+
 def _options(target: Callable[..., Any]) -> tuple[set[str], bool]:
     """Names of what a function, or a class and those it hands ``**kwargs`` on to, takes; whether it takes others."""
     kind = target if isinstance(target, type) else None

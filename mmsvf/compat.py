@@ -12,6 +12,7 @@ import functools
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -83,6 +84,7 @@ def install() -> None:
     on_import('mmengine.analysis.print_helper', take_shape_beside_inputs)
     on_import('mmengine.dataset.dataset_wrapper', end_repeated_data)
     on_import('decord.video_reader', cut_padded_rows)
+    on_import('pkg_resources', import_without_a_word)
 
 
 class _HandOn(logging.Handler):
@@ -259,3 +261,15 @@ def cut_padded_rows(module: ModuleType) -> Iterator[None]:
             return module._nd.array(rows.reshape(-1, height, width, 3))
 
     module.VideoReader.get_batch = get_cut_batch
+
+
+@contextlib.contextmanager
+def import_without_a_word(module: ModuleType) -> Iterator[None]:
+    """Let ``pkg_resources`` be imported without its warning that setuptools drops it.
+
+    Reason: MMEngine imports it, twice, for a config of a framework, and what the warning asks for, a pinned setuptools,
+    is there (docs/install.md). Delete when MMEngine asks ``importlib.metadata``.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'pkg_resources is deprecated')
+        yield

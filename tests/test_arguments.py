@@ -40,6 +40,8 @@ def test_wrong_options_of_a_backbone():
         SEWResNet(out_indexes=(1,))
     with pytest.raises(ValueError, match=r"arch=3; a dict of options, of \['depths', 'embed_dims'\]"):
         SpikeVideoFormer(arch=3)
+    with pytest.raises(ValueError, match=r"arch=\{'depths': \[1\]\}; it needs embed_dims, too"):
+        SpikeVideoFormer(arch=dict(depths=[1]))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import importlib.util
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def test_frameworks_import_in_any_order_and_each_bridge_is_logged_once():
 class Serves(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
+
+
+def test_pkg_resources_says_nothing_of_its_end():
+    """MMEngine imports and reloads it to find a framework's configs."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        importlib.reload(pytest.importorskip('pkg_resources'))
+    assert not [warning for warning in said if 'deprecated as an API' in str(warning.message)]
 
 
 def test_checkpoints_from_the_web_are_checked_too(tmp_path, monkeypatch):

@@ -38,6 +38,29 @@ def test_links_lead_somewhere(path):
     assert not dead
 
 
+def in_the_package(name):
+    """Whether the module of a dotted name speaks of its next part, or the registry has it: read, not imported."""
+    _, *parts = name.split('.')
+    folder = ROOT / 'mmsvf'
+    while parts and (folder / parts[0]).is_dir():
+        folder /= parts.pop(0)
+    module = folder / f'{parts[0]}.py' if parts else folder
+    if module.is_file():
+        parts.pop(0)
+    else:
+        module = folder / '__init__.py'
+    said = module.read_text() + (ROOT / 'mmsvf' / 'registry.py').read_text()
+    return not parts or re.search(rf"^(def|class) {parts[0]}\b|'{parts[0]}'|^{parts[0]}\b.* = ", said, re.M)
+
+
+@pytest.mark.parametrize('path', PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_of_the_package_are_in_it(path):
+    if path.name == 'CHANGELOG.md':
+        pytest.skip('has names of before, too')
+    names = re.findall(r'\bmmsvf(?:\.[A-Za-z_]\w*)+', path.read_text())
+    assert not [name for name in names if not in_the_package(name)]
+
+
 def test_the_index_has_every_page():
     linked = set(LINK.findall((ROOT / 'docs' / 'README.md').read_text()))
     assert {path.name for path in (ROOT / 'docs').glob('*.md')} - {'README.md'} <= linked

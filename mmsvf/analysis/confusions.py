@@ -53,7 +53,9 @@ class Confusions:
             share = f'{recalls[i]:6.1%}' if totals[i] else '     -'
             lines.append(f'{share}  {self.classes[i]:{width}}  {self.matrix[i, i]} of {totals[i]}')
         total, right = int(self.matrix.sum()), int(self.matrix.trace())
-        lines += ['', f'top-1 {self.accuracy:.1%} ({right} of {total}); {total - right} mistakes, most often']
+        wrong = total - right
+        mistakes = f'{wrong} mistake{"s" * (wrong != 1)}{", most often" * (wrong > 1)}'
+        lines += ['', f'top-1 {self.accuracy:.1%} ({right} of {total}); {mistakes}']
         lines += [
             f'{number:6}  {true:{width}}  taken for  {predicted}' for true, predicted, number in self.pairs(count)
         ]
@@ -98,6 +100,17 @@ class Confusions:
             ink = 'white' if dark else 'firebrick' if i != j else 'black'
             axes.text(j, i, f'{values[i, j]:.0f}', ha='center', va='center', fontsize=8, color=ink)
         return image
+
+    def picture(self, normalize: bool = False) -> Any:
+        """A figure of matplotlib's with what :meth:`draw` draws and a colour bar, of whole samples or per cent."""
+        from matplotlib import pyplot as plt
+        from matplotlib.ticker import MaxNLocator
+
+        side = 0.45 * len(self.drawn())
+        figure, axes = plt.subplots(figsize=(side + 3.5, side + 2.5), layout='constrained')
+        what = '% of the true class' if normalize else 'samples'
+        figure.colorbar(self.draw(axes, normalize), shrink=0.7, label=what, ticks=MaxNLocator(integer=True))
+        return figure
 
 
 def counted(

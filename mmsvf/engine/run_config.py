@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import difflib
 import hashlib
+import logging
 import os
 import sys
 import threading
@@ -57,6 +58,8 @@ def output_file(*suffixes: str) -> Callable[[str], Path]:
         if path.is_dir() or not there.is_dir() or not os.access(there, os.W_OK):
             why = 'it is a folder' if path.is_dir() else f'{there} is no folder that can be written to'
             raise argparse.ArgumentTypeError(f'{name!r} cannot be written: {why}; give another file')
+        if path.suffix.lower() == '.pdf':  # fontTools tells a user that matplotlib's own fonts have early dates
+            logging.getLogger('fontTools.ttLib.tables._h_e_a_d').setLevel(logging.ERROR)
         return path
 
     return check

@@ -118,24 +118,30 @@ class LayerReport(NamedTuple):
     shape: tuple[int, ...]
     measured: Measured
 
-    def __str__(self) -> str:
+    def line(self, width: int) -> str:
+        """Its line of a table whose first column is ``width`` wide."""
         rate, dense, events = self.measured
         times = (
-            '' if dense is None or events is None else f'{1e3 * dense:8.2f} {1e3 * events:8.2f} {events / dense:6.2f}'
+            '' if dense is None or events is None else f'{1e3 * dense:8.2f} {1e3 * events:9.2f} {events / dense:6.2f}'
         )
         kernel = 'events' if self.measured.by_events else 'dense'
-        return f'{self.name:<52} {"x".join(map(str, self.shape)):>16} {rate:5.2f} {kernel:>6} {times}'
+        return f'{self.name:<{width}} {"x".join(map(str, self.shape)):>16} {rate:5.2f} {kernel:>6} {times}'.rstrip()
+
+    def __str__(self) -> str:
+        return self.line(len(self.name))
 
 
 class EngineReport(list[LayerReport]):
     """Layers with what was measured; printed as a table."""
 
     def __str__(self) -> str:
-        head = f'{"layer":<52} {"input":>16} {"rate":>5} {"kernel":>6} {"dense ms":>8} {"events ms":>8} {"x":>6}'
+        width = max([len(layer.name) for layer in self], default=0)
+        head = f'{"layer":<{width}} {"input":>16} {"rate":>5} {"kernel":>6} {"dense ms":>8} {"events ms":>9} {"x":>6}'
         if not self:
             return 'nothing was measured: run the model in evaluation, in fp32 on CPU and without gradients'
         rate = statistics.mean(layer.measured.rate for layer in self)
-        return '\n'.join([head, *map(str, self), f'{len(self)} layers and sizes, mean rate {rate:.2f}'])
+        lines = [layer.line(width) for layer in self]
+        return '\n'.join([head, *lines, f'{len(self)} layers and sizes, mean rate {rate:.2f}'])
 
 
 def engine_report(model: nn.Module) -> EngineReport:

@@ -18,6 +18,13 @@ CLASSES = ['waving', 'jumping', 'diving', 'reading']
 TRUTH, PREDICTED = [0, 0, 0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 1, 1, 2, 0]
 
 
+def test_the_colour_bar_counts_whole_samples():
+    """Of few samples, too, of which matplotlib by itself marks fifths."""
+    ticks = counted([0, 1], [0, 0], CLASSES).picture().axes[1].get_yticks()
+    assert len(ticks) > 1 and (ticks == ticks.round()).all()
+    plt.close('all')
+
+
 def test_counts_are_those_of_mmaction2():
     from mmaction.evaluation import ConfusionMatrix
 
@@ -37,6 +44,11 @@ def test_what_is_said():
         'recall', '25.0% waving 1 of 4', '50.0% diving 1 of 2', '100.0% jumping 2 of 2', '- reading 0 of 0', '',
         'top-1 50.0% (4 of 8); 4 mistakes, most often', '3 waving taken for jumping',
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(('predicted', 'said'), [([0, 1], '0 mistakes'), ([0, 0], '1 mistake')])
+def test_few_mistakes_are_said_as_they_are(predicted, said):
+    assert re.search(r'of 2\); (.*)$', counted([0, 1], predicted, CLASSES).text(), re.M)[1] == said
 
 
 @pytest.mark.parametrize('normalize', [False, True])

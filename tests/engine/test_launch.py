@@ -49,6 +49,18 @@ def test_a_file_to_write_is_looked_at_first(tmp_path):
             check(str(tmp_path / name))
 
 
+def test_a_pdf_is_written_without_a_word(tmp_path, caplog):
+    """fontTools has none for the dates of matplotlib's own fonts, as the figures of the paper embed them."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    with matplotlib.rc_context({'pdf.fonttype': 42, 'mathtext.fontset': 'cm'}):
+        figure.text(0, 0, '$q$')
+        figure.savefig(run_config.picture_file(str(tmp_path / 'a.pdf')))
+    assert not [record for record in caplog.records if 'timestamp' in record.getMessage()]
+
+
 def test_flags_reach_the_config(configured, tmp_path):
     checkpoint = tmp_path / 'x.pth'
     checkpoint.touch()

@@ -265,6 +265,13 @@ def test_where_events_do_not_serve():
         event_engine.engine_report(grouped)
 
 
+def test_the_report_is_a_table():
+    """However long the names are, the columns stand below their headings."""
+    found = [event_engine.LayerReport(name, (2, 3), Measured(0.5, 0.01, 0.005)) for name in ('a' * 70, 'b')]
+    head, *lines, _ = str(event_engine.EngineReport(found)).splitlines()
+    assert [len(line) for line in lines] == [len(head)] * 2 and lines[1].startswith('b ')
+
+
 def test_new_weights_and_copies(monkeypatch):
     """Weights that are loaded, moved or copied are those of the events as well; a copy measures for itself."""
     measured_as(monkeypatch, True)

@@ -193,6 +193,37 @@ def test_tool_says_what_it_cannot_adapt(tmp_path, monkeypatch):
     assert not (tmp_path / 'x.py').exists()
 
 
+def test_tool_replaces_no_file_unasked(tmp_path, monkeypatch):
+    """OUT inherits from CONFIG, so it cannot be that file; another one it replaces when told."""
+    own, other = tmp_path / 'own.py', tmp_path / 'other.py'
+    own.write_text(f'_base_ = {str(config_path("mmpretrain::resnet/resnet18_8xb32_in1k.py"))!r}\n')
+    other.write_text('mine = 1\n')
+    text = own.read_text()
+
+    def run(out, *flags):
+        monkeypatch.setattr('sys.argv', ['swap_backbone.py', str(own), str(out), '--no-check', *flags])
+        runpy.run_path(TOOL, run_name='__main__')
+
+    for flags in [], ['--force']:
+        with pytest.raises(SystemExit, match=r'own\.py is CONFIG itself'):
+            run(own, *flags)
+    with pytest.raises(SystemExit, match=r'other\.py is there already; .*--force'):
+        run(other)
+    assert (own.read_text(), other.read_text()) == (text, 'mine = 1\n')
+    run(other, '--force')
+    assert Config.fromfile(other).model.backbone.type == 'mmsvf.SpikeVideoFormer'
+
+
+def test_tool_takes_widths_and_depths(tmp_path, capsys, monkeypatch):
+    out, name = tmp_path / 'tiny.py', 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
+    sizes = 'arch.embed_dims=[8,8,16,16,24]', 'arch.depths=[1,1,1,1,1]'
+    monkeypatch.setattr('sys.argv', ['swap_backbone.py', name, str(out), '--no-check', '--backbone-options', *sizes])
+    runpy.run_path(TOOL, run_name='__main__')
+    model = Config.fromfile(out).model
+    assert (model.backbone.arch, model.head.in_channels) == (dict(embed_dims=[8, 8, 16, 16, 24], depths=[1] * 5), 24)
+    assert all(f'model.backbone.{size}' in capsys.readouterr().out for size in sizes[:1])
+
+
 def test_check_of_a_detector(tmp_path):
     """Two stages, whose second one needs operators that mmcv-lite lacks: what the heads get is shown."""
     cfg = load('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')

@@ -69,15 +69,8 @@ def main() -> None:
     found = counted(*labels(cfg, path, classes), classes)
     print(found.text(args.pairs))
 
-    from matplotlib import pyplot as plt
-
-    side = 0.45 * len(found.drawn())
-    figure, axes = plt.subplots(figsize=(side + 3.5, side + 2.5), layout='constrained')
-    image = found.draw(axes, args.normalize)
-    what = '% of the true class' if args.normalize else 'samples'
-    figure.colorbar(image, shrink=0.7, label=what)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.out, dpi=150)
+    found.picture(args.normalize).savefig(args.out, dpi=150)
     print(f'\npicture: {args.out}')
 
 

@@ -37,8 +37,10 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         default={},
         metavar='KEY=VALUE',
-        help='further arguments of the backbone, as time_steps=4 attention.score=dot',
+        help='further arguments of the backbone, as time_steps=4 attention.score=dot, or widths and depths in place of '
+        '--arch: arch.embed_dims=[16,32,48,64,64] arch.depths=[1,1,1,1,1]',
     )
+    parser.add_argument('--force', action='store_true', help='write OUT where a file of that name is')
     parser.add_argument('--no-check', action='store_true', help='send no input through the new model')
     return parser.parse_args()
 
@@ -50,9 +52,14 @@ def main() -> None:
         cfg = load_config(args.config)
         options = Config({})
         options.merge_from_dict(args.backbone_options)  # attention.score=dot is an option of an option
-        change = swap(cfg, args.arch, args.backbone, **options.to_dict())
+        further = options.to_dict()
+        change = swap(cfg, further.pop('arch', args.arch), args.backbone, **further)
     except (OSError, ImportError, ValueError) as error:
         raise SystemExit(f'{args.config}: {error}') from error
+    if args.out.exists() and '::' not in args.config and args.out.samefile(config_path(args.config)):
+        raise SystemExit(f'{args.out} is CONFIG itself, which the new file inherits from; give another name')
+    if args.out.exists() and not args.force:
+        raise SystemExit(f'{args.out} is there already; give another name, or --force to replace it')
     base = args.config if '::' in args.config else os.path.relpath(config_path(args.config), args.out.parent)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(config_text(base, cfg, change), encoding='utf-8')

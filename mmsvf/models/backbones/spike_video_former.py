@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmsvf.arguments import check_arguments, renamed
+from mmsvf.arguments import check_complete, renamed
 from mmsvf.registry import MODELS
 from mmsvf.spiking.blocks import SpikeConvBlock, SpikeTransformerBlock, attention_of_block, attention_options
 from mmsvf.spiking.layers import Downsample
@@ -113,7 +113,7 @@ class SpikeVideoFormer(ClipBackbone):
         if isinstance(arch, str) and arch not in ARCHS:
             raise ValueError(f'arch={arch!r}; choose one of {sorted(ARCHS)} or a dict(embed_dims=..., depths=...)')
         settings = ARCHS[arch] if isinstance(arch, str) else arch
-        check_arguments(arch_settings, settings, 'arch')
+        check_complete(arch_settings, settings, 'arch')
         embed_dims, depths = arch_settings(**settings)
         super().__init__(embed_dims, OUT_STRIDES, in_channels, **kwargs)
         self.depths = depths

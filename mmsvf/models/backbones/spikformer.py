@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmsvf.arguments import check_arguments, renamed
+from mmsvf.arguments import check_complete, renamed
 from mmsvf.registry import MODELS
 from mmsvf.spiking.blocks import SpikeTransformerBlock
 from mmsvf.spiking.layers import PatchSplit
@@ -92,7 +92,7 @@ class Spikformer(ClipBackbone):
         if space_time not in ('neuron', 'joint'):
             raise ValueError(f"space_time={space_time!r}; choose 'neuron' (within a frame) or 'joint' (the clip)")
         settings = ARCHS[arch] if isinstance(arch, str) else arch
-        check_arguments(spikformer_settings, settings, 'arch')
+        check_complete(spikformer_settings, settings, 'arch')
         depth, width, num_heads = spikformer_settings(**settings)
         widths = (width // 8, width // 4, width // 2, width, width)
         super().__init__(widths, (2, 4, 8, 16, 16), in_channels, **kwargs)

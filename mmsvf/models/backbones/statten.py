@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmsvf.arguments import check_arguments, renamed
+from mmsvf.arguments import check_complete, renamed
 from mmsvf.registry import MODELS
 from mmsvf.spiking.blocks import SpikeTransformerBlock, attention_of_block, attention_options
 from mmsvf.spiking.layers import PatchSplit, SpikeConv
@@ -102,7 +102,7 @@ class STAtten(ClipBackbone):
         if isinstance(arch, str) and arch not in ARCHS:
             raise ValueError(f'arch={arch!r}; choose one of {sorted(ARCHS)} or a dict(depth=..., embed_dim=...)')
         settings = ARCHS[arch] if isinstance(arch, str) else arch
-        check_arguments(arch_settings, settings, 'arch')
+        check_complete(arch_settings, settings, 'arch')
         depth, width = arch_settings(**settings)
         widths = (width // 8, width // 4, width // 2, width, width)
         super().__init__(widths, patch_strides(pooling), in_channels, time_steps, **kwargs)
