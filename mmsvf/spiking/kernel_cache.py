@@ -20,11 +20,13 @@ class OptionalCache(FunctionCache):
     must therefore be a folder that nobody else can write, like PYTHONPYCACHEPREFIX.
     """
 
-    warned = told = False
+    warned = False
+    told: set[str] = set()
 
     def __init__(self, function: Any, options: dict[str, Any]) -> None:
         super().__init__(function)
         self.parallel = 'parallel' in options
+        self.module = function.__module__
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         # the same function is compiled for one thread and for several
@@ -42,12 +44,14 @@ class OptionalCache(FunctionCache):
         return found
 
     def _tell(self) -> None:
-        """Say once per process that kernels are compiled now, since it is silent for long."""
-        if not OptionalCache.told:
-            OptionalCache.told = True
+        """Say once per process and kind that kernels are compiled now, since it is silent for long."""
+        if self.module not in OptionalCache.told:
+            OptionalCache.told.add(self.module)
+            kernels, long = "the neurons' kernels", '5 to 20 s'
+            if self.module.endswith('.event_kernels'):
+                kernels, long = 'the kernels of events', 'half a minute, more on a busy one'
             logging.getLogger(__name__).info(
-                "compiling the neurons' kernels for CPU, once on this machine (5 to 20 s); they are kept in %s",
-                self.cache_path,
+                'compiling %s for CPU, once on this machine (%s); they are kept in %s', kernels, long, self.cache_path
             )
 
     def save_overload(self, sig: Any, data: Any) -> None:

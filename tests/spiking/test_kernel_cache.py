@@ -116,6 +116,16 @@ def test_a_cold_cache_is_said(tmp_path, begin, caplog):
     assert len(caplog.messages) == 1
 
 
+def test_the_kernels_of_events_are_said_by_name(tmp_path, begin, caplog):
+    """They take longer, and come after the neurons'."""
+    caplog.set_level('INFO', 'mmsvf')
+    begin(tmp_path)
+    from mmsvf.spiking import event_kernels
+
+    sys.modules[CACHE].OptionalCache(event_kernels._list_events.py_func, {})._tell()
+    assert len(caplog.messages) == 1 and caplog.messages[0].startswith('compiling the kernels of events for CPU, once')
+
+
 @pytest.mark.parametrize('spec', ['official', 'IntegerLIF'])
 def test_nowhere_to_write(tmp_path, begin, spec):
     """A folder inside a file: unwritable for root, too."""
