@@ -45,8 +45,8 @@ def groups(state: dict) -> list[dict[str, Any]]:
 
 def plan(schedule: dict) -> dict[str, Any]:
     """What a schedule's state has of its config, and no step changes; its end moves with that of the training."""
-    moved = ('end', 'last_step', '_global_step', 'base_values', '_last_value')
-    moved += ('best', 'num_bad_epochs', 'cooldown_counter')  # of ReduceOnPlateau
+    of_plateau = ('best', 'num_bad_epochs', 'cooldown_counter')
+    moved = ('end', 'last_step', '_global_step', 'base_values', '_last_value', *of_plateau)
     plain = (bool, int, float, str, tuple, list, dict)  # a dict are the milestones of MultiStepLR
     named = {k: getattr(v, '__name__', v) for k, v in schedule.items() if k not in moved}  # functions by their names
     kinds = {k: type(schedule[k]).__name__ for k in ('end', '_global_step') if k in schedule}
@@ -142,8 +142,8 @@ class ExactResumeHook(Hook):
             differences = (changed({k: v for k, v in had.items() if k in has}, has) for had, has in zip(saved, mine))
             differ += [f'its optimizer has {found}' for found in differences if found][:1]
         if isinstance(runner.param_schedulers, list):
-            saved = checkpoint.get('param_schedulers')
-            saved = [state for state in saved if isinstance(state, dict)] if isinstance(saved, list) else []
+            states = checkpoint.get('param_schedulers')
+            saved = [state for state in states if isinstance(state, dict)] if isinstance(states, list) else []
             mine = [schedule.state_dict() for schedule in runner.param_schedulers]
             if len(saved) != len(mine):
                 differ.append(f'it has {len(saved)} schedules (param_scheduler), this one {len(mine)}')

@@ -1,6 +1,7 @@
 """A resumed training draws what is left, reads nothing twice, and makes up for the validation it owes."""
 
 from contextlib import nullcontext
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -155,16 +156,16 @@ def test_gradients_of_another_model_are_refused(gradients, fit, tmp_path):
     kept = {name: value.clone() for name, value in content['gradients'].items()}
     save_checkpoint({**content, 'gradients': gradients(content['gradients'])}, path)
     hook = dict(type=KeepGradients, priority='VERY_LOW')
-    expected = nullcontext() if fit else pytest.raises(ValueError, match='are not of this model; .*load_from=FILE')
+    expected = nullcontext() if fit else pytest.raises(ValueError, match=r'not of this model; .*load_from=FILE')
     with expected:
-        train(tmp_path / 'on', False, 4, resume=True, load_from=str(path), name='on', custom_hooks=[hook], **options)
+        train(tmp_path / tmp_path.name, False, 4, True, load_from=str(path), custom_hooks=[hook], **options)
         assert all(torch.equal(KeepGradients.kept[name], value) for name, value in kept.items())
 
 
 class KeepGradients(Hook):
     """Keeps those that a training begins with."""
 
-    kept: dict[str, torch.Tensor] = {}
+    kept: ClassVar[dict[str, torch.Tensor]] = {}
 
     def before_train(self, runner):
         named = runner.model.named_parameters()
@@ -260,12 +261,12 @@ def test_another_optimizer_batch_or_number_of_schedules_is_refused(options, mess
         (
             dict(type='MultiStepLR', milestones=[2, 5]),
             dict(milestones=[3]),
-            r"{'milestones': Counter\({2: 1, 5: 1}\)}, t",
+            r"{'milestones': Counter\(.*\)}, t",
         ),
         (
             dict(type='OneCycleLR', eta_max=0.1, total_steps=6),
             dict(pct_start=0.7),
-            "{'_schedule_phases': .*}, this one",
+            "{'_schedule_phases': .*}, t",
         ),
         (
             dict(type='OneCycleLR', eta_max=0.1, total_steps=6),
@@ -283,6 +284,18 @@ def test_another_schedule_is_refused(schedule, longer, message, tmp_path):
     )
     with expected:
         train(tmp_path, False, 6, resume=True, name='second', param_scheduler=[{**schedule, **longer}])
+
+
+@pytest.mark.parametrize('damage', [dict(end='x'), dict(_global_step='x'), {1: 2}, None])
+def test_a_damaged_state_of_schedules_is_one_of_another(damage, tmp_path):
+    schedule = [dict(type='ConstantLR', by_epoch=False)]
+    train(tmp_path, False, 2, name='first', param_scheduler=schedule)
+    content = load_checkpoint(tmp_path / 'iter_2.pth')
+    states = content['param_schedulers']
+    content['param_schedulers'] = 5 if damage is None else [{**states[0], **damage}]
+    save_checkpoint(content, tmp_path / 'iter_2.pth')
+    with pytest.raises(ValueError, match='its schedule ConstantLR has' if damage else 'it has 0 schedules'):
+        train(tmp_path, False, 4, resume=True, name='second', param_scheduler=schedule)
 
 
 @pytest.mark.parametrize(
