@@ -56,6 +56,7 @@ def plan(schedule: dict) -> dict[str, Any]:
 def changed(had: dict[str, Any], has: dict[str, Any]) -> str:
     """The options that two have otherwise, or one alone, of both; '' if there is none."""
     keys = [k for k in {**had, **has} if k not in had or k not in has or had[k] != has[k]]
+    keys = [k for k in keys if str(k)[0] != '_'] or keys  # what is derived of them is long
     before, now = ({k: options[k] for k in keys if k in options} for options in (had, has))
     return f'{before}, this one {now}' if keys else ''
 
