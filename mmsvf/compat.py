@@ -240,26 +240,37 @@ def end_repeated_data(module: ModuleType) -> Iterator[None]:
 
 @contextlib.contextmanager
 def cut_padded_rows(module: ModuleType) -> Iterator[None]:
-    """Let decord's ``get_batch`` read narrow videos.
+    """Let decord read narrow videos, by frames and by batches.
 
     Reason: decord 0.6 pads rows to 64 bytes and takes a row's bytes over its pixels for the channels: with 48 pixels a
-    frame has four, which do not fit into the batch. Delete when a frame of such a video has three.
+    frame has four, which do not fit into a batch. Delete when a frame of such a video has three.
     """
     yield
-    get_batch = module.VideoReader.get_batch
+    get_batch, grab = module.VideoReader.get_batch, module._CAPI_VideoReaderNextFrame
+
+    def grab_cut(handle: Any) -> Any:
+        frame = grab(handle)
+        if len(frame.shape) < 3 or frame.shape[2] == 3:
+            return frame
+        height, width = frame.shape[:2]
+        rows = frame.asnumpy().reshape(height, -1)[:, : 3 * width]
+        return module._nd.array(rows.reshape(height, width, 3))
 
     @functools.wraps(get_batch)
     def get_cut_batch(reader: Any, indices: Any) -> Any:
         try:
             return get_batch(reader, indices)
         except module.DECORDError:
-            frames = [reader[int(i)].asnumpy() for i in indices]
-            height, width, channels = frames[0].shape
-            if channels == 3:  # something else is wrong
+            reader.seek_accurate(0)
+            if grab(reader._handle).shape[2:] == (3,):  # something else is wrong
                 raise
-            rows = module.np.stack(frames).reshape(len(frames), height, -1)[..., : 3 * width]
-            return module._nd.array(rows.reshape(-1, height, width, 3))
+            frames = []
+            for i in reader._validate_indices(indices).tolist():
+                reader.seek_accurate(i)
+                frames.append(grab_cut(reader._handle).asnumpy())
+            return module.bridge_out(module._nd.array(module.np.stack(frames)))
 
+    module._CAPI_VideoReaderNextFrame = grab_cut  # type: ignore[attr-defined]
     module.VideoReader.get_batch = get_cut_batch
 
 

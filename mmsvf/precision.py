@@ -62,3 +62,20 @@ class FullPrecision(nn.Module):
             return tensor.to(applied.device, torch.float32) if halved else applied
 
         return super()._apply(apply, recurse)
+
+
+def refuse_overflow(module: nn.Module, fn: Callable[[Tensor], Tensor]) -> None:
+    """Refuse what ``module._apply(fn)`` would write where a weight leaves the range of float16.
+
+    Raises:
+        OverflowError: it does.
+    """
+    for name, weight in module.named_parameters():
+        if fn(weight.new_empty(0)).dtype != torch.float16:  # nothing is moved to a GPU twice
+            continue
+        half = fn(weight)
+        if not half.is_meta and not half.isfinite().all():
+            raise OverflowError(
+                f'{type(module).__name__}.{name} has the BatchNorm of a nearly constant channel folded into it and '
+                'leaves the range of float16: use bfloat16()'
+            )

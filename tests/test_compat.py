@@ -111,5 +111,8 @@ def test_decord_reads_narrow_videos(width, tmp_path):
     expected = np.stack([capture.read()[1][..., ::-1] for _ in range(4)])
     video = decord.VideoReader(path, num_threads=1)
     np.testing.assert_array_equal(video.get_batch(np.array([2, 0, 2])).asnumpy(), expected[[2, 0, 2]])
+    np.testing.assert_array_equal(video[-1].asnumpy(), expected[3])
+    video.seek(0)  # as DecordDecode(mode='efficient') reads
+    np.testing.assert_array_equal(video.next().asnumpy(), expected[0])
     with pytest.raises(IndexError):
         video.get_batch([4])

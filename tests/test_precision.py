@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from torch import nn
 
 import mmsvf
 from mmsvf.analysis.inputs import loader_inputs, random_inputs
 from mmsvf.analysis.models import build_model, calibrate_batchnorm, run_model
 from mmsvf.models.backbones.spike_video_former import SpikeVideoFormer
-from mmsvf.spiking import SpikeAttention
+from mmsvf.spiking import ChannelConv, ChannelMLP, Downsample, SepConv, SpikeAttention, SpikeConv
 from mmsvf.spiking.attention import AttentionRead
 from tests.awake import awake
 
@@ -100,6 +101,29 @@ def test_folded_weights_beyond_float16():
         fused.half()
     assert all(weight.isfinite().all() for weight in fused.parameters())
     assert fused.bfloat16()(x).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ('layer', 'norm'),
+    [
+        (Downsample(3, 4, 3, 2, None), 'norm'),
+        (SepConv(4), 'norm1'),
+        (ChannelConv(4), 'norm2'),
+        (ChannelMLP(4), 'norm1'),
+        (SpikeConv(nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)), 'norm'),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
+)
+def test_folded_biases_beyond_float16(layer, norm):
+    """Of a constant channel of 300 the bias is 300 / sqrt(eps), which is infinite in fp16."""
+    getattr(layer, norm).running_var.zero_()
+    getattr(layer, norm).running_mean.fill_(300.0)
+    fused = mmsvf.fuse(layer)
+    with pytest.raises(OverflowError, match=rf'{type(layer).__name__}\.\w+\.bias has .*: use bfloat16'):
+        fused.half()
+    assert {weight.dtype for weight in fused.parameters()} == {torch.float32}
+    layer.half()
+    fused.bfloat16()
 
 
 @pytest.mark.parametrize('dtype', HALF, ids=str)

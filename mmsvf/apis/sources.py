@@ -138,7 +138,7 @@ class Images(Source):
 
     def __init__(self, images: Iterable[np.ndarray], fps: float, name: str = 'frames') -> None:
         shape = getattr(images, 'shape', ())
-        if len(shape) == 3 and shape[2] == 3:  # not H grey frames
+        if len(shape) == 3 and shape[2] in (1, 3, 4):  # not H grey frames
             images = np.asarray(images)[None]
         self.images, self.fps, self.name = images, fps, name
         self.length = len(images) if isinstance(images, Sized) else None

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, cat, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmsvf.precision import refuse_overflow
+
 from .layers import PointwiseConv, RepConv, over_images
 
 
@@ -48,15 +50,7 @@ class Folded(nn.Module):
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        for name, weight in self.named_parameters():  # before any is written
-            if fn(weight.new_empty(0)).dtype != torch.float16:  # nothing is moved to a GPU twice
-                continue
-            half = fn(weight)
-            if not half.is_meta and not half.isfinite().all():
-                raise OverflowError(
-                    f'{type(self).__name__}.{name} has the BatchNorm of a nearly constant channel folded into it and '
-                    'leaves the range of float16: use bfloat16()'
-                )
+        refuse_overflow(self, fn)  # before any is written
         return super()._apply(fn, recurse)
 
 

@@ -12,13 +12,14 @@ Source: SpikeVideoFormer Eq. 1 and 2, Table 7; the graph of the authors' model.
 from __future__ import annotations
 
 import math
-from typing import Callable
+from typing import Any, Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmsvf.arguments import check_count
+from mmsvf.precision import refuse_overflow
 
 from .neuron import IntegerLIF, NeuronSpec, build_neuron, sum_sub_steps, unroll_integer_spikes
 
@@ -35,7 +36,18 @@ def pointwise(in_channels: int, out_channels: int, bias: bool = False) -> nn.Con
     return nn.Conv2d(in_channels, out_channels, 1, bias=bias)
 
 
-class Downsample(nn.Module):
+class Folds(nn.Module):
+    """A layer of which ``folds`` lists what goes into one convolution; folded, it refuses to leave float16's range."""
+
+    folds: tuple[tuple[str, str | None, str | None], ...]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        if any(norm and isinstance(getattr(self, norm), nn.Identity) for _, norm, _ in self.folds):
+            refuse_overflow(self, fn)
+        return super()._apply(fn, recurse)
+
+
+class Downsample(Folds):
     """[LIF] -> convolution -> BatchNorm. ``neuron=None`` for the first one, on real-valued input."""
 
     folds = (('conv', 'norm', None),)
@@ -54,7 +66,7 @@ class Downsample(nn.Module):
         return over_images(lambda i: self.norm(self.conv(i)), x)
 
 
-class SepConv(nn.Module):
+class SepConv(Folds):
     """Separable convolution (Eq. 1): LIF -> 1x1 -> BN -> LIF -> depth-wise 7x7 -> 1x1 -> BN."""
 
     folds = (('pointwise1', 'norm1', 'lif2'), ('pointwise2', 'norm2', None))
@@ -78,7 +90,7 @@ class SepConv(nn.Module):
         return over_images(lambda i: self.norm2(self.pointwise2(i)), x)
 
 
-class ChannelConv(nn.Module):
+class ChannelConv(Folds):
     """Channel convolution (Eq. 1): LIF -> 3x3 -> BN -> LIF -> 3x3 -> BN, with ``ratio`` times the width between."""
 
     folds = (('conv1', 'norm1', 'lif2'), ('conv2', 'norm2', None))
@@ -101,7 +113,7 @@ class ChannelConv(nn.Module):
         return over_images(lambda i: self.norm2(self.conv2(i)), x)
 
 
-class ChannelMLP(nn.Module):
+class ChannelMLP(Folds):
     """Channel MLP (Eq. 2): LIF -> linear -> BN -> LIF -> linear -> BN on every token."""
 
     folds = (('fc1', 'norm1', 'lif2'), ('fc2', 'norm2', None))
@@ -188,7 +200,7 @@ class PointwiseConv(nn.Module):
         return over_images(lambda i: self.norm(self.conv(i)), x)
 
 
-class PatchSplit(nn.Module):
+class PatchSplit(Folds):
     """3x3 without bias -> BN -> [LIF] -> [3x3 max-pooling of stride 2]: a stage of a convolutional patch splitting."""
 
     folds = (('conv', 'norm', 'lif'),)
@@ -222,7 +234,7 @@ def conv_of_spikes(conv: nn.Conv2d, spikes: Tensor, max_value: int | None = None
     return out if conv.bias is None else out + conv.bias.view(-1, 1, 1)
 
 
-class SpikeConv(nn.Module):
+class SpikeConv(Folds):
     """Neuron -> convolution -> [BatchNorm], with the binary sub-steps of an :class:`IntegerLIF` on request.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -34,8 +35,10 @@ class _Statistics:
         self.others = []
         for norm in self.norms:
             mean, var = (x if x is None else x.clone() for x in (norm.running_mean, norm.running_var))
-            buffers = dict(norm._buffers, running_mean=mean, running_var=var, num_batches_tracked=None)
-            self.others.append((0.0, buffers))
+            batches = torch.zeros((), dtype=torch.long)  # SyncBatchNorm wants something to count with
+            self.others.append(
+                (0.0, dict(norm._buffers, running_mean=mean, running_var=var, num_batches_tracked=batches))
+            )
 
     def exchange(self, *_: object) -> None:
         """Kept ones for those of the norms: tensors, not values, which other passes may have saved for the gradient."""

@@ -109,6 +109,13 @@ def test_what_is_no_source_is_named(tmp_path, monkeypatch):
         Camera(9)
 
 
+@pytest.mark.parametrize('channels', [1, 4])
+def test_a_picture_of_other_channels_is_no_grey_clip(channels):
+    """As OpenCV reads one with an alpha channel."""
+    with pytest.raises(ValueError, match=rf'frame 0 is uint8 \(8, 6, {channels}\); BGR'):
+        list(open_source(np.zeros((8, 6, channels), np.uint8)))
+
+
 def test_a_camera_ends_when_it_is_told(monkeypatch):
     class Capture:
         def __init__(self, number):

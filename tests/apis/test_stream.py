@@ -208,6 +208,21 @@ def test_a_state_is_of_one_model(tmp_path):
     assert model.backbone.step(torch.rand(1, 3, 48, 48))[1].model == ''
 
 
+def test_a_state_is_of_no_address():
+    """A score of one's own lies elsewhere in each process."""
+
+    def own():
+        return lambda q, k, v, scale: q @ (k.transpose(-2, -1) @ v) * scale
+
+    torch.manual_seed(0)
+    block = SpikeAttention(8, 2, space_time='spatial', score=own())
+    before, read = fingerprint(block), block.units[0].read
+    kept, read.score = read.score, own()
+    assert read.score is not kept and fingerprint(block) == before
+    read.score = 'dot'
+    assert fingerprint(block) != before
+
+
 @torch.no_grad()
 def test_a_state_is_of_every_parameter_and_buffer():
     """One number of a BatchNorm, a neuron or the data preprocessor is enough, plain and fused."""

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 
 from mmsvf.engine.exact_resume.seeded import NumberedSampler, seed_generators
-from mmsvf.engine.sharded import full_state_dict
+from mmsvf.engine.sharded import full_state_dict, plain_name
 from mmsvf.files.load_report import compare
 from mmsvf.registry import HOOKS
 
@@ -45,14 +45,18 @@ def groups(state: dict) -> list[dict[str, Any]]:
 
 def plan(schedule: dict) -> dict[str, Any]:
     """What a schedule's state has of its config, and no step changes; its end moves with that of the training."""
-    moved = ('end', 'last_step', 'base_values', 'best', 'num_bad_epochs', 'cooldown_counter')
-    plain = (bool, int, float, str, tuple, list)
-    return {k: v for k, v in schedule.items() if k not in moved and k[0] != '_' and isinstance(v, plain)}
+    of_plateau = ('best', 'num_bad_epochs', 'cooldown_counter')
+    moved = ('end', 'last_step', '_global_step', 'base_values', '_last_value', *of_plateau)
+    plain = (bool, int, float, str, tuple, list, dict)  # a dict are the milestones of MultiStepLR
+    named = {k: getattr(v, '__name__', v) for k, v in schedule.items() if k not in moved}  # functions by their names
+    kinds = {k: type(schedule[k]).__name__ for k in ('end', '_global_step') if k in schedule}
+    return {**kinds, **{k: v for k, v in named.items() if isinstance(v, plain)}}
 
 
 def changed(had: dict[str, Any], has: dict[str, Any]) -> str:
-    """The options of ``has`` that ``had`` has otherwise or not at all, of both; '' if there is none."""
-    keys = [k for k in has if k not in had or had[k] != has[k]]
+    """The options that two have otherwise, or one alone, of both; '' if there is none."""
+    keys = [k for k in {**had, **has} if k not in had or k not in has or had[k] != has[k]]
+    keys = [k for k in keys if str(k)[0] != '_'] or keys  # what is derived of them is long
     before, now = ({k: options[k] for k in keys if k in options} for options in (had, has))
     return f'{before}, this one {now}' if keys else ''
 
@@ -96,9 +100,10 @@ class ExactResumeHook(Hook):
         if not hasattr(runner.train_loop, 'dataloader_iterator'):
             within = meta.get('epoch') == runner.epoch  # at its end a checkpoint by epochs counts it already
             meta['batches_of_epoch'] = [self.done if within else 0, len(runner.train_dataloader)]
-        if between_steps(runner.optim_wrapper) and get_world_size() == 1:
+        resumable = 'optimizer' in checkpoint  # the best one is not
+        if resumable and between_steps(runner.optim_wrapper) and get_world_size() == 1:
             parameters = runner.model.named_parameters()
-            checkpoint['gradients'] = {name: p.grad.cpu() for name, p in parameters if p.grad is not None}
+            checkpoint['gradients'] = {plain_name(name): p.grad.cpu() for name, p in parameters if p.grad is not None}
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         """Refuse to resume from a checkpoint of another training."""
@@ -119,18 +124,27 @@ class ExactResumeHook(Hook):
             raise ValueError(f'the checkpoint to resume from is of another model: {report}; {instead}')
         self.begun = meta.get('batches_of_epoch')
         if gradients := checkpoint.get('gradients'):
-            for name, parameter in runner.model.named_parameters():
-                parameter.grad = gradients[name].to(parameter) if name in gradients else None
+            parameters = {plain_name(name): p for name, p in runner.model.named_parameters()}
+            try:
+                for name, gradient in gradients.items():
+                    parameter = parameters[plain_name(name)]
+                    parameter.grad = gradient.to(parameter)
+            except (AttributeError, KeyError, RuntimeError) as error:  # no dict of tensors, names or shapes of another
+                raise ValueError(
+                    f'the gradients in the checkpoint to resume from are not of this model; {instead}'
+                ) from error
             runner.logger.info('gradients between two steps are restored: a warning that they are lost does not hold')
         differ = []
         if isinstance(runner.optim_wrapper, OptimWrapper):
             saved, mine = (groups(state) for state in (checkpoint['optimizer'], runner.optim_wrapper.state_dict()))
             if len(saved) != len(mine):
                 differ.append(f'its optimizer has {len(saved)} groups of parameters, this one {len(mine)}')
-            differences = map(changed, saved, mine)  # what else it had, its steps have added
+            # what else it had, its steps have added
+            differences = (changed({k: v for k, v in had.items() if k in has}, has) for had, has in zip(saved, mine))
             differ += [f'its optimizer has {found}' for found in differences if found][:1]
         if isinstance(runner.param_schedulers, list):
-            saved = [state for state in checkpoint.get('param_schedulers') or [] if isinstance(state, dict)]
+            states = checkpoint.get('param_schedulers')
+            saved = [state for state in states if isinstance(state, dict)] if isinstance(states, list) else []
             mine = [schedule.state_dict() for schedule in runner.param_schedulers]
             if len(saved) != len(mine):
                 differ.append(f'it has {len(saved)} schedules (param_scheduler), this one {len(mine)}')

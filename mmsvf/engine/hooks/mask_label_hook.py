@@ -31,8 +31,8 @@ class MaskLabelHook(Hook):
         wrong: dict[str, list[int]] = {}
         for sample in samples or []:
             if 'gt_sem_seg' in sample:
-                mask = sample.gt_sem_seg.data.to(torch.uint8)  # as it was read, and a tenth of the time
-                other = mask[(mask >= count) & (mask != void)]
+                mask = sample.gt_sem_seg.data
+                other = mask[((mask < 0) | (mask >= count)) & (mask != void)]
                 if len(other):
                     wrong[str(sample.get('seg_map_path'))] = other.unique().tolist()
         if wrong:

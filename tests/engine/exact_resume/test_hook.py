@@ -1,18 +1,20 @@
 """A resumed training draws what is left, reads nothing twice, and makes up for the validation it owes."""
 
 from contextlib import nullcontext
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, METRICS, MODELS
+from mmengine.registry import DATASETS, METRICS, MODELS, PARAM_SCHEDULERS
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from mmsvf.engine.exact_resume.hook import shared_seed
+from mmsvf.engine.exact_resume.hook import changed, plan, shared_seed
 from mmsvf.engine.launch import add_training_safeguards
 from mmsvf.files.checkpoints import load_checkpoint, save_checkpoint
 
@@ -133,6 +135,43 @@ def test_gradients_between_two_steps_are_in_the_checkpoint(iteration, tmp_path):
         assert torch.equal(one, two)
 
 
+@pytest.mark.parametrize(
+    ('gradients', 'fit'),
+    [
+        (lambda g: {f'module.{name}': value for name, value in g.items()}, True),  # of one process with a wrapper
+        (lambda g: {f'other.{name}': value for name, value in g.items()}, False),
+        (lambda g: {name: torch.zeros(7) for name in g}, False),
+        (lambda g: dict.fromkeys(g), False),
+        (lambda g: 'gradients', False),
+    ],
+    ids=['wrapped', 'names', 'shapes', 'none', 'text'],
+)
+def test_gradients_of_another_model_are_refused(gradients, fit, tmp_path):
+    options = {'optim_wrapper.accumulative_counts': 2, 'default_hooks.checkpoint': dict(interval=1, by_epoch=False)}
+    options.update({'default_hooks.checkpoint.save_best': 'count', 'default_hooks.checkpoint.rule': 'greater'})
+    train(tmp_path, False, 4, name='first', **options)
+    assert 'gradients' not in load_checkpoint(next(tmp_path.glob('best*'))), 'nothing goes on from it'
+    path = tmp_path / 'iter_3.pth'
+    content = load_checkpoint(path)
+    kept = {name: value.clone() for name, value in content['gradients'].items()}
+    save_checkpoint({**content, 'gradients': gradients(content['gradients'])}, path)
+    hook = dict(type=KeepGradients, priority='VERY_LOW')
+    expected = nullcontext() if fit else pytest.raises(ValueError, match=r'not of this model; .*load_from=FILE')
+    with expected:
+        train(tmp_path / tmp_path.name, False, 4, True, load_from=str(path), custom_hooks=[hook], **options)
+        assert all(torch.equal(KeepGradients.kept[name], value) for name, value in kept.items())
+
+
+class KeepGradients(Hook):
+    """Keeps those that a training begins with."""
+
+    kept: ClassVar[dict[str, torch.Tensor]] = {}
+
+    def before_train(self, runner):
+        named = runner.model.named_parameters()
+        KeepGradients.kept = {name: p.grad.clone() for name, p in named if p.grad is not None}
+
+
 def test_a_place_in_an_epoch_that_is_not_known_is_said(tmp_path):
     train(tmp_path / 'first', True, 1, **BY_ITERATIONS)
     path = tmp_path / 'first' / 'iter_2.pth'
@@ -219,6 +258,21 @@ def test_another_optimizer_batch_or_number_of_schedules_is_refused(options, mess
         (dict(type='OneCycleLR', eta_max=0.1, total_steps=4), dict(total_steps=6), "{'total_steps': 4}, this one"),
         (dict(type='CosineAnnealingLR', T_max=4, by_epoch=False), dict(T_max=6), "{'T_max': 4}, this one"),
         (dict(type='PolyLR', by_epoch=False), {}, "{'total_iters': 3}, this one"),
+        (
+            dict(type='MultiStepLR', milestones=[2, 5]),
+            dict(milestones=[3]),
+            r"{'milestones': Counter\(.*\)}, t",
+        ),
+        (
+            dict(type='OneCycleLR', eta_max=0.1, total_steps=6),
+            dict(pct_start=0.7),
+            "{'_schedule_phases': .*}, t",
+        ),
+        (
+            dict(type='OneCycleLR', eta_max=0.1, total_steps=6),
+            dict(anneal_strategy='linear'),
+            "{'anneal_func': '_annealing_cos'}, this one",
+        ),
     ],
     ids=lambda value: str(value.get('type')) if isinstance(value, dict) else None,
 )
@@ -230,6 +284,33 @@ def test_another_schedule_is_refused(schedule, longer, message, tmp_path):
     )
     with expected:
         train(tmp_path, False, 6, resume=True, name='second', param_scheduler=[{**schedule, **longer}])
+
+
+@pytest.mark.parametrize('damage', [dict(end='x'), dict(_global_step='x'), {1: 2}, None])
+def test_a_damaged_state_of_schedules_is_one_of_another(damage, tmp_path):
+    schedule = [dict(type='ConstantLR', by_epoch=False)]
+    train(tmp_path, False, 2, name='first', param_scheduler=schedule)
+    content = load_checkpoint(tmp_path / 'iter_2.pth')
+    states = content['param_schedulers']
+    content['param_schedulers'] = 5 if damage is None else [{**states[0], **damage}]
+    save_checkpoint(content, tmp_path / 'iter_2.pth')
+    with pytest.raises(ValueError, match='its schedule ConstantLR has' if damage else 'it has 0 schedules'):
+        train(tmp_path, False, 4, resume=True, name='second', param_scheduler=schedule)
+
+
+@pytest.mark.parametrize(
+    ('before', 'after'),
+    [
+        (dict(type='StepLR', step_size=2, gamma=0.5), dict(type='ExponentialLR', gamma=0.5)),
+        (dict(type='ExponentialLR', gamma=0.5), dict(type='MultiStepLR', milestones=[2], gamma=0.5)),
+        (dict(type='MultiStepLR', milestones=[2], gamma=0.5), dict(type='ExponentialLR', gamma=0.5)),
+    ],
+)
+def test_a_schedule_whose_options_the_one_before_had_too_is_another(before, after):
+    """With one state it would go on as the other."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
+    had, has = (PARAM_SCHEDULERS.build(dict(kind, optimizer=optimizer)).state_dict() for kind in (before, after))
+    assert changed(plan(had), plan(has)) and not changed(plan(has), plan(has))
 
 
 @pytest.mark.parametrize(
