@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from numba import njit
 from numba.core.caching import FunctionCache
@@ -21,7 +21,7 @@ class OptionalCache(FunctionCache):
     """
 
     warned = False
-    told: set[str] = set()
+    told: ClassVar[set[str]] = set()
 
     def __init__(self, function: Any, options: dict[str, Any]) -> None:
         super().__init__(function)

@@ -57,6 +57,7 @@ class Leaky(FromRest):
         """What ``print`` shows: spikingjelly's arguments, and those that it leaves out."""
         return f'{super().extra_repr()}, decay_input={self.decay_input}, strict={self.strict}'
 
+    @torch.no_grad()
     def firing_input(self) -> float:
         """Threshold over rest, divided by the leak where the input passes it."""
         return (self.v_threshold - (self.v_reset or 0.0)) / (float(self.leak()) if self.decay_input else 1.0)
