@@ -36,8 +36,9 @@ class FiniteHook(Hook):
     Args:
         interval: Optimizer steps between looks, each of which waits for the GPU. Above 1 the weights may be NaN
             or infinite before it is seen; the message then says so, and names the files since the last look.
-        max_skipped: So many steps in a row with such a gradient are left out instead. A loss scaler (``--amp``)
-            leaves out up to 20 in any case, while it looks for its scale.
+        max_skipped: So many steps in a row with such a gradient are left out instead, and the statistics of the norms
+            are put back to what they were before. A loss scaler (``--amp``) leaves out up to 20 in any case, while it
+            looks for its scale.
 
     Raises:
         RuntimeError: a gradient, a loss or a weight is not finite; the message has the layers where it began, the
@@ -54,6 +55,7 @@ class FiniteHook(Hook):
         self.steps = 0
         self.drawn: list[list[int | None]] = []  # batches since the last look: several with accumulated gradients
         self.loss: Tensor | None = None
+        self.before: dict[str, Tensor] | None = None  # the model's buffers, from the first batch of a step on
 
     def before_train(self, runner: Any) -> None:
         """Put the look in front of each optimizer's step."""
@@ -63,8 +65,10 @@ class FiniteHook(Hook):
             part.step = self._look_first(runner, part, part.step)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Note the batch's samples, whose files an error names."""
+        """Note the batch's samples, whose files an error names, and the statistics that it will change."""
         self.drawn.append(drawn_indices(data_batch))
+        if self.max_skipped and self.before is None:
+            self.before = {name: value.clone() for name, value in runner.model.named_buffers()}
 
     def _keep_loss(self, backward: Callable[..., None]) -> Callable[..., None]:
         @wraps(backward)
@@ -86,12 +90,14 @@ class FiniteHook(Hook):
                 if anywhere(bool(bad)):
                     most = self.max_skipped if scaler is None else max(self.max_skipped, SCALER_STEPS)
                     self._skip(runner, bad, drawn, most)
+                    self.before = None
                     if scaler is None:
                         return
                 else:
                     self.skipped = 0
                     if not getattr(wrapper, 'clip_grad_kwargs', None):  # otherwise it logs the norm itself
                         runner.message_hub.update_scalar('train/grad_norm', norm / scale)
+            self.before = None
             step(**kwargs)
 
         return look
@@ -99,6 +105,8 @@ class FiniteHook(Hook):
     def _skip(self, runner: Any, bad: list[str], drawn: list[int | None], most: int) -> None:
         """Count a step that is left out; past ``most``, or if the statistics of the norms are gone, stop."""
         self.skipped += 1
+        for name, value in runner.model.named_buffers():
+            value.copy_((self.before or {}).get(name, value))
         spoilt = not_finite(runner.model.named_buffers())
         seen = all_gather_object((sample_files(runner, drawn), spoilt, bad))
         files, spoilt, bad = (list(dict.fromkeys(name for part in parts for name in part)) for parts in zip(*seen))

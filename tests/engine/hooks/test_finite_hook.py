@@ -1,6 +1,7 @@
 """Nothing is lost: a full disk, a folder that cannot be written, a diverged loss, a half-written file."""
 
 import errno
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 import mmsvf.files.checkpoints
@@ -207,15 +209,29 @@ def test_steps_are_left_out_up_to_a_number_in_a_row(digits, tmp_path, caplog):
         training.train()
 
 
-def test_a_step_is_not_left_out_where_the_statistics_are_gone(digits, tmp_path):
-    """A NaN on the way forward stays in the running statistics of the norms, however many steps may be left out."""
-    training = runner(digits, tmp_path / 'run', **{'default_hooks.finite.max_skipped': 5})
-    conv = training.model.backbone.stages[1].downsample.conv
-    conv.register_forward_hook(lambda module, inputs, out: out * float('nan') if training.iter == 1 else out)
-    with pytest.raises(
-        RuntimeError, match=r'iteration 2 .*statistics \[\'backbone\.stages\.1\.downsample\.norm\.running'
-    ):
-        training.train()
+def test_a_step_that_is_left_out_leaves_no_statistics_behind(tmp_path):
+    """A value that is not finite is in the running statistics of the norms, too; without the option it stops there."""
+    model = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.BatchNorm1d(1))
+    training = SimpleNamespace(model=model, iter=0, epoch=0, work_dir=str(tmp_path), logger=logging.getLogger())
+    training.message_hub = SimpleNamespace(runtime_info={}, update_scalar=lambda *args: None)
+    training.train_dataloader = SimpleNamespace(dataset=[])
+
+    def step(hook, *values):
+        hook.before_train_iter(training, 0, {})
+        training.optim_wrapper.update_params(model(torch.tensor(values).unsqueeze(1)).square().sum())
+        return {name: value.clone() for name, value in model.state_dict().items()}
+
+    for hook in (FiniteHook(max_skipped=1), FiniteHook()):
+        training.optim_wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), 0.1))
+        hook.before_train(training)
+        before = step(hook, 1.0, 3.0)
+        if hook.max_skipped:
+            after = step(hook, 1.0, float('inf'))
+            assert all(torch.equal(after[name], before[name]) for name in before)
+            assert step(hook, 2.0, 3.0)['1.num_batches_tracked'] == 2
+        else:
+            with pytest.raises(RuntimeError, match=r"statistics \['1\.running_mean', .*max_skipped=N"):
+                step(hook, 1.0, float('inf'))
 
 
 def test_accumulated_batches_are_all_named(digits, tmp_path):
