@@ -17,8 +17,6 @@ from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 
-from mmengine.config import DictAction
-
 from mmsvf.app.demos import DemoModel, demo_models, load_predictor
 from mmsvf.app.guard import is_local
 from mmsvf.app.runs import Limits
@@ -26,7 +24,7 @@ from mmsvf.app.samples import make_samples
 from mmsvf.app.server import DemoApp, serve
 from mmsvf.engine.environment import check_environment
 from mmsvf.engine.run_config import load_config
-from mmsvf.files.config_options import merge_options
+from mmsvf.files.config_options import OptionsAction, merge_options
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,7 +35,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--config', help='config of your own model; actions, segmentation or pose')
     parser.add_argument('--checkpoint', help='its checkpoint, a file or URL')
     parser.add_argument('--classes', metavar='FILE', help='names of its classes, one a line')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override its config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=OptionsAction, metavar='KEY=VALUE', help='override its config'
+    )
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: a GPU if there is one)')
     parser.add_argument('--host', default='localhost', help='name or address to listen on (default: %(default)s)')
     parser.add_argument('--port', type=int, default=7860, help='0 takes any that is free (default: %(default)s)')

@@ -18,12 +18,12 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, build_functions
 
 from mmsvf.engine.environment import check_environment, name_ranks
 from mmsvf.files.checkpoints import sha256_of
-from mmsvf.files.config_options import merge_options
+from mmsvf.files.config_options import OptionsAction, merge_options
 from mmsvf.frameworks import FRAMEWORKS, mim_folder, require
 
 
@@ -34,7 +34,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         metavar='KEY=VALUE',
         help='override config values, as model.backbone.arch=small optim_wrapper.optimizer.lr=1e-4 or key="[a,b]"',
     )

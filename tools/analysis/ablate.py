@@ -16,10 +16,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmsvf.analysis.ablation import ablate, choose
 from mmsvf.engine.run_config import load_config, output_file, plain_messages, require_file
+from mmsvf.files.config_options import OptionsAction
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=output_file(), help='write the table as Markdown')
     parser.add_argument('--json', type=output_file(), help='what it is made of, by row and seed: read and added to')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='options of all rows, the base too'
+        '--cfg-options', nargs='+', action=OptionsAction, metavar='KEY=VALUE', help='options of all rows, the base too'
     )
     return parser.parse_args()
 

@@ -15,11 +15,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmsvf.analysis.ablation import choose
 from mmsvf.analysis.score_signals import table
 from mmsvf.engine.run_config import load_config, plain_messages
+from mmsvf.files.config_options import OptionsAction
 
 
 def main() -> None:
@@ -30,7 +29,9 @@ def main() -> None:
     parser.add_argument('--only', nargs='+', metavar='ROW', help='of the rows, these')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='default: 0 1 2')
     parser.add_argument('--runs', type=Path, help='work-dir of ablate.py with these rows and seeds')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='options of all rows')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=OptionsAction, metavar='KEY=VALUE', help='options of all rows'
+    )
     args = parser.parse_args()
     config = load_config(args.config)
     lines = table(config, choose(args.rows, args.only), args.seeds, args.runs, args.cfg_options)

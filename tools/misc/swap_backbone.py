@@ -13,9 +13,10 @@ import argparse
 import os
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmsvf.engine.run_config import config_path, load_config, plain_messages
+from mmsvf.files.config_options import OptionsAction
 from mmsvf.swapping.swap import swap
 from mmsvf.swapping.written import check, command_line, config_text
 
@@ -34,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--backbone-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         default={},
         metavar='KEY=VALUE',
         help='further arguments of the backbone, as time_steps=4 attention.score=dot, or widths and depths in place of '
