@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mmsvf.analysis.match_delays import curves, find_runs, plot, table, write_videos
 from mmsvf.engine.run_config import output_file, plain_messages
+from mmsvf.files.config_options import OptionsAction, merge_options
 from mmsvf.files.whole import whole
 
 
@@ -30,10 +31,15 @@ def main() -> None:
     parser.add_argument('--data', type=Path, default=Path('data/match_delays'), help='default: %(default)s')
     parser.add_argument('--json', type=output_file(), help='write the accuracies by row, seed and delay')
     parser.add_argument('--plot', type=output_file('.png', '.svg'), help='draw them')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE', help='options of all rows'
+    )
     args = parser.parse_args()
     if min(args.delays) < 0:
         parser.error(f'--delays {min(args.delays)}: 0 or more frames')
     runs, data = find_runs(args.runs, args.rows, args.seeds), args.data / str(args.videos)
+    for config, _ in runs.values():
+        merge_options(config, args.cfg_options)
     write_videos(data, args.delays, args.videos, Path(__file__).resolve().parents[1])
     for found in curves(runs, args.delays, data):
         if args.json:
