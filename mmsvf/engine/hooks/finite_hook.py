@@ -82,6 +82,7 @@ class FiniteHook(Hook):
         @wraps(step)  # with what the schedulers note on it
         def look(**kwargs: Any) -> None:
             scaler = getattr(wrapper, 'loss_scaler', None)
+            before, self.before = self.before or {}, None
             self.steps += 1
             if self.steps % self.interval == 0:
                 drawn, self.drawn = [index for batch in self.drawn for index in batch], []
@@ -89,15 +90,16 @@ class FiniteHook(Hook):
                 norm, bad = gradient_norm(runner.model)
                 if anywhere(bool(bad)):
                     most = self.max_skipped if scaler is None else max(self.max_skipped, SCALER_STEPS)
+                    buffers = dict(runner.model.named_buffers())
+                    for name, value in before.items():
+                        buffers[name].copy_(value)
                     self._skip(runner, bad, drawn, most)
-                    self.before = None
                     if scaler is None:
                         return
                 else:
                     self.skipped = 0
                     if not getattr(wrapper, 'clip_grad_kwargs', None):  # otherwise it logs the norm itself
                         runner.message_hub.update_scalar('train/grad_norm', norm / scale)
-            self.before = None
             step(**kwargs)
 
         return look
@@ -105,8 +107,6 @@ class FiniteHook(Hook):
     def _skip(self, runner: Any, bad: list[str], drawn: list[int | None], most: int) -> None:
         """Count a step that is left out; past ``most``, or if the statistics of the norms are gone, stop."""
         self.skipped += 1
-        for name, value in runner.model.named_buffers():
-            value.copy_((self.before or {}).get(name, value))
         spoilt = not_finite(runner.model.named_buffers())
         seen = all_gather_object((sample_files(runner, drawn), spoilt, bad))
         files, spoilt, bad = (list(dict.fromkeys(name for part in parts for name in part)) for parts in zip(*seen))
