@@ -53,10 +53,9 @@ def in_the_package(name):
     return not parts or re.search(rf"^(def|class) {parts[0]}\b|'{parts[0]}'|^{parts[0]}\b.* = ", said, re.M)
 
 
-@pytest.mark.parametrize('path', PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+# the changelog has names of before, too
+@pytest.mark.parametrize('path', [p for p in PAGES if p.name != 'CHANGELOG.md'], ids=lambda p: str(p.relative_to(ROOT)))
 def test_names_of_the_package_are_in_it(path):
-    if path.name == 'CHANGELOG.md':
-        pytest.skip('has names of before, too')
     names = re.findall(r'\bmmsvf(?:\.[A-Za-z_]\w*)+', path.read_text())
     assert not [name for name in names if not in_the_package(name)]
 
